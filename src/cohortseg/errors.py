@@ -1,0 +1,88 @@
+"""The family of errors, and the reason codes of rejected cases.
+
+    CohortError                 catch this to catch all
+      SettingsError             the configuration asks for something impossible
+      StudyError                a study folder is missing, damaged, locked or made by another version
+      LeakageError              one scan stands under two subjects
+      Rejected                  one case cannot be used: reason code + message (data, never machinery)
+
+A `Rejected` never stops a study: the step that raises it writes a rejected sidecar and goes on with the next case.
+"""
+
+REASONS: dict[str, str] = {
+    # index
+    "NOT_DICOM": "the file is no DICOM and matches no pattern of the settings",
+    "UNREADABLE": "the file cannot be opened or its header is broken",
+    "NOT_AN_IMAGE": "a DICOM object without an image series (plan, dose, report, presentation state)",
+    "NOT_SELECTED": "the series does not match the selection of the settings",
+    "DUPLICATE_OBJECT": "the same object is present twice; the first copy is used",
+    "EXCLUDED": "the settings exclude this case by name",
+    # geometry
+    "TOO_FEW_SLICES": "fewer slices than the settings ask for",
+    "NO_POSITION": "a slice carries no position or orientation",
+    "MIXED_ORIENTATION": "the slices have more than one orientation",
+    "MIXED_MATRIX": "the slices differ in rows, columns or pixel spacing",
+    "DUPLICATE_POSITION": "two slices lie at the same position (several phases, or a repeated slice)",
+    "MISSING_SLICE": "the distance between neighbouring slices doubles: a slice is missing",
+    "UNEVEN_SPACING": "the distances between slices vary beyond the tolerance",
+    "GANTRY_TILT": "the slices are sheared against their normal (gantry tilt)",
+    # pixels
+    "TRUNCATED": "the pixel data are shorter than the header says",
+    "UNSUPPORTED_SYNTAX": "no decoder for this transfer syntax",
+    "UNSUPPORTED_PIXELS": "the pixel format is not supported (colour, palette, multi-frame)",
+    "NOT_A_NUMBER": "the image holds NaN or infinite values",
+    "NO_UNITS": "the PET units or the tags that SUV needs are missing",
+    "SOURCE_CHANGED": "a source file changed or vanished after it was indexed",
+    # labels
+    "NO_LABEL": "no label object belongs to this series",
+    "SEVERAL_LABELS": "several label objects belong to this series and the settings do not choose one",
+    "LABEL_UNREADABLE": "the label object cannot be read",
+    "LABEL_OTHER_PATIENT": "the label object names another patient than the image",
+    "LABEL_OTHER_FRAME": "the label object lies in another frame of reference than the image",
+    "LABEL_STRUCTURE_MISSING": "the label object does not name a wanted structure",
+    "LABEL_OFF_GRID": "the label does not lie on the grid of the image",
+    "LABEL_OUTSIDE": "a part of the label lies outside the image",
+    "LABEL_VALUES": "the label holds values that the settings do not name",
+    # later stages
+    "TOO_SMALL": "the image is too small for the step",
+    "NO_REFERENCE": "the case has no reference label to compare with",
+    "NO_MODEL": "no trained model is there for this case",
+}
+
+
+class CohortError(Exception):
+    """Base of all errors that cohortseg raises on purpose."""
+
+
+class SettingsError(CohortError, ValueError):
+    """The configuration asks for something impossible."""
+
+
+class StudyError(CohortError, RuntimeError):
+    """A study folder is missing, damaged, or made by another version."""
+
+
+class LeakageError(CohortError, ValueError):
+    """The same scan stands under two subjects, so folds cannot be kept apart."""
+
+
+class Rejected(CohortError, ValueError):
+    """One case cannot be used.
+
+    Parameters
+    ----------
+    reason : str
+        A key of `REASONS`.
+    found : str
+        What was found, with numbers; never a name, an id or a path.
+    """
+
+    def __init__(self, reason: str, found: str) -> None:
+        if reason not in REASONS:
+            raise KeyError(f"unknown reason code {reason!r}; add it to errors.REASONS")
+        super().__init__(f"{reason}: {found}")
+        self.reason = reason
+        self.found = found
+
+    def __reduce__(self) -> tuple[type["Rejected"], tuple[str, str]]:
+        return Rejected, (self.reason, self.found)
