@@ -84,7 +84,10 @@ class Grid:
         shift = (np.asarray(spacing_mm) - np.asarray(self.spacing_mm)) / 2.0
         origin = np.asarray(self.origin_mm) + np.asarray(self.axes).T @ shift
         return Grid(
-            (shape[0], shape[1], shape[2]), spacing_mm, (float(origin[0]), float(origin[1]), float(origin[2])), self.axes
+            (shape[0], shape[1], shape[2]),
+            spacing_mm,
+            (float(origin[0]), float(origin[1]), float(origin[2])),
+            self.axes,
         )
 
     def matches(self, other: "Grid", tolerance_mm: float = 0.01) -> bool:

@@ -1,0 +1,1 @@
+"""Files and formats: the only room, with `steps`, that knows them."""

@@ -1,0 +1,234 @@
+"""One image or label as an OME-Zarr 0.5 group: 64³ chunks in shards, Blosc zstd-3 bitshuffle, grid in the attributes.
+
+A store is written under a temporary name and moved into place when it is whole, because a half-written Zarr array opens
+without an error and reads as fill value.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from cohortseg.errors import StudyError
+from cohortseg.volume import Array, Grid, Volume
+
+CHUNK = 64
+"""Edge of a chunk in voxels: the fastest of those tried for random patches."""
+SHARD_PLANE = 512
+"""Largest edge of a shard in plane, in voxels; along z a shard is one chunk thick: slabs can be written in order."""
+
+
+def shard_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a shard for an array (z, y, x): whole planes up to 512 voxels, one chunk thick."""
+    chunk = chunk_shape(shape)
+    plane = (chunk[axis] * math.ceil(min(shape[axis], SHARD_PLANE) / chunk[axis]) for axis in (1, 2))
+    return (chunk[0], *plane)
+
+
+def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a chunk for an array (z, y, x): 64³, less where the array is thinner."""
+    return tuple(min(CHUNK, n) for n in shape)
+
+
+@contextmanager
+def new_store(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`; moved onto it when the block ends well, removed when it does not."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        yield part
+        remove(target)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def remove(target: Path) -> None:
+    """Remove a store in one step: it is renamed first, so that a kill leaves no half store under its name."""
+    if target.exists():
+        gone = target.with_name(f".{target.name}.{os.getpid()}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        target.rename(gone)
+        shutil.rmtree(gone)
+
+
+def create(path: Path, grid: Grid, dtype: Any, *, name: str = "image") -> zarr.Array[Any]:
+    """An empty image group at `path` on `grid`; returns its array, to be written in whole shards."""
+    group = zarr.create_group(path, zarr_format=3, attributes=_attributes(grid, name))
+    return create_array(group, "0", grid.shape, dtype)
+
+
+def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
+    """An array (z, y, x) of a group with the house's chunks, shards and compression."""
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunk_shape(shape),
+        shards=shard_shape(shape),
+        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+        dimension_names=["z", "y", "x"],
+    )
+
+
+def write(target: Path, grid: Grid, dtype: Any, slabs: Iterable[tuple[int, Array]], *, name: str = "image") -> str:
+    """Write slabs (z0, array) in order of z as a store; returns the content digest.
+
+    Slabs may have any thickness; they are regrouped to whole shards.
+
+    Raises
+    ------
+    StudyError
+        When the slabs do not cover the grid exactly once.
+    """
+    digest = ContentDigest(grid, dtype)
+    with new_store(target) as part:
+        array = create(part, grid, dtype, name=name)
+        thickness = shard_shape(grid.shape)[0]
+        done = 0
+        for start, slab in regroup(slabs, thickness):
+            if start != done:
+                raise StudyError(f"slabs out of order: expected z = {done}, got {start}")
+            block = np.ascontiguousarray(slab, dtype=dtype)
+            array[start : start + len(block)] = block
+            digest.update(block)
+            done = start + len(block)
+        if done != grid.shape[0]:
+            raise StudyError(f"slabs end at z = {done} of {grid.shape[0]}")
+    return digest.hexdigest()
+
+
+def regroup(slabs: Iterable[tuple[int, Array]], thickness: int) -> Iterator[tuple[int, Array]]:
+    """Slabs of any thickness, joined or cut to multiples of `thickness` (the last may be thinner)."""
+    held: list[Array] = []
+    first = 0
+    for start, slab in slabs:
+        if not held:
+            first = start
+        held.append(slab)
+        if sum(map(len, held)) >= thickness:
+            joined = np.concatenate(held) if len(held) > 1 else slab
+            whole = len(joined) // thickness * thickness
+            yield first, joined[:whole]
+            held, first = ([joined[whole:]] if whole < len(joined) else []), first + whole
+    if held:
+        yield first, np.concatenate(held)
+
+
+def write_volume(target: Path, volume: Volume, *, name: str = "image") -> str:
+    """Write a whole volume as a store; returns the content digest."""
+    return write(target, volume.grid, volume.array.dtype, [(0, volume.array)], name=name)
+
+
+def open_array(path: Path, name: str = "0") -> zarr.Array[Any]:
+    """The array (z, y, x) of a store, to be sliced.
+
+    Raises
+    ------
+    StudyError
+        When there is no store at `path`.
+    """
+    try:
+        return zarr.open_array(path / name, mode="r")
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        raise StudyError(f"no readable store: {path.parent.name}/{path.name}") from error
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a store."""
+    try:
+        attributes = json.loads((path / "zarr.json").read_text())["attributes"]
+        return Grid.from_dict(attributes["cohortseg"]["grid"])
+    except (OSError, KeyError, ValueError) as error:
+        raise StudyError(f"no readable store: {path.parent.name}/{path.name}") from error
+
+
+def read_volume(path: Path) -> Volume:
+    """A whole store in memory."""
+    return Volume(np.asarray(open_array(path)[:]), read_grid(path))
+
+
+def read_slabs(path: Path) -> Iterator[tuple[int, Array]]:
+    """The slabs (z0, array) of a store, one shard thick, in order of z."""
+    array = open_array(path)
+    step = (array.shards or array.chunks)[0]
+    for start in range(0, array.shape[0], step):
+        yield start, np.asarray(array[start : start + step])
+
+
+def content_digest(path: Path) -> str:
+    """Digest of the decoded voxels and the grid, independent of chunks and compression.
+
+    Raises
+    ------
+    StudyError
+        When a chunk is missing, truncated or damaged.
+    """
+    grid, array = read_grid(path), open_array(path)
+    digest = ContentDigest(grid, array.dtype)
+    try:
+        for _, slab in read_slabs(path):
+            digest.update(slab)
+    except Exception as error:
+        raise StudyError(f"damaged store: {path.parent.name}/{path.name} ({type(error).__name__})") from error
+    return digest.hexdigest()
+
+
+class ContentDigest:
+    """SHA-256 over grid, dtype and voxels in C order; slabs may be fed in any thickness."""
+
+    def __init__(self, grid: Grid, dtype: Any) -> None:
+        head = json.dumps([grid.as_dict(), np.dtype(dtype).str], sort_keys=True)
+        self._hash = hashlib.sha256(head.encode())
+
+    def update(self, slab: Array) -> None:
+        """Add the next voxels."""
+        self._hash.update(np.ascontiguousarray(slab).data)
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def _attributes(grid: Grid, name: str) -> dict[str, Any]:
+    """OME-Zarr 0.5 attributes; what 0.5 cannot say (an oblique affine) stands under `cohortseg`.
+
+    OME's translation is along the array's own axes, so it is the origin seen in the rotated frame.
+    """
+    shift = np.asarray(grid.axes) @ np.asarray(grid.origin_mm)
+    axes = [
+        {"name": axis, "type": "space", "unit": "millimeter", **_orientation(direction)}
+        for axis, direction in zip("zyx", grid.axes, strict=True)
+    ]
+    transformations = [
+        {"type": "scale", "scale": list(grid.spacing_mm)},
+        {"type": "translation", "translation": [float(number) for number in shift]},
+    ]
+    multiscale = {"name": name, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": transformations}]}
+    return {
+        "ome": {"version": "0.5", "multiscales": [multiscale]},
+        "cohortseg": {"grid": grid.as_dict(), "affine_zyx_to_lps_mm": grid.affine.tolist()},
+    }
+
+
+_ANATOMY = (
+    ("right-to-left", "left-to-right"),
+    ("anterior-to-posterior", "posterior-to-anterior"),
+    ("inferior-to-superior", "superior-to-inferior"),
+)
+
+
+def _orientation(direction: tuple[float, float, float]) -> dict[str, Any]:
+    """Anatomical orientation of one axis (RFC-4), by its largest component in LPS."""
+    main = int(np.argmax(np.abs(direction)))
+    return {"orientation": {"type": "anatomical", "value": _ANATOMY[main][int(direction[main] < 0)]}}
