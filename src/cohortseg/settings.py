@@ -148,7 +148,7 @@ class SplitSettings(Part):
     seed: int = Field(1, ge=0, description="seed of the assignment")
     test_fraction: float = Field(0.0, ge=0, lt=1, description="share of subjects kept apart as independent test set")
     stratify: list[Literal["labelled", "positive", "manufacturer", "modality"]] = Field(
-        default_factory=lambda: ["labelled", "positive"],
+        ["labelled", "positive"],
         description="properties known from headers that folds should share evenly",
     )
     refit: bool = Field(
@@ -234,7 +234,7 @@ class ReportSettings(Part):
 
     subgroups: list[Literal["manufacturer", "model", "kernel", "slice_thickness_mm", "modality", "lesion_size"]] = (
         Field(
-            default_factory=lambda: ["manufacturer", "slice_thickness_mm", "lesion_size"],
+            ["manufacturer", "slice_thickness_mm", "lesion_size"],
             description="properties by which results are broken down",
         )
     )
@@ -249,7 +249,7 @@ class ReportSettings(Part):
 class ExportSettings(Part):
     """Which files are written for other software."""
 
-    formats: list[Literal["nifti"]] = Field(default_factory=lambda: ["nifti"], description="formats of exported labels")
+    formats: list[Literal["nifti"]] = Field(["nifti"], description="formats of exported labels")
 
 
 class JobSettings(Part):

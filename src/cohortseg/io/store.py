@@ -43,8 +43,9 @@ def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 def new_store(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`; moved onto it when the block ends well, removed when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in target.parent.glob(f".{target.name}.*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
     try:
         yield part
         remove(target)

@@ -1,0 +1,134 @@
+"""Where everything of a study lies: every path of `results/<study>/` is made here and nowhere else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one study folder."""
+
+    root: Path
+
+    # cohort: written by the index, readable by everyone
+    @property
+    def cases_table(self) -> Path:
+        """One row per case."""
+        return self.root / "cohort" / "cases.tsv"
+
+    @property
+    def series_table(self) -> Path:
+        """One row per series, label object or stray file kind: what it is and what became of it."""
+        return self.root / "cohort" / "series.tsv"
+
+    @property
+    def rejected_table(self) -> Path:
+        """One row per series that the index refused."""
+        return self.root / "cohort" / "rejected.tsv"
+
+    @property
+    def ledger(self) -> Path:
+        """Frozen fold, role and batch of every case ever seen."""
+        return self.root / "cohort" / "ledger.json"
+
+    def members(self, fold: str) -> Path:
+        """The frozen training and validation cases of one fold."""
+        return self.root / "cohort" / "members" / f"fold-{fold}.json"
+
+    @property
+    def folds(self) -> Path:
+        """The folds of all converted cases, after the leakage check."""
+        return self.root / "cohort" / "folds.json"
+
+    @property
+    def cohort_fingerprint(self) -> Path:
+        """The fingerprints of all cases in one file."""
+        return self.root / "cohort" / "fingerprint.json"
+
+    @property
+    def plan(self) -> Path:
+        """The frozen plan."""
+        return self.root / "plan.json"
+
+    @property
+    def settings(self) -> Path:
+        """The settings of the last run, without the source path."""
+        return self.root / "settings.yaml"
+
+    # private: identities, never shared
+    @property
+    def private(self) -> Path:
+        """Source paths, original ids and UIDs; mode 0700."""
+        return self.root / "private"
+
+    @property
+    def identities(self) -> Path:
+        """Original ids and UIDs of subjects and cases."""
+        return self.private / "identities.json"
+
+    @property
+    def headers_cache(self) -> Path:
+        """Headers of all source files, by path, size and time."""
+        return self.private / "headers.sqlite"
+
+    @property
+    def files_table(self) -> Path:
+        """One row per source file."""
+        return self.private / "files.tsv"
+
+    def source(self, case: str) -> Path:
+        """The source files of one case."""
+        return self.private / "sources" / f"{case}.json"
+
+    def source_key(self, case: str) -> Path:
+        """What the converted stores of one case were made from."""
+        return self.private / "converted" / f"{case}.json"
+
+    # per case
+    def case(self, case: str) -> Path:
+        """The folder of one case's images and reference."""
+        return self.root / "cases" / case
+
+    def model(self, experiment: str, fold: str, seed: int) -> Path:
+        """The folder of one trained model."""
+        return self.root / "experiments" / experiment / model_name(fold, seed)
+
+    def prediction(self, experiment: str, model: str, case: str) -> Path:
+        """The folder of one model's results on one case."""
+        return self.root / "experiments" / experiment / model / "cases" / case
+
+    def token(self, stage: str, batch: str, experiment: str | None = None) -> Path:
+        """The file that says a batch is done."""
+        home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment
+        return home / "done" / stage / f"{batch}.json"
+
+    # results
+    def table(self, name: str) -> Path:
+        """A table of results."""
+        return self.root / "tables" / f"{name}.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.root / "report" / "report.html"
+
+    def exported(self, experiment: str, model: str, case: str) -> Path:
+        """The exported label of one case."""
+        return self.root / "export" / experiment / model / f"{case}.nii.gz"
+
+
+def model_name(fold: str, seed: int) -> str:
+    """Name of a model: one fold, one seed."""
+    return f"fold-{fold}-seed-{seed}"
+
+
+UNTRAINED = "untrained"
+"""Name of the one model of a method without weights."""
+
+TEST = "test"
+"""Fold of the independent test set, predicted by the ensemble of all folds."""
+
+
+def ensemble_name(seed: int) -> str:
+    """Name of the ensemble over all folds."""
+    return f"ensemble-seed-{seed}"

@@ -1,0 +1,166 @@
+"""The stages of the flow: revision, the settings each gets, and what it needs of a machine.
+
+A stage's `revision` is raised by hand when its computation changes, because Snakemake does not see inside the package.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from cohortseg.settings import (
+    CohortSettings,
+    ConvertSettings,
+    ExportSettings,
+    LabelSettings,
+    Method,
+    MetricSettings,
+    Part,
+    PlanSettings,
+    PostprocessSettings,
+    PreprocessSettings,
+    ReportSettings,
+    SplitSettings,
+    Study,
+)
+
+
+class ConvertStage(Part):
+    """Settings of `convert`."""
+
+    labels: LabelSettings
+    convert: ConvertSettings
+    min_slices: int = Field(ge=1)
+
+
+class ClassesStage(Part):
+    """Settings of stages that need only the class names."""
+
+    classes: list[str]
+
+
+class PlanStage(Part):
+    """Settings of `plan`."""
+
+    classes: list[str]
+    plan: PlanSettings
+
+
+class PreprocessStage(Part):
+    """Settings of `preprocess`."""
+
+    classes: list[str]
+    preprocess: PreprocessSettings
+
+
+class SplitStage(Part):
+    """Settings of `split`."""
+
+    split: SplitSettings
+
+
+class ExperimentStage(Part):
+    """Settings of `train` and `predict`."""
+
+    classes: list[str]
+    experiment: Method
+
+
+class PostprocessStage(Part):
+    """Settings of `postprocess`."""
+
+    classes: list[str]
+    postprocess: PostprocessSettings
+
+
+class EvaluateStage(Part):
+    """Settings of `evaluate`."""
+
+    classes: list[str]
+    metrics: MetricSettings
+
+
+class AggregateStage(Part):
+    """Settings of `aggregate`."""
+
+    study: str
+    classes: list[str]
+    metrics: MetricSettings
+    report: ReportSettings
+
+
+class ReportStage(Part):
+    """Settings of `report`."""
+
+    study: str
+    classes: list[str]
+    metrics: MetricSettings
+    report: ReportSettings
+
+
+class ExportStage(Part):
+    """Settings of `export`."""
+
+    export: ExportSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Parameters
+    ----------
+    revision : int
+        Raised when the computation changes.
+    settings : type
+        The part of the study's settings that the step gets as JSON.
+    base_mb, byte_per_voxel : float
+        Peak memory of one case: base_mb + byte_per_voxel * voxels.
+    seconds_per_mvoxel : float
+        Wall time of one case per million voxels, generously.
+    """
+
+    revision: int
+    settings: type[Part]
+    base_mb: float
+    byte_per_voxel: float
+    seconds_per_mvoxel: float
+
+
+# Memory and time are upper estimates measured on 1 to 80 million voxels (benchmarks/RESULTS.md).
+STAGES: dict[str, Stage] = {
+    "convert": Stage(1, ConvertStage, 600, 4, 1.0),
+    "fingerprint": Stage(1, ClassesStage, 500, 4, 0.5),
+    "plan": Stage(1, PlanStage, 500, 0, 0),
+    "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
+    "split": Stage(1, SplitStage, 300, 0, 0),
+    "train": Stage(1, ExperimentStage, 6000, 0, 0),
+    "predict": Stage(1, ExperimentStage, 2500, 24, 20.0),
+    "postprocess": Stage(1, PostprocessStage, 500, 14, 1.0),
+    "evaluate": Stage(1, EvaluateStage, 500, 12, 1.0),
+    "aggregate": Stage(1, AggregateStage, 1000, 0, 0),
+    "report": Stage(1, ReportStage, 2000, 0, 0),
+    "export": Stage(1, ExportStage, 500, 4, 1.0),
+}
+
+
+def stage_settings(study: Study, stage: str, experiment: str | None = None) -> str:
+    """The settings of one stage as JSON text, for a command line and for Snakemake's params."""
+    cohort: CohortSettings = study.cohort
+    available: dict[str, Any] = {name: getattr(study, name) for name in Study.model_fields}
+    available |= {"labels": cohort.labels, "classes": cohort.labels.classes, "min_slices": cohort.series.min_slices}
+    if experiment is not None:
+        available["experiment"] = study.experiments[experiment]
+    model = STAGES[stage].settings
+    return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()
+
+
+def memory_mb(stage: str, voxels: int, attempt: int = 1) -> int:
+    """Memory that one job of a stage may take for its largest case, in MB; a retry gets more."""
+    found = STAGES[stage]
+    return round((found.base_mb + found.byte_per_voxel * voxels / 1e6) * 1.6 ** (attempt - 1))
+
+
+def runtime_minutes(stage: str, voxels: int, attempt: int = 1) -> int:
+    """Wall time that one job of a stage may take for all its cases, in minutes; a retry gets more."""
+    return round((10 + STAGES[stage].seconds_per_mvoxel * voxels / 1e6 / 60) * 2 ** (attempt - 1))
