@@ -1,7 +1,7 @@
 """The cohort: its table of cases, and the frozen assignment of cases to folds and batches.
 
-Folds are by subject. The first cohort is shared out evenly within its strata and frozen; a newcomer's fold is a hash of its
-subject, so nobody ever moves. Batches are append-only: adding a case never changes a batch that is done.
+Folds are by subject. The first cohort is shared out evenly within its strata and frozen; a newcomer's fold is a hash of
+its subject, so nobody ever moves. Batches are append-only: adding a case never changes a batch that is done.
 """
 
 import csv
@@ -66,11 +66,15 @@ def read_cases(path: Path) -> list[Case]:
     try:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
-        return [Case(**{**row, "voxels": int(row["voxels"])}) for row in rows]
+        return [_case(row) for row in rows]
     except FileNotFoundError:
         raise StudyError(f"no {path.name}: run `cohortseg index` or set `index: auto`") from None
     except (TypeError, KeyError, ValueError) as error:
         raise StudyError(f"{path.name} was made by another version ({error}); remove it and index again") from None
+
+
+def _case(row: dict[str, Any]) -> Case:
+    return Case(**{**row, "voxels": int(row["voxels"])})
 
 
 def cases_text(cases: Iterable[Case]) -> str:
@@ -208,8 +212,8 @@ def _fill_batches(known: dict[str, dict[str, str]], names: list[str], key: str, 
 def members(ledger: dict[str, Any], cases: list[Case], fold: str, *, refit: bool) -> dict[str, Any]:
     """The training and validation cases of a fold.
 
-    Frozen: those of the first cohort, gone or not, so that the list never changes. With `refit` all cases that are there
-    now, with their source digests, so that any change trains again.
+    Frozen: those of the first cohort, gone or not, so that the list never changes. With `refit` all cases that are
+    there now, with their source digests, so that any change trains again.
     """
     if refit:
         now = {case.case: {"fold": case.fold, "source": case.source} for case in cases}

@@ -3,6 +3,7 @@
 A stage's `revision` is raised by hand when its computation changes, because Snakemake does not see inside the package.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,9 +159,9 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
 def memory_mb(stage: str, voxels: int, attempt: int = 1) -> int:
     """Memory that one job of a stage may take for its largest case, in MB; a retry gets more."""
     found = STAGES[stage]
-    return round((found.base_mb + found.byte_per_voxel * voxels / 1e6) * 1.6 ** (attempt - 1))
+    return int((found.base_mb + found.byte_per_voxel * voxels / 1e6) * math.pow(1.6, attempt - 1))
 
 
 def runtime_minutes(stage: str, voxels: int, attempt: int = 1) -> int:
     """Wall time that one job of a stage may take for all its cases, in minutes; a retry gets more."""
-    return round((10 + STAGES[stage].seconds_per_mvoxel * voxels / 1e6 / 60) * 2 ** (attempt - 1))
+    return math.ceil((10 + STAGES[stage].seconds_per_mvoxel * voxels / 1e6 / 60) * math.pow(2, attempt - 1))

@@ -1,0 +1,161 @@
+"""What does it cost to bring an image and its label into model space, and is the result right?
+
+    python benchmarks/preprocess_blocks.py [--slices 300] [--workers 1] [--repeats 3]
+
+Gate: every voxel equal to SimpleITK on the whole volume (to half a float16 step). Then CPU seconds and peak memory of one
+case, of a case twice as long (memory must stay flat), and of SimpleITK on the whole volume, on the same stores.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from cohortseg.preprocess.intensity import normaliser
+from cohortseg.preprocess.resample import resample_to
+from cohortseg.volume import Grid
+
+SPACING_MM = (2.0, 0.8, 0.8)
+TARGET_MM = (1.5, 1.5, 1.5)
+NUMBERS = {"low": -160.0, "high": 240.0, "mean": -40.0, "sd": 110.0}
+
+
+def source_grid(slices: int) -> Grid:
+    return Grid((slices, 512, 512), SPACING_MM, (-204.0, -204.0, -300.0))
+
+
+def create(path: Path, shape: tuple[int, ...], dtype: str) -> Any:
+    shards = (64, *(64 * -(-min(n, 512) // 64) for n in shape[1:]))
+    return zarr.create_array(
+        path,
+        shape=shape,
+        dtype=dtype,
+        chunks=(64, 64, 64),
+        shards=shards,
+        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+    )
+
+
+def make_case(folder: Path, slices: int) -> None:
+    """A noisy ellipsoid body with a bright ball, and the ball as label; written slab by slab."""
+    random = np.random.default_rng(1)
+    grid = source_grid(slices)
+    image, label = (create(folder / name, grid.shape, dtype) for name, dtype in (("image", "i2"), ("label", "u1")))
+    y, x = (np.arange(512) - 256 for _ in range(2))
+    body = (y[:, None] / 180) ** 2 + (x / 230) ** 2 < 1
+    for z in range(0, slices, 64):
+        planes = np.arange(z, min(z + 64, slices))
+        ball = ((planes - slices / 2) * 2.5)[:, None, None] ** 2 + (y[:, None] - 40) ** 2 + (x + 60) ** 2 < 50**2
+        slab = np.where(body, 30, -1000) + 40 * ball + random.normal(0, 20, ball.shape)
+        image[z : z + 64], label[z : z + 64] = slab.astype(np.int16), ball.astype(np.uint8)
+
+
+def by_blocks(folder: Path, slices: int, workers: int) -> None:
+    source = source_grid(slices)
+    target = source.with_spacing(TARGET_MM)
+    for name, dtype, interpolation, finish in (
+        ("image", "f2", "linear", normaliser("window", NUMBERS)),
+        ("label", "u1", "nearest", None),
+    ):
+        out = create(folder / f"{name}_prepared", target.shape, dtype)
+        array = zarr.open_array(folder / name, mode="r")
+        resample_to(out, array, source, target, interpolation=interpolation, workers=workers, finish=finish)
+
+
+def whole(folder: Path, slices: int, workers: int) -> None:
+    """The same with SimpleITK on the whole volume: the judge and the peer."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(workers)
+    source = source_grid(slices)
+    target = source.with_spacing(TARGET_MM)
+    for name, dtype, interpolator, kind in (
+        ("image", "f2", sitk.sitkLinear, sitk.sitkFloat32),
+        ("label", "u1", sitk.sitkNearestNeighbor, sitk.sitkUInt8),
+    ):
+        volume = sitk.GetImageFromArray(zarr.open_array(folder / name, mode="r")[:])
+        volume.SetSpacing(source.spacing_mm[::-1])
+        volume.SetOrigin(source.origin_mm)
+        task = sitk.ResampleImageFilter()
+        task.SetSize(target.shape[::-1])
+        task.SetOutputSpacing(target.spacing_mm[::-1])
+        task.SetOutputOrigin(target.origin_mm)
+        task.SetInterpolator(interpolator)
+        task.SetOutputPixelType(kind)
+        task.UseNearestNeighborExtrapolatorOn()
+        voxels = sitk.GetArrayFromImage(task.Execute(volume))
+        if name == "image":
+            voxels = normaliser("window", NUMBERS)(voxels)
+        create(folder / f"{name}_whole", target.shape, dtype)[:] = voxels.astype(dtype)
+
+
+def gate(folder: Path, slices: int, workers: int) -> None:
+    for name, allowed in (("image", 2**-9), ("label", 0)):
+        ours, judge = (zarr.open_array(folder / f"{name}_{kind}", mode="r")[:] for kind in ("prepared", "whole"))
+        off = np.abs(ours.astype(np.float32) - judge.astype(np.float32))
+        print(f"{name}: {np.count_nonzero(off)} of {off.size} voxels differ, by at most {off.max():.2g}")
+        if off.max() > allowed:
+            raise SystemExit(f"gate failed: {name}")
+
+
+JOBS = {"make": lambda folder, slices, workers: make_case(folder, slices), "blocks": by_blocks, "whole": whole, "gate": gate}
+
+
+def job(name: str, folder: Path, slices: int, workers: int) -> dict[str, float]:
+    """Run one job in a process of its own; its CPU seconds, wall seconds and peak memory."""
+    command = [sys.executable, __file__, "--job", name, "--folder", str(folder), "--slices", str(slices)]
+    done = subprocess.run([*command, "--workers", str(workers)], check=True, capture_output=True, text=True)
+    *said, numbers = done.stdout.splitlines()
+    print("\n".join(said), end="\n" if said else "")
+    return dict(json.loads(numbers))
+
+
+def clean(folder: Path) -> None:
+    for path in folder.glob("*_*"):
+        subprocess.run(["rm", "-r", str(path)], check=True)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--slices", type=int, default=300)
+    arguments.add_argument("--workers", type=int, default=1)
+    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--job", choices=sorted(JOBS))
+    arguments.add_argument("--folder", type=Path)
+    given = arguments.parse_args()
+    if given.job:
+        begin, cpu = time.perf_counter(), time.process_time()
+        JOBS[given.job](given.folder, given.slices, given.workers)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        used = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - begin, "peak_mb": peak}
+        print(json.dumps(used))
+        return
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
+        for slices in (given.slices, 2 * given.slices):
+            folder = Path(scratch) / str(slices)
+            job("make", folder, slices, 1)
+            for name in ("blocks", "whole") if slices == given.slices else ("blocks",):
+                runs = []
+                for _ in range(given.repeats):
+                    clean(folder) if name == "blocks" else None
+                    subprocess.run(["rm", "-rf", *map(str, folder.glob(f"*_{name}"))], check=True)
+                    runs.append(job(name, folder, slices, given.workers))
+                middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+                print(f"{slices} slices, {name}: " + ", ".join(f"{key} {value:.2f}" for key, value in middle.items()))
+            if slices == given.slices:
+                job("gate", folder, slices, 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m cohortseg`."""
+
+from cohortseg.cli.main import main
+
+main()

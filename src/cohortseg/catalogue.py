@@ -1,0 +1,333 @@
+"""From the headers of all files to cases with their labels: what each file is, and what became of it.
+
+Nothing here opens a file. Original ids, UIDs and paths stay in `Identities` and the sources, written to `private/` only.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from cohortseg.cohort import Case
+from cohortseg.errors import Rejected, SettingsError
+from cohortseg.settings import CohortSettings
+
+MODALITIES = {"CT", "MR", "PT"}
+IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+@dataclass
+class Identities:
+    """Original ids and the names that stand for them; only ever grows, so that a name never changes its owner."""
+
+    subjects: dict[str, str] = field(default_factory=dict)
+    cases: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image: a DICOM series, or an image file.
+
+    Parameters
+    ----------
+    key : str
+        SeriesInstanceUID, or the file's path.
+    patient : str
+        Original id of the subject.
+    files : list of dict
+        `path, size, mtime_ns, header` of each file.
+    """
+
+    key: str
+    patient: str
+    modality: str
+    files: list[dict[str, Any]]
+    deidentified: bool
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Header of the first file; empty for an image file."""
+        header: dict[str, Any] = self.files[0]["header"] or {}
+        return header
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the index found.
+
+    Parameters
+    ----------
+    cases : list of Case
+        Usable cases, without fold and batch.
+    sources : dict
+        Case name to the files it is made of (private).
+    rejected, series : list of dict
+        Rows of `rejected.tsv` and `series.tsv`.
+    files : list of dict
+        Rows of the private table of files.
+    """
+
+    cases: list[Case]
+    sources: dict[str, dict[str, Any]]
+    rejected: list[dict[str, Any]]
+    series: list[dict[str, Any]]
+    files: list[dict[str, Any]]
+
+
+def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identities) -> Catalogue:
+    """Sort the found files into scans, labels and the rest, and link them.
+
+    Parameters
+    ----------
+    found : iterable of FoundFile
+        All files of the source folder, sorted by path.
+    settings : CohortSettings
+        Selection and labels.
+    identities : Identities
+        Names given so far; new ones are added in place.
+    """
+    files = [vars(file) for file in found]
+    fates: dict[str, tuple[str, str]] = {}
+    scans, labels = _scans(files, settings, fates), _labels(files, settings, fates)
+    _name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
+    _name_cases(scans, identities)
+    result = Catalogue([], {}, [], [], [])
+    for scan in sorted(scans, key=lambda scan: identities.cases[scan.key]):
+        name, subject = identities.cases[scan.key], identities.subjects[scan.patient]
+        row = {"case": name, "subject": subject, **_facts(scan), "n_files": len(scan.files)}
+        try:
+            _check_selected(scan, name, settings)
+            label = _label_of(scan, labels, settings)
+        except Rejected as rejected:
+            result.rejected.append(
+                {"case": name, "subject": subject, "reason": rejected.reason, "found": rejected.found}
+            )
+            result.series.append({**row, "status": "rejected", "reason": rejected.reason})
+            fates |= {file["path"]: (name, rejected.reason) for file in scan.files}
+            continue
+        source = {"kind": "dicom" if scan.files[0]["header"] else "file", "key": scan.key, "modality": scan.modality}
+        result.sources[name] = {**source, "files": scan.files, "label": label}
+        result.cases.append(_case(scan, name, subject, label, settings))
+        result.series.append({**row, "status": "case", "reason": ""})
+        fates |= {file["path"]: (name, "image") for file in scan.files}
+        if label is not None:
+            fates[label["path"]] = (name, "label")
+    _rest(files, fates, result)
+    return result
+
+
+# ---- scans and labels -----------------------------------------------------------------------------------------------
+
+
+def _scans(files: list[dict[str, Any]], settings: CohortSettings, fates: dict[str, tuple[str, str]]) -> list[Scan]:
+    if settings.images is not None:
+        return [
+            Scan(file["path"], match["subject"], settings.modality, [file], False)
+            for file in files
+            if (match := _match(settings.images, file["path"], "cohort.images")) is not None
+        ]
+    series: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    seen: set[str] = set()
+    for file in files:
+        header = file["header"]
+        if header is None or header["kind"] != "image" or not header.get("series_uid"):
+            continue
+        if header["sop_uid"] in seen:
+            fates[file["path"]] = ("", "DUPLICATE_OBJECT")
+            continue
+        seen.add(header["sop_uid"])
+        series[header["series_uid"]].append(file)
+    return [
+        Scan(
+            uid,
+            members[0]["header"]["patient_id"] or f"study {members[0]['header'].get('study_uid')}",
+            members[0]["header"]["modality"] or "OT",
+            members,
+            all(member["header"]["identity_removed"] for member in members),
+        )
+        for uid, members in series.items()
+    ]
+
+
+def _labels(
+    files: list[dict[str, Any]], settings: CohortSettings, fates: dict[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Label objects and label files: kind, file and whom they belong to."""
+    wanted = settings.labels.kind
+    labels = []
+    for file in files:
+        header = file["header"]
+        if header is not None and header["kind"] in ("rtstruct", "seg") and wanted in ("auto", header["kind"]):
+            labels.append({"kind": header["kind"], "patient": header["patient_id"], **file})
+        elif header is None and settings.labels.files is not None and wanted in ("auto", "files"):
+            match = _match(settings.labels.files, file["path"], "cohort.labels.files")
+            if match is not None and file["path"].endswith(IMAGE_FILES):
+                labels.append({"kind": "files", "patient": match["subject"], **file})
+                fates[file["path"]] = ("", "label without image")
+    return labels
+
+
+def _match(pattern: str, path: str, key: str) -> dict[str, str] | None:
+    match = re.search(pattern, path)
+    if match is None:
+        return None
+    if "subject" not in match.groupdict():
+        raise SettingsError(f"{key}: the pattern needs a group `(?P<subject>…)` (got {pattern!r})")
+    return match.groupdict()
+
+
+def _label_of(scan: Scan, labels: list[dict[str, Any]], settings: CohortSettings) -> dict[str, Any] | None:
+    """The one label of a scan; None when it has none and may go without."""
+    candidates = [label for label in labels if _belongs(label, scan)]
+    named = [label for label in candidates if _names_a_structure(label, settings)]
+    candidates = named or candidates
+    if len(candidates) > 1:
+        kinds = ", ".join(sorted(label["kind"] for label in candidates))
+        raise Rejected("SEVERAL_LABELS", f"{len(candidates)} label objects ({kinds})")
+    if not candidates:
+        if settings.labels.missing == "reject" and settings.labels.kind != "none":
+            raise Rejected("NO_LABEL", "no label object refers to this series")
+        return None
+    label = candidates[0]
+    if label["kind"] != "files" and label["patient"] != scan.patient:
+        raise Rejected("LABEL_OTHER_PATIENT", f"the {label['kind']} that refers to this series has another PatientID")
+    return label
+
+
+def _belongs(label: dict[str, Any], scan: Scan) -> bool:
+    """By series; by subject for files; by frame of reference only where the named series is nowhere."""
+    if label["kind"] == "files":
+        return slug(label["patient"]) == slug(scan.patient)
+    header = label["header"]
+    if header["referenced_series"]:
+        return scan.key in header["referenced_series"]
+    frames = header.get("referenced_frames") or []
+    return scan.first.get("frame_uid") in frames and label["patient"] == scan.patient
+
+
+def _names_a_structure(label: dict[str, Any], settings: CohortSettings) -> bool:
+    return any(_matches(name, settings) for name, _ in _structures(label))
+
+
+def _structures(label: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Names of the structures of a label object, and whether each holds anything."""
+    header = label["header"] or {}
+    if label["kind"] == "rtstruct":
+        return [(roi["name"], roi["n_contours"] > 0) for roi in header["rois"]]
+    if label["kind"] == "seg":
+        return [(segment["label"], (header.get("n_frames") or 0) > 0) for segment in header["segments"]]
+    return []
+
+
+def _matches(name: str, settings: CohortSettings) -> bool:
+    return any(re.search(pattern, name) for pattern in settings.labels.structures.values())
+
+
+# ---- selection and facts --------------------------------------------------------------------------------------------
+
+
+def _check_selected(scan: Scan, name: str, settings: CohortSettings) -> None:
+    if name in settings.exclude:
+        raise Rejected("EXCLUDED", "named in cohort.exclude")
+    if settings.images is not None:
+        return
+    wanted = settings.series
+    if scan.modality not in MODALITIES or wanted.modality not in (None, scan.modality):
+        raise Rejected("NOT_SELECTED", f"modality {scan.modality}")
+    if wanted.description and not re.search(wanted.description, scan.first.get("series_description") or ""):
+        raise Rejected("NOT_SELECTED", "SeriesDescription does not match")
+    n_slices = sum(file["header"].get("n_frames") or 1 for file in scan.files)
+    if n_slices < wanted.min_slices:
+        raise Rejected("TOO_FEW_SLICES", f"{n_slices} slices, at least {wanted.min_slices} needed")
+
+
+def _facts(scan: Scan) -> dict[str, Any]:
+    """Acquisition facts without identity."""
+    header = scan.first
+    thickness = header.get("slice_thickness_mm")
+    return {
+        "modality": scan.modality,
+        "manufacturer": header.get("manufacturer") or "",
+        "model": header.get("model") or "",
+        "kernel": header.get("kernel") or "",
+        "slice_thickness_mm": "" if thickness is None else f"{thickness:g}",
+    }
+
+
+def _case(scan: Scan, name: str, subject: str, label: dict[str, Any] | None, settings: CohortSettings) -> Case:
+    header = scan.first
+    shape = (len(scan.files), header.get("rows") or 0, header.get("columns") or 0)
+    voxels = shape[0] * shape[1] * shape[2] if header else scan.files[0]["size"] * 2
+    positive = "unknown"
+    if label is not None and label["kind"] != "files":
+        positive = "yes" if any(full and _matches(roi, settings) for roi, full in _structures(label)) else "no"
+    facts = [[file["path"], file["size"], file["mtime_ns"]] for file in [*scan.files, *([label] if label else [])]]
+    return Case(
+        case=name,
+        subject=subject,
+        **_facts(scan),
+        shape="x".join(map(str, shape)) if header else "",
+        voxels=voxels,
+        label=label["kind"] if label else "none",
+        positive=positive,
+        source="sha256:" + hashlib.sha256(json.dumps([scan.key, facts]).encode()).hexdigest()[:32],
+    )
+
+
+def _rest(files: list[dict[str, Any]], fates: dict[str, tuple[str, str]], result: Catalogue) -> None:
+    """Account for every file, and count those that are no image of a case by what they are."""
+    strays: Counter[tuple[str, str]] = Counter()
+    for file in files:
+        header = file["header"]
+        kind = header["kind"] if header else ("unreadable" if file["problem"] else "file")
+        if file["path"] not in fates:
+            reason = "UNREADABLE" if file["problem"] else "NOT_AN_IMAGE" if header else "NOT_DICOM"
+            fates[file["path"]] = ("", reason)
+            strays[header["modality"] or kind if header else kind, reason] += 1
+        case, fate = fates[file["path"]]
+        result.files.append(
+            {"path": file["path"], "kind": kind, "case": case, "fate": fate, "problem": file["problem"]}
+        )
+    for (kind, reason), n_files in sorted(strays.items()):
+        blank = dict.fromkeys(("subject", "manufacturer", "model", "kernel", "slice_thickness_mm"), "")
+        row = {"case": "", **blank, "modality": kind, "n_files": n_files, "status": "not used", "reason": reason}
+        result.series.append(row)
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def slug(text: str) -> str:
+    """A name that is safe in paths: lower case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
+
+
+def _name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> None:
+    """Name new subjects: their own id where it is known to be no identity, else a number in a shuffled order."""
+    keep: dict[str, bool] = {}
+    for patient, deidentified in patients:
+        keep[patient] = keep.get(patient, True) and deidentified
+    taken = set(identities.subjects.values())
+    number = max((int(name[4:]) for name in taken if re.fullmatch(r"sub-\d{4,}", name)), default=0)
+    # By hash, so that the order of the numbers says nothing about the order of the ids.
+    for patient in sorted(set(keep) - set(identities.subjects), key=lambda p: hashlib.sha256(p.encode()).hexdigest()):
+        name = slug(patient) if keep[patient] else ""
+        if not name or name in taken or re.fullmatch(r"sub-\d{4,}", name):
+            number += 1
+            name = f"sub-{number:04d}"
+        taken.add(name)
+        identities.subjects[patient] = name
+
+
+def _name_cases(scans: list[Scan], identities: Identities) -> None:
+    """Name new cases: subject, modality and a number."""
+    taken = set(identities.cases.values())
+    for scan in sorted(scans, key=lambda s: hashlib.sha256(s.key.encode()).hexdigest()):
+        if scan.key not in identities.cases:
+            stem = f"{identities.subjects[scan.patient]}_{slug(scan.modality)}"
+            number = next(n for n in range(1, len(taken) + 2) if f"{stem}{n}" not in taken)
+            identities.cases[scan.key] = f"{stem}{number}"
+            taken.add(f"{stem}{number}")

@@ -1,0 +1,1 @@
+"""The command line: a literal table of commands, each loaded only when it is called."""

@@ -1,0 +1,93 @@
+"""The command `cohortseg`: choose a subcommand, turn errors into one line.
+
+Nothing heavy is imported here: `cohortseg --help` must not wait for torch.
+"""
+
+import argparse
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+from cohortseg import __version__
+from cohortseg.errors import CohortError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: the module with `add_arguments(parser)` and `run(arguments)`, and what it is for."""
+
+    module: str
+    summary: str
+
+
+# What people call.
+COMMANDS: dict[str, Command] = {
+    "phantom": Command("cohortseg.cli.phantom", "make a synthetic thorax CT cohort as DICOM"),
+    "index": Command("cohortseg.cli.index", "look for scans and labels; write the tables of the cohort"),
+    "status": Command("cohortseg.cli.status", "show each stage: done, rejected, to do, time left"),
+    "explain": Command("cohortseg.cli.explain", "show the way from a scan to each of its metrics"),
+    "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
+    "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
+    "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
+}
+
+# What the rules of the workflow call; the command that a failing job prints can be pasted as it is.
+STEPS: dict[str, Command] = {
+    "convert": Command("cohortseg.steps.convert", "read scans and labels, check geometry, write OME-Zarr"),
+    "fingerprint": Command("cohortseg.steps.fingerprint", "measure intensities, spacings and class sizes"),
+    "survey": Command("cohortseg.steps.survey", "gather the fingerprints"),
+    "plan": Command("cohortseg.steps.plan", "choose grid, normalisation and network size"),
+    "preprocess": Command("cohortseg.steps.preprocess", "bring images and labels into model space"),
+    "split": Command("cohortseg.steps.split", "write the folds, check for leakage"),
+    "train": Command("cohortseg.steps.train", "train one network"),
+    "predict": Command("cohortseg.steps.predict", "segment cases on their native grids"),
+    "postprocess": Command("cohortseg.steps.postprocess", "clean predicted labels"),
+    "evaluate": Command("cohortseg.steps.evaluate", "measure predictions against references"),
+    "aggregate": Command("cohortseg.steps.aggregate", "gather all metrics into tables"),
+    "report": Command("cohortseg.steps.report", "write the report"),
+    "export": Command("cohortseg.steps.export", "write labels for other software"),
+}
+
+
+def main() -> NoReturn:
+    """Run a subcommand and exit: 0 done, 1 a known error (one line), 2 wrong arguments."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"cohortseg {__version__}")
+        sys.exit(0)
+    commands = COMMANDS | STEPS
+    if arguments[0] not in commands:
+        sys.exit(f"cohortseg: unknown command {arguments[0]!r}; choices: {', '.join(commands)}")
+    command = commands[arguments[0]]
+    module = importlib.import_module(command.module)
+    parser = argparse.ArgumentParser(prog=f"cohortseg {arguments[0]}", description=command.summary)
+    module.add_arguments(parser)
+    try:
+        module.run(parser.parse_args(arguments[1:]))
+    except CohortError as error:
+        sys.exit(f"cohortseg {arguments[0]}: {error}")
+    except OSError as error:
+        # A full disk or a folder without permission is the machine's matter, not a bug; the path may name a patient.
+        sys.exit(f"cohortseg {arguments[0]}: {error.strerror or error}: {_last_part(error)}")
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _last_part(error: OSError) -> str:
+    return str(error.filename).rsplit("/", 1)[-1] if error.filename else "(no file named)"
+
+
+def _help() -> str:
+    def lines(table: dict[str, Command]) -> str:
+        return "\n".join(f"  {name:<12} {command.summary}" for name, command in table.items())
+
+    return (
+        "usage: cohortseg COMMAND [-h] …\n\nFrom a folder of hospital DICOM to a segmentation study one can publish.\n"
+        "The study itself is run by `snakemake --cores all [--configfile FILE] [--profile slurm]`.\n\n"
+        f"commands:\n{lines(COMMANDS)}\n\nsteps, called by the workflow:\n{lines(STEPS)}\n"
+    )

@@ -1,0 +1,358 @@
+"""The header of one DICOM file as a flat record of plain values, ready for JSON.
+
+Every file of a cohort passes here, so nothing but the wanted elements is decoded, and pixels are never read.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from cohortseg.errors import Rejected
+
+Record: TypeAlias = dict[str, Any]
+Reader: TypeAlias = Callable[[Any], Any]
+
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+GUESSED_SYNTAX = {
+    (True, True): "1.2.840.10008.1.2",
+    (False, True): "1.2.840.10008.1.2.1",
+    (False, False): "1.2.840.10008.1.2.2",
+}
+"""Transfer syntax of a file without meta header, by (implicit VR, little endian)."""
+
+
+# What an element says. Each reader takes pydicom's raw element: decoding all of them the ordinary way costs twice the time.
+
+
+def text(raw: Any) -> str | None:
+    """All values joined by a backslash, or None when empty (code strings, dates, numbers, UIDs: plain ASCII)."""
+    return raw.value.decode("latin-1").strip(" \0") or None if raw.value else None
+
+
+def words(raw: Any, encodings: list[str]) -> str | None:
+    """Free text in the character set of the file, or None when empty."""
+    if not raw.value:
+        return None
+    value: bytes = raw.value
+    if value.isascii() and b"\x1b" not in value:
+        return text(raw)
+    from pydicom.charset import decode_bytes
+
+    return decode_bytes(value, encodings, set("\\^=")).strip(" \0") or None
+
+
+def reals(raw: Any) -> list[float] | None:
+    """Decimal strings as finite numbers, or None when empty; ValueError when one of them is no number."""
+    written = text(raw)
+    if written is None:
+        return None
+    numbers = [float(part) for part in written.split("\\")]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"not finite: {len(numbers)} numbers")
+    return numbers
+
+
+def real(raw: Any) -> float | None:
+    """The first decimal string as a number."""
+    numbers = reals(raw)
+    return numbers[0] if numbers else None
+
+
+def whole(raw: Any) -> int | None:
+    """An integer string as a number."""
+    number = real(raw)
+    return None if number is None else int(number)
+
+
+def short(raw: Any) -> int | None:
+    """An unsigned 16-bit integer."""
+    return int.from_bytes(raw.value[:2], "little" if raw.is_little_endian else "big") if raw.value else None
+
+
+def yes(raw: Any) -> bool:
+    """Whether the element says YES."""
+    return text(raw) == "YES"
+
+
+def filled(raw: Any) -> bool:
+    """Whether the element holds anything but a denial."""
+    return (text(raw) or "NONE").upper() not in ("NONE", "NO", "N")
+
+
+PLAIN: dict[str, tuple[int, Reader]] = {
+    "sop_class": (0x00080016, text),
+    "sop_uid": (0x00080018, text),
+    "series_uid": (0x0020000E, text),
+    "study_uid": (0x0020000D, text),
+    "frame_uid": (0x00200052, text),
+    "identity_removed": (0x00120062, yes),
+    "modality": (0x00080060, text),
+}
+WORDS: dict[str, int] = {
+    "patient_id": 0x00100020,
+    "patient_name": 0x00100010,
+    "manufacturer": 0x00080070,
+    "model": 0x00081090,
+    "series_description": 0x0008103E,
+    "body_part": 0x00180015,
+    "kernel": 0x00181210,
+}
+PIXELS: dict[str, tuple[int, Reader]] = {
+    "rows": (0x00280010, short),
+    "columns": (0x00280011, short),
+    "n_frames": (0x00280008, whole),
+    "pixel_spacing_mm": (0x00280030, reals),
+    "position": (0x00200032, reals),
+    "orientation": (0x00200037, reals),
+    "slope": (0x00281053, real),
+    "intercept": (0x00281052, real),
+    "bits_allocated": (0x00280100, short),
+    "bits_stored": (0x00280101, short),
+    "signed": (0x00280103, short),
+    "samples": (0x00280002, short),
+    "photometric": (0x00280004, text),
+    "pixel_padding": (0x00280120, short),
+    "overlay_bit": (0x60000102, short),
+}
+"""What the voxels depend on: a value that is no number breaks the header."""
+FACTS: dict[str, tuple[int, Reader]] = {
+    "slice_thickness_mm": (0x00180050, real),
+    "instance_number": (0x00200013, whole),
+    "series_number": (0x00200011, whole),
+    "acquisition_number": (0x00200012, whole),
+    "temporal_position": (0x00200100, whole),
+    "image_type": (0x00080008, text),
+    "rescale_type": (0x00281054, text),
+    "kvp": (0x00180060, real),
+    "te_ms": (0x00180081, real),
+    "tr_ms": (0x00180080, real),
+    "field_strength_t": (0x00180087, real),
+    "contrast": (0x00180010, filled),
+}
+"""What tables show: a value that is no number is None."""
+PET: dict[str, tuple[int, Reader]] = {
+    "units": (0x00541001, text),
+    "suv_type": (0x00541006, text),
+    "decay_correction": (0x00541102, text),
+    "weight_kg": (0x00101030, real),
+    "series_date": (0x00080021, text),
+    "series_time": (0x00080031, text),
+    "acquisition_date": (0x00080022, text),
+    "acquisition_time": (0x00080032, text),
+    "philips_creator": (0x70530010, text),
+    "philips_suv_factor": (0x70531000, real),
+}
+TRACER: dict[str, tuple[int, Reader]] = {
+    "dose_bq": (0x00181074, real),
+    "half_life_s": (0x00181075, real),
+    "injection_time": (0x00181072, text),
+    "injection_datetime": (0x00181078, text),
+}
+TRACER_SEQUENCE = 0x00540016
+LABEL_SEQUENCES = (0x30060010, 0x30060020, 0x30060039, 0x00620002, 0x00081115)
+
+
+def _wanted() -> list[Any]:
+    from pydicom.tag import BaseTag
+
+    tables: list[Mapping[str, tuple[int, Reader]]] = [PLAIN, PIXELS, FACTS, PET]
+    tags = [tag for table in tables for tag, _ in table.values()]
+    return [BaseTag(tag) for tag in (*tags, *WORDS.values(), TRACER_SEQUENCE, *LABEL_SEQUENCES)]
+
+
+WANTED = _wanted()
+
+
+def read_header(path: str | Path) -> Record | None:
+    """The record of one file, or None when it is no DICOM.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any file. Files without preamble or meta header, of both byte orders and deflated ones are understood.
+
+    Returns
+    -------
+    dict or None
+        `kind` ('image', 'rtstruct', 'seg', 'other'); the keys of `PLAIN` and `WORDS` for each; for an image those of
+        `PIXELS` and `FACTS` with `transfer_syntax`, `pixel_offset` and `pixel_bytes` (where uncompressed pixels lie;
+        None when they are compressed); for PET those of `PET` and `TRACER`; for an RTSTRUCT `rois` (name, n_contours,
+        n_points), `referenced_series_uids`, `referenced_frame_uids`; for a segmentation `segments` (number, label),
+        `referenced_series_uids`, `n_frames`. Values are None where the file does not say. Ids, names, UIDs, dates and
+        descriptions are identity: they belong into the private part of a study.
+
+    Raises
+    ------
+    Rejected
+        UNREADABLE, when the file cannot be opened or its header is broken.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return parse_header(file)
+    except OSError as error:
+        raise Rejected("UNREADABLE", f"the file cannot be opened ({type(error).__name__})") from error
+
+
+def parse_header(file: BinaryIO) -> Record | None:
+    """`read_header` of an open file; leaves it open, at no particular place."""
+    head = file.read(132)
+    marked = head[128:] == b"DICM"
+    if not marked and not _looks_bare(head):
+        return None
+    file.seek(0)
+    try:
+        # A broken header can raise nearly anything from deep inside a parser; and what pydicom warns about
+        # (lengths, character sets) is no reason to stop or to speak.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record = _record(file)
+    except Rejected:
+        raise
+    except OSError:
+        raise
+    except Exception as error:
+        if not marked:
+            return None
+        raise Rejected("UNREADABLE", f"the header is broken ({type(error).__name__})") from error
+    return record if marked or record["sop_class"] else None
+
+
+def _looks_bare(head: bytes) -> bool:
+    """Whether the file begins with an element of group 2 or 8, as DICOM without preamble does."""
+    if len(head) < 16 or head[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08"):
+        return False
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return explicit or int.from_bytes(head[4:8], "little") < 1024
+
+
+def _record(file: BinaryIO) -> Record:
+    from pydicom.filereader import read_partial
+
+    header = read_partial(file, lambda tag, _vr, _length: 0x7FE00008 <= tag <= 0x7FE00010, None, True, WANTED)
+    elements: dict[int, Any] = dict(header.items())
+    if any(raw.value and len(raw.value) < raw.length for raw in elements.values() if hasattr(raw, "is_raw") and raw.is_raw):
+        raise Rejected("UNREADABLE", "the file ends inside its header")
+    record: Record = {"kind": "other"} | {key: _read(elements, *field) for key, field in PLAIN.items()}
+    encodings = _encodings(header)
+    record |= {key: words(elements[tag], encodings) if tag in elements else None for key, tag in WORDS.items()}
+    record["identity_removed"] = bool(record["identity_removed"])
+    record["sop_class"] = record["sop_class"] or header.file_meta.get("MediaStorageSOPClassUID")
+    record |= _by_kind(file, header, elements, record)
+    if record["kind"] != "other" and not (record["sop_uid"] and record["series_uid"]):
+        raise Rejected("UNREADABLE", "the object carries no instance or series UID")
+    return record
+
+
+def _encodings(header: Any) -> list[str]:
+    from pydicom.charset import convert_encodings
+
+    return list(convert_encodings(header.original_character_set))
+
+
+def _read(elements: Mapping[int, Any], tag: int, reader: Reader) -> Any:
+    return reader(elements[tag]) if tag in elements else None
+
+
+def _lenient(elements: Mapping[int, Any], tag: int, reader: Reader) -> Any:
+    try:
+        return _read(elements, tag, reader)
+    except ValueError:
+        return None
+
+
+def _by_kind(file: BinaryIO, header: Any, elements: Mapping[int, Any], record: Record) -> Record:
+    if record["sop_class"] == RTSTRUCT:
+        return {"kind": "rtstruct"} | _structure_set(header)
+    if record["sop_class"] in SEGMENTATIONS:
+        return {"kind": "seg", "n_frames": _read(elements, *PIXELS["n_frames"])} | _segmentation(header)
+    if PIXELS["rows"][0] in elements and record["sop_class"] != DOSE:
+        return {"kind": "image"} | _image(file, header, elements, record["modality"])
+    return {}
+
+
+def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], modality: str | None) -> Record:
+    found: Record = {key: _read(elements, *field) for key, field in PIXELS.items()}
+    found |= {key: _lenient(elements, *field) for key, field in FACTS.items()}
+    found["n_frames"] = found["n_frames"] or 1
+    found["contrast"] = bool(found["contrast"])
+    if found["signed"] and (found["pixel_padding"] or 0) > 32767:
+        found["pixel_padding"] -= 65536
+    syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]
+    found["transfer_syntax"] = str(syntax)
+    found |= {"pixel_offset": None, "pixel_bytes": None} if syntax == DEFLATED else _pixel_place(file, header)
+    if modality == "PT":
+        found |= _pet(header, elements)
+    return found
+
+
+def _pixel_place(file: BinaryIO, header: Any) -> Record:
+    """Where the pixel data begin and how long they are; the file stands at their element."""
+    implicit, little = header.original_encoding
+    start = file.tell()
+    element = file.read(12)
+    if len(element) < 12:
+        raise Rejected("UNREADABLE", "the file ends before its pixel data")
+    skipped = 8 if implicit else 12
+    length = int.from_bytes(element[skipped - 4 : skipped], "little" if little else "big")
+    return {"pixel_offset": start + skipped, "pixel_bytes": None if length == 0xFFFFFFFF else length}
+
+
+def _pet(header: Any, elements: Mapping[int, Any]) -> Record:
+    found = {key: _lenient(elements, *field) for key, field in PET.items()}
+    tracers = _items(header, TRACER_SEQUENCE)
+    tracer = dict(tracers[0].items()) if tracers else {}
+    return found | {key: _lenient(tracer, *field) for key, field in TRACER.items()}
+
+
+def _items(dataset: Any, tag: int) -> list[Any]:
+    """The items of a sequence; none when it is missing or empty."""
+    return list(dataset[tag].value or []) if tag in dataset else []
+
+
+def _values(datasets: Iterable[Any], tag: int) -> list[str]:
+    """The distinct texts of one element over many data sets, sorted."""
+    return sorted({value for one in datasets if tag in one and (value := text(one.get_item(tag)))})
+
+
+def _structure_set(header: Any) -> Record:
+    frames = _items(header, 0x30060010)
+    series = [
+        one for frame in frames for study in _items(frame, 0x30060012) for one in _items(study, 0x30060014)
+    ]
+    structures = _items(header, 0x30060020)
+    contours = {whole(roi.get_item(0x30060084)): _items(roi, 0x30060040) for roi in _items(header, 0x30060039)}
+    encodings = _encodings(header)
+    return {
+        "rois": [_roi(one, contours, encodings) for one in structures],
+        "referenced_series_uids": _values(series, 0x0020000E),
+        "referenced_frame_uids": sorted({*_values(frames, 0x00200052), *_values(structures, 0x30060024)}),
+    }
+
+
+def _roi(structure: Any, contours: Mapping[int | None, list[Any]], encodings: list[str]) -> Record:
+    own = contours.get(whole(structure.get_item(0x30060022)), [])
+    # Coordinates are counted by their separators: reading them as numbers is the work of the conversion.
+    data = [contour.get_item(0x30060050).value for contour in own if 0x30060050 in contour]
+    name = words(structure.get_item(0x30060026), encodings) if 0x30060026 in structure else None
+    n_points = sum((coordinates.count(b"\\") + 1) // 3 for coordinates in data if coordinates)
+    return {"name": name or "", "n_contours": len(own), "n_points": n_points}
+
+
+def _segmentation(header: Any) -> Record:
+    encodings = _encodings(header)
+    segments = [dict(segment.items()) for segment in _items(header, 0x00620002)]
+    return {
+        "segments": [
+            {
+                "number": _read(segment, 0x00620004, short),
+                "label": words(segment[0x00620005], encodings) if 0x00620005 in segment else None,
+            }
+            for segment in segments
+        ],
+        "referenced_series_uids": _values(_items(header, 0x00081115), 0x0020000E),
+    }

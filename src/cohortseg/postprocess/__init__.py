@@ -1,0 +1,1 @@
+"""Clean a predicted label: components, holes and morphology, class by class."""

@@ -1,0 +1,123 @@
+"""What a report is made of: tables, pictures and plain values, gathered by the caller."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+FLOW_COLUMNS = ("stage", "status", "reason", "meaning", "n")
+REJECTED_COLUMNS = ("case", "stage", "reason", "meaning", "found")
+KEYS = ("experiment", "label", "stage")
+SUMMARY_COLUMNS = (
+    *KEYS,
+    *("metric", "n_cases", "n_subjects", "n_defined", "n_undefined"),
+    *("mean", "sd", "median", "q1", "q3", "min", "max", "ci_low", "ci_high"),
+)
+COMPARISON_COLUMNS = (
+    *("experiment_a", "experiment_b", "label", "stage", "metric", "n_pairs"),
+    *("median_difference", "p_value", "p_holm", "effect_size", "note"),
+)
+SUBGROUP_COLUMNS = (*KEYS, "property", "value", "n_cases", "median", "q1", "q3")
+RESOURCE_COLUMNS = ("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb")
+HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
+ROW_COLUMNS = (*KEYS, "split", "case", "subject", "dice", "reference_ml", "undefined")
+"""The columns of metrics_by_case.csv that the page needs besides the primary metric."""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One picture of a case with its outlines.
+
+    Parameters
+    ----------
+    experiment, case : str
+        What is shown.
+    label_names : sequence of str
+        Names of label 1, 2, …; their outlines have the colours of `style.label_colours(len(label_names))`.
+    kind : "worst" or "median"
+        Why this case is shown.
+    metric, value : str, float
+        Metric by which it was chosen, and its value; NaN when undefined.
+    png : bytes
+        The picture, from `overlays.overlay_png`.
+    caption : str
+        More to say about it (slice, volumes); may be empty.
+    """
+
+    experiment: str
+    case: str
+    label_names: Sequence[str]
+    kind: Literal["worst", "median"]
+    metric: str
+    value: float
+    png: bytes
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """All that the page shows. Any table may be empty, with or without columns; missing columns count as undefined.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    flow : DataFrame
+        `stage, status, reason, meaning, n`, in the order of the stages; status `ok` goes on to the next stage.
+    rejected : DataFrame
+        `case, stage, reason, meaning, found`: one line per rejected case.
+    rows : DataFrame
+        `metrics_by_case.csv`.
+    summary : DataFrame
+        One line per experiment, label, stage and metric; columns `SUMMARY_COLUMNS`.
+    comparison : DataFrame
+        One line per pair of experiments, label, stage and metric; `median_difference` is a minus b.
+    subgroups : DataFrame
+        The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`.
+    histories : mapping
+        Name of a model, best written `experiment/fold-0-seed-1`: table with the columns `HISTORY_COLUMNS`.
+    overlays : sequence of Overlay
+        The pictures; all of them are embedded.
+    plan : mapping
+        plan.json; whatever holds `value` and `because` is shown as a decision.
+    settings_text : str
+        The settings as YAML.
+    versions : mapping
+        Name of a program: version.
+    warnings : sequence of str
+        What the reader should know before the numbers.
+    resources : DataFrame or None
+        `stage, n, seconds_total, seconds_median, peak_memory_mb`.
+    primary_metric : str
+        Metric of comparisons, plots and of the chosen cases.
+    metric_info : mapping
+        Metric: (unit, definition).
+    generated : str or None
+        A date to print; None leaves it out, so that the same content gives the same bytes.
+    """
+
+    study: str
+    flow: pd.DataFrame
+    rejected: pd.DataFrame
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    comparison: pd.DataFrame
+    subgroups: pd.DataFrame
+    histories: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    overlays: Sequence[Overlay] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    settings_text: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    resources: pd.DataFrame | None = None
+    primary_metric: str = "dice"
+    metric_info: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    generated: str | None = None
+
+
+def with_columns(frame: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
+    """`frame` with at least these columns, numbered anew; missing ones are NaN, None is an empty table."""
+    table = pd.DataFrame() if frame is None else frame.reset_index(drop=True)
+    missing = [name for name in columns if name not in table.columns]
+    return table.reindex(columns=[*table.columns, *missing])

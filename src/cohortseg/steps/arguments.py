@@ -1,0 +1,36 @@
+"""The command-line arguments that steps share."""
+
+import argparse
+from pathlib import Path
+
+from cohortseg.layout import Layout
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """`--study`: the study's folder."""
+    parser.add_argument(
+        "--study", type=lambda text: Layout(Path(text)), required=True, metavar="DIR", help="study folder"
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """`--settings`: the step's part of the settings as JSON."""
+    parser.add_argument("--settings", required=True, metavar="JSON", help="settings of this step")
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """What every step over a batch of cases takes."""
+    add_study(parser)
+    add_settings(parser)
+    parser.add_argument("--cases", nargs="+", required=True, metavar="CASE", help="names of the cases")
+    parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="written when all cases are done")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """`--threads`."""
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads")
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """`--experiment`."""
+    parser.add_argument("--experiment", required=True, metavar="NAME", help="name of the experiment")

@@ -1,0 +1,100 @@
+"""Step `index`: look through the source folder and write the tables of the cohort, only where they changed."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cohortseg.catalogue import Catalogue, Identities, catalogue
+from cohortseg.cohort import assign, cases_text, members, table_text
+from cohortseg.errors import REASONS, StudyError
+from cohortseg.io.discover import scan
+from cohortseg.io.sidecar import dumps, read_json, write_if_changed
+from cohortseg.layout import Layout
+from cohortseg.settings import Study
+
+SERIES_COLUMNS = ["case", "subject", "modality", "manufacturer", "model", "kernel", "slice_thickness_mm", "n_files"]
+STUDY_FORMAT = 1
+"""Format of a study folder; raised when an older one can no longer be continued."""
+
+
+def index(study: Study) -> str:
+    """Index the source of a study; returns a sentence on what there is."""
+    layout = Layout(study.folder)
+    _check_format(layout)
+    layout.private.mkdir(parents=True, exist_ok=True)
+    layout.private.chmod(0o700)
+    identities = Identities(**_read(layout.identities, {}))
+    found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
+    result = catalogue(found, study.cohort, identities)
+    split = study.split.model_dump(mode="json", exclude={"refit"})
+    cases, ledger = assign(
+        result.cases,
+        _read(layout.ledger, {}),
+        split=split,
+        per_job=study.jobs.cases_per_job,
+        per_predict_job=study.jobs.cases_per_predict_job,
+    )
+    write_if_changed(layout.identities, _json(asdict(identities)))
+    _write_sources(layout, study, result)
+    write_if_changed(layout.ledger, _json(ledger))
+    for fold in range(study.split.folds):
+        listed = members(ledger, cases, str(fold), refit=study.split.refit)
+        write_if_changed(layout.members(str(fold)), _json(listed))
+    _write_tables(layout, result)
+    write_if_changed(layout.settings, settings_text(study))
+    write_if_changed(layout.cases_table, cases_text(cases))
+    subjects = {case.subject for case in cases}
+    return f"{len(found)} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
+
+
+def settings_text(study: Study) -> str:
+    """The settings of a study as YAML, without the source path."""
+    import yaml
+
+    values = json.loads(study.model_dump_json(exclude_defaults=True))
+    values["cohort"].pop("source", None)
+    return f"# settings of study {study.study}; everything else has its default\n" + yaml.safe_dump(
+        values, sort_keys=False
+    )
+
+
+def _check_format(layout: Layout) -> None:
+    path = layout.root / "study.json"
+    if not path.exists() and layout.cases_table.exists():
+        raise StudyError(f"{layout.root} was made by an older version; move it away or choose another study name")
+    if path.exists() and read_json(path).get("format") != STUDY_FORMAT:
+        made_by = read_json(path).get("format")
+        raise StudyError(
+            f"{layout.root} has format {made_by}, this version works with {STUDY_FORMAT}; "
+            "move it away, or choose another study name, and run again"
+        )
+    write_if_changed(path, _json({"format": STUDY_FORMAT}))
+
+
+def _write_sources(layout: Layout, study: Study, result: Catalogue) -> None:
+    """What each case is made of; files of cases that are gone are removed."""
+    root = str(study.cohort.source.resolve())
+    for case, source in result.sources.items():
+        write_if_changed(layout.source(case), dumps({"root": root, **source}) + "\n")
+    for path in layout.source("any").parent.glob("*.json"):
+        if path.stem not in result.sources:
+            path.unlink()
+
+
+def _write_tables(layout: Layout, result: Catalogue) -> None:
+    columns = [*SERIES_COLUMNS, "status", "reason"]
+    write_if_changed(layout.series_table, table_text(result.series, columns))
+    rejected = [{**row, "stage": "index", "meaning": REASONS[row["reason"]]} for row in result.rejected]
+    columns = ["case", "subject", "stage", "reason", "meaning", "found"]
+    write_if_changed(layout.rejected_table, table_text(rejected, columns))
+    write_if_changed(layout.files_table, table_text(result.files, ["path", "kind", "case", "fate", "problem"]))
+
+
+def _read(path: Path, default: Any) -> Any:
+    return read_json(path) if path.exists() else default
+
+
+def _json(value: Any) -> str:
+    return dumps(value, indent=1) + "\n"

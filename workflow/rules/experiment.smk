@@ -1,0 +1,148 @@
+"""Rules of one experiment: train where the method needs weights, predict, clean, measure, export."""
+
+
+rule train:
+    """Train one network on the frozen members of a fold; resumes where it was interrupted."""
+    input:
+        plan=str(LAYOUT.plan),
+        folds=ancient(str(LAYOUT.folds)),
+    output:
+        token=str(LAYOUT.model("{experiment}", "{fold}", "{seed}") / "train.json"),
+    log:
+        log_of("train", "{experiment}/fold-{fold}-seed-{seed}"),
+    benchmark:
+        benchmark_of("train", "{experiment}/fold-{fold}-seed-{seed}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory_once("train"),
+        runtime=1440,
+        gpu=gpus_of,
+    params:
+        study=str(LAYOUT.root),
+        members=members_of,
+        upstream=upstream_of,
+        settings=settings_of("train"),
+        revision=revision_of("train"),
+    message:
+        "train {wildcards.experiment} fold {wildcards.fold} seed {wildcards.seed}"
+    shell:
+        "cohortseg train --study {params.study:q} --experiment {wildcards.experiment:q} --threads {threads}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --upstream {params.upstream:q}"
+        " --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule predict:
+    """Segment the cases of one fold on their native grids; weights are loaded once."""
+    input:
+        images_of,
+        models_of,
+    output:
+        token=token("predict", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("predict", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("predict", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory_of("predict"),
+        runtime=runtime_of("predict"),
+        gpu=gpus_of,
+    params:
+        study=str(LAYOUT.root),
+        cases=names_of,
+        settings=settings_of("predict"),
+        revision=revision_of("predict"),
+    message:
+        "predict {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg predict --study {params.study:q} --experiment {wildcards.experiment:q} --threads {threads}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule postprocess:
+    """Clean predicted labels: morphology and components; the raw label is kept."""
+    input:
+        token("predict", "{fold_batch}", "{experiment}"),
+    output:
+        token=token("postprocess", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("postprocess", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("postprocess", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_of("postprocess"),
+        runtime=runtime_of("postprocess"),
+    params:
+        study=str(LAYOUT.root),
+        cases=names_of,
+        settings=settings_of("postprocess"),
+        revision=revision_of("postprocess"),
+    message:
+        "postprocess {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg postprocess --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    """Measure raw and cleaned labels against the reference."""
+    input:
+        token("postprocess", "{fold_batch}", "{experiment}"),
+        converted_of,
+    output:
+        token=token("evaluate", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("evaluate", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("evaluate", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_of("evaluate"),
+        runtime=runtime_of("evaluate"),
+    params:
+        study=str(LAYOUT.root),
+        cases=names_of,
+        settings=settings_of("evaluate"),
+        revision=revision_of("evaluate"),
+    message:
+        "evaluate {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg evaluate --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule export:
+    """Write cleaned labels for other software."""
+    input:
+        token("postprocess", "{fold_batch}", "{experiment}"),
+    output:
+        token=token("export", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("export", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("export", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_of("export"),
+        runtime=runtime_of("export"),
+    params:
+        study=str(LAYOUT.root),
+        cases=names_of,
+        settings=settings_of("export"),
+        revision=revision_of("export"),
+    message:
+        "export {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg export --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"

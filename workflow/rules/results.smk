@@ -1,0 +1,65 @@
+"""Rules of the results: tables and report over all experiments."""
+
+
+rule aggregate:
+    """Gather all metrics into tables."""
+    input:
+        experiment_tokens("evaluate"),
+        str(LAYOUT.folds),
+    output:
+        str(LAYOUT.table("metrics_by_case")),
+        str(LAYOUT.table("summary")),
+        str(LAYOUT.table("comparison")),
+        str(LAYOUT.table("subgroups")),
+        str(LAYOUT.table("cohort_flow")),
+    log:
+        log_of("aggregate", "cohort"),
+    benchmark:
+        benchmark_of("aggregate", "cohort")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("aggregate"),
+        runtime=60,
+    params:
+        study=str(LAYOUT.root),
+        cohort=cohort_digest(),
+        settings=settings_of("aggregate"),
+        revision=revision_of("aggregate"),
+    message:
+        "aggregate: tables"
+    shell:
+        "cohortseg aggregate --study {params.study:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule report:
+    """Write the report."""
+    input:
+        str(LAYOUT.table("metrics_by_case")),
+        histories(),
+    output:
+        report(
+            str(LAYOUT.report),
+            caption="../report/report.rst",
+            category="Study",
+        ),
+    log:
+        log_of("report", "cohort"),
+    benchmark:
+        benchmark_of("report", "cohort")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("report"),
+        runtime=60,
+    params:
+        study=str(LAYOUT.root),
+        settings=settings_of("report"),
+        all_settings=shown_settings(),
+        revision=revision_of("report"),
+    message:
+        "report: {output}"
+    shell:
+        "cohortseg report --study {params.study:q} --settings {params.settings:q} > {log:q} 2>&1"
