@@ -2,7 +2,7 @@
 
     python benchmarks/preprocess_blocks.py [--slices 300] [--workers 1] [--repeats 3]
 
-Gate: every voxel equal to SimpleITK on the whole volume (to half a float16 step). Then CPU seconds and peak memory of one
+Gate: every voxel equal to SimpleITK on the whole volume (to a float16 step). Then CPU seconds and peak memory of one
 case, of a case twice as long (memory must stay flat), and of SimpleITK on the whole volume, on the same stores.
 """
 
@@ -47,7 +47,7 @@ def create(path: Path, shape: tuple[int, ...], dtype: str) -> Any:
     )
 
 
-def make_case(folder: Path, slices: int) -> None:
+def make_case(folder: Path, slices: int, _workers: int) -> None:
     """A noisy ellipsoid body with a bright ball, and the ball as label; written slab by slab."""
     random = np.random.default_rng(1)
     grid = source_grid(slices)
@@ -75,32 +75,32 @@ def by_blocks(folder: Path, slices: int, workers: int) -> None:
 
 def whole(folder: Path, slices: int, workers: int) -> None:
     """The same with SimpleITK on the whole volume: the judge and the peer."""
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(workers)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(workers)
     source = source_grid(slices)
     target = source.with_spacing(TARGET_MM)
     for name, dtype, interpolator, kind in (
-        ("image", "f2", sitk.sitkLinear, sitk.sitkFloat32),
-        ("label", "u1", sitk.sitkNearestNeighbor, sitk.sitkUInt8),
+        ("image", "f2", SimpleITK.sitkLinear, SimpleITK.sitkFloat32),
+        ("label", "u1", SimpleITK.sitkNearestNeighbor, SimpleITK.sitkUInt8),
     ):
-        volume = sitk.GetImageFromArray(zarr.open_array(folder / name, mode="r")[:])
+        volume = SimpleITK.GetImageFromArray(zarr.open_array(folder / name, mode="r")[:])
         volume.SetSpacing(source.spacing_mm[::-1])
         volume.SetOrigin(source.origin_mm)
-        task = sitk.ResampleImageFilter()
+        task = SimpleITK.ResampleImageFilter()
         task.SetSize(target.shape[::-1])
         task.SetOutputSpacing(target.spacing_mm[::-1])
         task.SetOutputOrigin(target.origin_mm)
         task.SetInterpolator(interpolator)
         task.SetOutputPixelType(kind)
         task.UseNearestNeighborExtrapolatorOn()
-        voxels = sitk.GetArrayFromImage(task.Execute(volume))
+        voxels = SimpleITK.GetArrayFromImage(task.Execute(volume))
         if name == "image":
             voxels = normaliser("window", NUMBERS)(voxels)
         create(folder / f"{name}_whole", target.shape, dtype)[:] = voxels.astype(dtype)
 
 
-def gate(folder: Path, slices: int, workers: int) -> None:
+def gate(folder: Path, _slices: int, _workers: int) -> None:
     for name, allowed in (("image", 2**-9), ("label", 0)):
         ours, judge = (zarr.open_array(folder / f"{name}_{kind}", mode="r")[:] for kind in ("prepared", "whole"))
         off = np.abs(ours.astype(np.float32) - judge.astype(np.float32))
@@ -109,7 +109,12 @@ def gate(folder: Path, slices: int, workers: int) -> None:
             raise SystemExit(f"gate failed: {name}")
 
 
-JOBS = {"make": lambda folder, slices, workers: make_case(folder, slices), "blocks": by_blocks, "whole": whole, "gate": gate}
+JOBS = {
+    "make": make_case,
+    "blocks": by_blocks,
+    "whole": whole,
+    "gate": gate,
+}
 
 
 def job(name: str, folder: Path, slices: int, workers: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """From the headers of all files to cases with their labels: what each file is, and what became of it.
 
-Nothing here opens a file. Original ids, UIDs and paths stay in `Identities` and the sources, written to `private/` only.
+Nothing here opens a file. Original ids, UIDs and paths stay in `Identities` and the sources: `private/` only.
 """
 
 import hashlib
@@ -202,9 +202,9 @@ def _belongs(label: dict[str, Any], scan: Scan) -> bool:
     if label["kind"] == "files":
         return slug(label["patient"]) == slug(scan.patient)
     header = label["header"]
-    if header["referenced_series"]:
-        return scan.key in header["referenced_series"]
-    frames = header.get("referenced_frames") or []
+    if header["referenced_series_uids"]:
+        return scan.key in header["referenced_series_uids"]
+    frames = header.get("referenced_frame_uids") or [header.get("frame_uid")]
     return scan.first.get("frame_uid") in frames and label["patient"] == scan.patient
 
 

@@ -102,6 +102,11 @@ class Layout:
         home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment
         return home / "done" / stage / f"{batch}.json"
 
+    @property
+    def locks(self) -> Path:
+        """Lock files of the GPUs of a machine that no scheduler shares out."""
+        return self.root / ".locks"
+
     # results
     def table(self, name: str) -> Path:
         """A table of results."""

@@ -292,6 +292,10 @@ class Study(Part):
         if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
         for name, experiment in self.experiments.items():
+            if experiment.method == "threshold" and len(self.cohort.labels.classes) != 1:
+                raise ValueError(
+                    f"experiments.{name}.method: `threshold` finds a single class, the labels name several"
+                )
             if (
                 experiment.method == "unet"
                 and experiment.threshold is not None

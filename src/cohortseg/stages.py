@@ -86,6 +86,7 @@ class AggregateStage(Part):
 
     study: str
     classes: list[str]
+    experiment_names: list[str]
     metrics: MetricSettings
     report: ReportSettings
 
@@ -95,6 +96,7 @@ class ReportStage(Part):
 
     study: str
     classes: list[str]
+    experiment_names: list[str]
     metrics: MetricSettings
     report: ReportSettings
 
@@ -150,6 +152,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     cohort: CohortSettings = study.cohort
     available: dict[str, Any] = {name: getattr(study, name) for name in Study.model_fields}
     available |= {"labels": cohort.labels, "classes": cohort.labels.classes, "min_slices": cohort.series.min_slices}
+    available["experiment_names"] = sorted(study.experiments)
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
     model = STAGES[stage].settings

@@ -109,7 +109,7 @@ rule plan:
 rule preprocess:
     """Bring the images and labels of a batch into model space."""
     input:
-        token("convert"),
+        token("fingerprint"),
         plan=str(LAYOUT.plan),
     output:
         token=token("preprocess"),

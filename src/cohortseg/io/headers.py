@@ -3,13 +3,27 @@
 Every file of a cohort passes here, so nothing but the wanted elements is decoded, and pixels are never read.
 """
 
-import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from cohortseg.errors import Rejected
+from cohortseg.io.elements import (
+    UNDEFINED,
+    check_complete,
+    encodings,
+    filled,
+    items,
+    real,
+    reals,
+    short,
+    text,
+    texts,
+    whole,
+    words,
+    yes,
+)
 
 Record: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -24,64 +38,6 @@ GUESSED_SYNTAX = {
     (False, False): "1.2.840.10008.1.2.2",
 }
 """Transfer syntax of a file without meta header, by (implicit VR, little endian)."""
-
-
-# What an element says. Each reader takes pydicom's raw element: decoding all of them the ordinary way costs twice the time.
-
-
-def text(raw: Any) -> str | None:
-    """All values joined by a backslash, or None when empty (code strings, dates, numbers, UIDs: plain ASCII)."""
-    return raw.value.decode("latin-1").strip(" \0") or None if raw.value else None
-
-
-def words(raw: Any, encodings: list[str]) -> str | None:
-    """Free text in the character set of the file, or None when empty."""
-    if not raw.value:
-        return None
-    value: bytes = raw.value
-    if value.isascii() and b"\x1b" not in value:
-        return text(raw)
-    from pydicom.charset import decode_bytes
-
-    return decode_bytes(value, encodings, set("\\^=")).strip(" \0") or None
-
-
-def reals(raw: Any) -> list[float] | None:
-    """Decimal strings as finite numbers, or None when empty; ValueError when one of them is no number."""
-    written = text(raw)
-    if written is None:
-        return None
-    numbers = [float(part) for part in written.split("\\")]
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError(f"not finite: {len(numbers)} numbers")
-    return numbers
-
-
-def real(raw: Any) -> float | None:
-    """The first decimal string as a number."""
-    numbers = reals(raw)
-    return numbers[0] if numbers else None
-
-
-def whole(raw: Any) -> int | None:
-    """An integer string as a number."""
-    number = real(raw)
-    return None if number is None else int(number)
-
-
-def short(raw: Any) -> int | None:
-    """An unsigned 16-bit integer."""
-    return int.from_bytes(raw.value[:2], "little" if raw.is_little_endian else "big") if raw.value else None
-
-
-def yes(raw: Any) -> bool:
-    """Whether the element says YES."""
-    return text(raw) == "YES"
-
-
-def filled(raw: Any) -> bool:
-    """Whether the element holds anything but a denial."""
-    return (text(raw) or "NONE").upper() not in ("NONE", "NO", "N")
 
 
 PLAIN: dict[str, tuple[int, Reader]] = {
@@ -157,15 +113,13 @@ TRACER_SEQUENCE = 0x00540016
 LABEL_SEQUENCES = (0x30060010, 0x30060020, 0x30060039, 0x00620002, 0x00081115)
 
 
-def _wanted() -> list[Any]:
-    from pydicom.tag import BaseTag
-
-    tables: list[Mapping[str, tuple[int, Reader]]] = [PLAIN, PIXELS, FACTS, PET]
-    tags = [tag for table in tables for tag, _ in table.values()]
-    return [BaseTag(tag) for tag in (*tags, *WORDS.values(), TRACER_SEQUENCE, *LABEL_SEQUENCES)]
-
-
-WANTED = _wanted()
+WANTED: list[int] = [
+    *(tag for table in (PLAIN, PIXELS, FACTS, PET) for tag, _ in table.values()),
+    *WORDS.values(),
+    TRACER_SEQUENCE,
+    *LABEL_SEQUENCES,
+]
+"""Every other element is skipped unread."""
 
 
 def read_header(path: str | Path) -> Record | None:
@@ -211,9 +165,7 @@ def parse_header(file: BinaryIO) -> Record | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             record = _record(file)
-    except Rejected:
-        raise
-    except OSError:
+    except (Rejected, OSError, ImportError, NameError):
         raise
     except Exception as error:
         if not marked:
@@ -235,23 +187,16 @@ def _record(file: BinaryIO) -> Record:
 
     header = read_partial(file, lambda tag, _vr, _length: 0x7FE00008 <= tag <= 0x7FE00010, None, True, WANTED)
     elements: dict[int, Any] = dict(header.items())
-    if any(raw.value and len(raw.value) < raw.length for raw in elements.values() if hasattr(raw, "is_raw") and raw.is_raw):
-        raise Rejected("UNREADABLE", "the file ends inside its header")
+    check_complete(header)
     record: Record = {"kind": "other"} | {key: _read(elements, *field) for key, field in PLAIN.items()}
-    encodings = _encodings(header)
-    record |= {key: words(elements[tag], encodings) if tag in elements else None for key, tag in WORDS.items()}
+    charset = encodings(header)
+    record |= {key: words(elements[tag], charset) if tag in elements else None for key, tag in WORDS.items()}
     record["identity_removed"] = bool(record["identity_removed"])
-    record["sop_class"] = record["sop_class"] or header.file_meta.get("MediaStorageSOPClassUID")
+    record["sop_class"] = record["sop_class"] or str(header.file_meta.get("MediaStorageSOPClassUID") or "") or None
     record |= _by_kind(file, header, elements, record)
     if record["kind"] != "other" and not (record["sop_uid"] and record["series_uid"]):
         raise Rejected("UNREADABLE", "the object carries no instance or series UID")
     return record
-
-
-def _encodings(header: Any) -> list[str]:
-    from pydicom.charset import convert_encodings
-
-    return list(convert_encodings(header.original_character_set))
 
 
 def _read(elements: Mapping[int, Any], tag: int, reader: Reader) -> Any:
@@ -299,60 +244,48 @@ def _pixel_place(file: BinaryIO, header: Any) -> Record:
         raise Rejected("UNREADABLE", "the file ends before its pixel data")
     skipped = 8 if implicit else 12
     length = int.from_bytes(element[skipped - 4 : skipped], "little" if little else "big")
-    return {"pixel_offset": start + skipped, "pixel_bytes": None if length == 0xFFFFFFFF else length}
+    return {"pixel_offset": start + skipped, "pixel_bytes": None if length == UNDEFINED else length}
 
 
 def _pet(header: Any, elements: Mapping[int, Any]) -> Record:
     found = {key: _lenient(elements, *field) for key, field in PET.items()}
-    tracers = _items(header, TRACER_SEQUENCE)
+    tracers = items(header, TRACER_SEQUENCE)
     tracer = dict(tracers[0].items()) if tracers else {}
     return found | {key: _lenient(tracer, *field) for key, field in TRACER.items()}
 
 
-def _items(dataset: Any, tag: int) -> list[Any]:
-    """The items of a sequence; none when it is missing or empty."""
-    return list(dataset[tag].value or []) if tag in dataset else []
-
-
-def _values(datasets: Iterable[Any], tag: int) -> list[str]:
-    """The distinct texts of one element over many data sets, sorted."""
-    return sorted({value for one in datasets if tag in one and (value := text(one.get_item(tag)))})
-
-
 def _structure_set(header: Any) -> Record:
-    frames = _items(header, 0x30060010)
-    series = [
-        one for frame in frames for study in _items(frame, 0x30060012) for one in _items(study, 0x30060014)
-    ]
-    structures = _items(header, 0x30060020)
-    contours = {whole(roi.get_item(0x30060084)): _items(roi, 0x30060040) for roi in _items(header, 0x30060039)}
-    encodings = _encodings(header)
+    frames = items(header, 0x30060010)
+    series = [one for frame in frames for study in items(frame, 0x30060012) for one in items(study, 0x30060014)]
+    structures = items(header, 0x30060020)
+    contours = {whole(roi.get_item(0x30060084)): items(roi, 0x30060040) for roi in items(header, 0x30060039)}
+    charset = encodings(header)
     return {
-        "rois": [_roi(one, contours, encodings) for one in structures],
-        "referenced_series_uids": _values(series, 0x0020000E),
-        "referenced_frame_uids": sorted({*_values(frames, 0x00200052), *_values(structures, 0x30060024)}),
+        "rois": [_roi(one, contours, charset) for one in structures],
+        "referenced_series_uids": texts(series, 0x0020000E),
+        "referenced_frame_uids": sorted({*texts(frames, 0x00200052), *texts(structures, 0x30060024)}),
     }
 
 
-def _roi(structure: Any, contours: Mapping[int | None, list[Any]], encodings: list[str]) -> Record:
+def _roi(structure: Any, contours: Mapping[int | None, list[Any]], charset: list[str]) -> Record:
     own = contours.get(whole(structure.get_item(0x30060022)), [])
     # Coordinates are counted by their separators: reading them as numbers is the work of the conversion.
     data = [contour.get_item(0x30060050).value for contour in own if 0x30060050 in contour]
-    name = words(structure.get_item(0x30060026), encodings) if 0x30060026 in structure else None
+    name = words(structure.get_item(0x30060026), charset) if 0x30060026 in structure else None
     n_points = sum((coordinates.count(b"\\") + 1) // 3 for coordinates in data if coordinates)
     return {"name": name or "", "n_contours": len(own), "n_points": n_points}
 
 
 def _segmentation(header: Any) -> Record:
-    encodings = _encodings(header)
-    segments = [dict(segment.items()) for segment in _items(header, 0x00620002)]
+    charset = encodings(header)
+    segments = [dict(segment.items()) for segment in items(header, 0x00620002)]
     return {
         "segments": [
             {
                 "number": _read(segment, 0x00620004, short),
-                "label": words(segment[0x00620005], encodings) if 0x00620005 in segment else None,
+                "label": words(segment[0x00620005], charset) if 0x00620005 in segment else None,
             }
             for segment in segments
         ],
-        "referenced_series_uids": _values(_items(header, 0x00081115), 0x0020000E),
+        "referenced_series_uids": texts(items(header, 0x00081115), 0x0020000E),
     }

@@ -159,9 +159,9 @@ def read_volume(path: Path) -> Volume:
     return Volume(np.asarray(open_array(path)[:]), read_grid(path))
 
 
-def read_slabs(path: Path) -> Iterator[tuple[int, Array]]:
-    """The slabs (z0, array) of a store, one shard thick, in order of z."""
-    array = open_array(path)
+def read_slabs(path: Path, name: str = "0") -> Iterator[tuple[int, Array]]:
+    """The slabs (z0, array) of an array of a store, one shard thick, in order of z."""
+    array = open_array(path, name)
     step = (array.shards or array.chunks)[0]
     for start in range(0, array.shape[0], step):
         yield start, np.asarray(array[start : start + step])
@@ -175,11 +175,12 @@ def content_digest(path: Path) -> str:
     StudyError
         When a chunk is missing, truncated or damaged.
     """
-    grid, array = read_grid(path), open_array(path)
-    digest = ContentDigest(grid, array.dtype)
+    digest = ContentDigest(read_grid(path), open_array(path).dtype)
     try:
-        for _, slab in read_slabs(path):
-            digest.update(slab)
+        # The image first; further arrays (label and foreground of a model-space store) by name.
+        for name in sorted(zarr.open_group(path, mode="r").array_keys()):
+            for _, slab in read_slabs(path, name):
+                digest.update(slab)
     except Exception as error:
         raise StudyError(f"damaged store: {path.parent.name}/{path.name} ({type(error).__name__})") from error
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Synthetic thorax CT cohorts, written as a hospital would send them: DICOM series with reference labels, and faults."""
+"""Synthetic thorax CT cohorts, as a hospital would send them: DICOM series, reference labels, and faults."""

@@ -1,8 +1,8 @@
 """The one chunked runner: a function of voxels is applied block by block by Dask, in bounded memory.
 
-A step says with its `Scope` what a block must see so that chunked equals whole; this file does the cutting. Every result
-block is written at once, so that at most one block a worker is held, and blocks cover whole shards of the store:
-two writers in one shard would lose data without any error.
+A step says with its `Scope` what a block must see so that chunked equals whole; this file does the cutting. Every
+result block is written at once, so that at most one block a worker is held, and blocks cover whole shards of the
+store: two writers in one shard would lose data without any error.
 """
 
 import itertools
@@ -80,7 +80,7 @@ SLICE = Scope("slice")
 VOLUME = Scope("volume")
 
 
-def run_blocks(
+def run_blocks(  # noqa: PLR0913 (all but two are named options)
     source: Readable,
     function: Callable[[Array], Array],
     *,
@@ -174,7 +174,8 @@ def fill_blocks(
     ValueError
         When the target has another shape, blocks do not cover whole shards, or a computed block has a wrong shape.
     """
-    out = np.empty(shape, dtype) if target is None else target
+    made = np.empty(shape, dtype) if target is None else None
+    out: Any = target if made is None else made
     if tuple(out.shape) != shape:
         raise ValueError(f"the result has shape {shape}, the target {tuple(out.shape)}")
     _check_alignment(blocks, write_unit(target), shape)
@@ -187,7 +188,7 @@ def fill_blocks(
 
     tasks = [dask.delayed(work, traverse=False)(region) for region in regions(shape, blocks)]
     dask.compute(*tasks, scheduler="threads" if workers > 1 else "synchronous", num_workers=workers)
-    return out if target is None else None
+    return made
 
 
 def regions(shape: Shape, blocks: Shape) -> list[Region]:

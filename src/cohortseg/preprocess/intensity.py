@@ -46,10 +46,11 @@ def clip_and_standardise(*, low: float, high: float, mean: float, sd: float) -> 
     offset, scale = np.float32(mean), np.float32(sd)
 
     def apply(intensities: Array) -> Array:
-        clipped = np.clip(intensities.astype(np.float32), np.float32(low), np.float32(high))
-        clipped -= offset
-        clipped /= scale
-        return clipped
+        out = intensities.astype(np.float32)
+        np.clip(out, np.float32(low), np.float32(high), out=out)
+        out -= offset
+        out /= scale
+        return out
 
     return apply
 

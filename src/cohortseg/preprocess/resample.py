@@ -3,8 +3,8 @@
 Each output block reads only the part of the source it needs and is made by SimpleITK, in index coordinates. SimpleITK
 orders axes (x, y, z): besides io/itk.py, `_itk_resample` below is the only place that turns them round.
 
-Outside the source a voxel takes the nearest edge value, unless a fill value is given: a grid made by `Grid.with_spacing`
-reaches at most half a voxel over the border, where a constant would draw a dark rim round the image.
+Outside the source a voxel takes the nearest edge value, unless a fill value is given: a grid made by
+`Grid.with_spacing` reaches at most half a voxel over the border, where a constant would draw a rim round the image.
 """
 
 import itertools
@@ -51,7 +51,7 @@ INTERPOLATIONS: dict[str, Interpolation] = {
 }
 
 TIE_VOXELS = 1e-6
-"""Nearest neighbour looks this far up in index, so that rounding noise never decides a tie: ties go to the higher voxel."""
+"""Nearest neighbour looks this far up in index: rounding noise decides no tie, all go to the higher voxel."""
 
 
 def resample(
@@ -93,7 +93,7 @@ def resample(
     return out
 
 
-def resample_to(
+def resample_to(  # noqa: PLR0913 (all but four are named options)
     out: Writable,
     array: Readable,
     source: Grid,
@@ -127,9 +127,7 @@ def resample_to(
         raise ValueError(f"array has shape {tuple(array.shape)}, its grid {source.shape}")
 
     def compute(region: Region) -> Array:
-        voxels = resample_block(
-            partial(read, array), source, target, region, interpolation=interpolation, fill=fill
-        )
+        voxels = resample_block(partial(read, array), source, target, region, interpolation=interpolation, fill=fill)
         return voxels if finish is None else finish(voxels)
 
     fill_blocks(
@@ -173,13 +171,10 @@ def resample_block(
     matrix, offset = index_map(source, target)
     first = matrix @ start(region) + offset
     needed = needed_region(matrix, first, size_of(region), source.shape, method.halo)
+    where = first - start(needed) + (TIE_VOXELS if method.is_label else 0.0)
     voxels = reader(needed)
-    dtype = _result_dtype(voxels.dtype, interpolation)
-    where = first - start(needed)
-    if method.is_label:
-        where = where + TIE_VOXELS
     out = _itk_resample(_for_itk(voxels, interpolation), matrix, where, size_of(region), method, fill)
-    return out.astype(dtype, copy=False)
+    return out.astype(_result_dtype(voxels.dtype, interpolation), copy=False)
 
 
 def index_map(source: Grid, target: Grid) -> tuple[Matrix, Matrix]:
@@ -209,21 +204,21 @@ def _itk_resample(
     voxels: Array, matrix: Matrix, first: Matrix, size: Shape, method: Interpolation, fill: float | None
 ) -> Array:
     """Resample in index coordinates; (z, y, x) outside, (x, y, z) inside."""
-    import SimpleITK as sitk
+    import SimpleITK
 
-    place = sitk.AffineTransform(3)
+    place = SimpleITK.AffineTransform(3)
     place.SetMatrix(matrix[::-1, ::-1].ravel().tolist())
     place.SetTranslation(first[::-1].tolist())
-    task = sitk.ResampleImageFilter()
+    task = SimpleITK.ResampleImageFilter()
     task.SetTransform(place)
     task.SetSize(size[::-1])
-    task.SetInterpolator(getattr(sitk, method.itk))
+    task.SetInterpolator(getattr(SimpleITK, method.itk))
     task.SetUseNearestNeighborExtrapolator(fill is None)
     task.SetDefaultPixelValue(fill or 0.0)
     task.SetNumberOfThreads(1)
     if not method.is_label:
-        task.SetOutputPixelType(sitk.sitkFloat32)
-    out: Array = sitk.GetArrayFromImage(task.Execute(sitk.GetImageFromArray(voxels, isVector=False)))
+        task.SetOutputPixelType(SimpleITK.sitkFloat32)
+    out: Array = SimpleITK.GetArrayFromImage(task.Execute(SimpleITK.GetImageFromArray(voxels, isVector=False)))
     return out
 
 
@@ -244,4 +239,5 @@ def _result_dtype(dtype: Any, interpolation: str) -> np.dtype[Any]:
 
 
 def _dtype(out: Any) -> np.dtype[Any]:
-    return np.dtype(out.dtype)
+    found: np.dtype[Any] = np.dtype(out.dtype)
+    return found

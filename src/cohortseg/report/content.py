@@ -121,3 +121,9 @@ def with_columns(frame: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataF
     table = pd.DataFrame() if frame is None else frame.reset_index(drop=True)
     missing = [name for name in columns if name not in table.columns]
     return table.reindex(columns=[*table.columns, *missing])
+
+
+def last_stage(stages: pd.Series) -> str:
+    """`post` when it occurs, else the last of the other names in alphabetical order; empty for no stages."""
+    names = sorted(stages.dropna().unique())
+    return "post" if "post" in names else (names[-1] if names else "")

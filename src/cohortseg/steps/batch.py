@@ -1,8 +1,8 @@
 """Run one stage over a batch of cases: skip what is done, reject what is bad, leave a token behind.
 
 A case is done when its sidecar carries the key of this work: stage, revision, settings and the contents it was made
-from. A rejected case never spoils the others; a fault of the machine (disk, memory) does not stop them either, but fails
-the job at its end, so that the scheduler tries again and only the rest is made.
+from. A rejected case never spoils the others; a fault of the machine (disk, memory) does not stop them either, but
+fails the job at its end, so that the scheduler tries again and only the rest is made.
 """
 
 import os
@@ -44,7 +44,7 @@ class Work:
     make : callable
         Does the work; returns what the sidecar shall say beside the key (at least `content`).
     guard : (Path, str) or None
-        A private file and its expected text, where the result depends on what no sidecar may hold (source paths, times).
+        A private file and its expected text, where the result depends on what no sidecar may hold (paths, times).
     """
 
     stage: str
@@ -66,17 +66,18 @@ def run_batch(units: list[str], work_of: Callable[[str], Work], settings: str, t
     """
     results: dict[str, Record] = {}
     faults: list[str] = []
-    for place, case in enumerate(cases, start=1):
+    for place, unit in enumerate(units, start=1):
         started = time.perf_counter()
         try:
-            record, note = run_case(work_of(case), settings)
+            record, note = run_case(work_of(unit), settings)
         except Exception as error:
-            faults.append(f"case {case!r}: {describe(error)}")
-            log(f"{place}/{len(cases)} {case}: FAILED: {describe(error)}")
+            # The other cases go on; the fault is raised at the end.
+            faults.append(f"case {unit!r}: {describe(error)}")
+            log(f"{place}/{len(units)} {unit}: FAILED: {describe(error)}")
             _traceback(error)
             continue
-        log(f"{place}/{len(cases)} {case}: {note} ({time.perf_counter() - started:.1f} s)")
-        results[case] = {key: record.get(key) for key in ("status", "stage", "reason", "content")}
+        log(f"{place}/{len(units)} {unit}: {note} ({time.perf_counter() - started:.1f} s)")
+        results[unit] = {key: record.get(key) for key in ("status", "stage", "reason", "content")}
     if faults:
         raise StudyError("; ".join(faults))
     sidecar.write_json(token, {"cases": results})

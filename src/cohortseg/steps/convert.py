@@ -1,7 +1,6 @@
 """Step `convert`: the source files of a case -> image and reference label as OME-Zarr on one checked grid."""
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,7 @@ def _work(layout: Layout, case: str, settings: ConvertStage, text: str) -> Work:
 def convert(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Record:
     """Write `image.zarr` and, where there is a label, `label.zarr`; returns facts and digests."""
     _check_unchanged(source)
-    grid, dtype, slabs, facts = _open(source, settings)
-    image = store.write(folder / "image.zarr", grid, dtype, slabs)
+    grid, image, facts = _image(folder / "image.zarr", source, settings)
     label = None
     store.remove(folder / "label.zarr")
     if source["label"] is not None:
@@ -58,7 +56,7 @@ def convert(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Rec
     return {
         "content": digest([image, label]),
         "contents": {"image": image, "label": label},
-        "facts": {"modality": source["modality"], "grid": grid.as_dict(), "dtype": str(dtype), **facts},
+        "facts": {"modality": source["modality"], "grid": grid.as_dict(), **facts},
     }
 
 
@@ -74,18 +72,34 @@ def _check_unchanged(source: dict[str, Any]) -> None:
             raise Rejected("SOURCE_CHANGED", f"file {number} of {len(files)} was written after the index; index again")
 
 
-def _open(source: dict[str, Any], settings: ConvertStage) -> tuple[Grid, Any, Iterator[tuple[int, Array]], Record]:
-    """Grid, dtype, slabs (z0, array) and facts of the image."""
+def _image(target: Path, source: dict[str, Any], settings: ConvertStage) -> tuple[Grid, str, Record]:
+    """Write the image; returns its grid, digest and facts."""
     if source["kind"] == "file":
         from cohortseg.io.itk import read_image
 
         volume = read_image(Path(source["root"]) / source["files"][0]["path"])
-        return volume.grid, volume.array.dtype, iter([(0, volume.array)]), {}
-    from cohortseg.io.series import open_series
+        return volume.grid, store.write_volume(target, volume), {"dtype": str(volume.array.dtype)}
+    from cohortseg.io.geometry import stack_geometry
+    from cohortseg.io.series import Int16OverflowError
 
-    files = [(str(Path(source["root"]) / file["path"]), file["header"]) for file in source["files"]]
-    series = open_series(files, tolerance_mm=settings.convert.slice_tolerance_mm, min_slices=settings.min_slices)
-    return series.grid, series.dtype, series.slabs(), series.facts
+    records = [file["header"] for file in source["files"]]
+    stack = stack_geometry(records, tolerance_mm=settings.convert.slice_tolerance_mm, min_slices=settings.min_slices)
+    files = [source["files"][place] for place in stack.order]
+    try:
+        content, facts = _series(target, source["root"], files, stack.grid, wide=False)
+    except Int16OverflowError:
+        content, facts = _series(target, source["root"], files, stack.grid, wide=True)
+    return stack.grid, content, {"jitter_mm": stack.jitter_mm, "lean_mm": stack.lean_mm, **facts}
+
+
+def _series(target: Path, root: str, files: list[dict[str, Any]], grid: Grid, *, wide: bool) -> tuple[str, Record]:
+    """Stream a series into a store; memory holds one slab."""
+    from cohortseg.io.series import open_series, read_slabs
+
+    paths = [str(Path(root) / file["path"]) for file in files]
+    series = open_series(paths, [file["header"] for file in files], wide=wide)
+    content = store.write(target, grid, series.dtype, read_slabs(series))
+    return content, {"dtype": str(series.dtype), "unit": series.unit, **series.facts}
 
 
 def _label(source: dict[str, Any], grid: Grid, settings: ConvertStage) -> tuple[Array, Record]:

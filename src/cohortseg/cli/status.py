@@ -1,0 +1,155 @@
+"""`cohortseg status STUDY`: each stage with done, rejected, to do and time left; works while a run is going on."""
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cohortseg.cohort import Case, read_cases
+from cohortseg.errors import StudyError
+from cohortseg.io.sidecar import read_json, read_sidecar
+from cohortseg.layout import Layout
+
+COHORT_STAGES = ("convert", "fingerprint", "preprocess")
+EXPERIMENT_STAGES = ("predict", "postprocess", "evaluate", "export")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Progress of one stage: numbers of cases (or models), and the seconds done ones took."""
+
+    name: str
+    done: int
+    rejected: int
+    total: int
+    seconds: float
+
+    def __str__(self) -> str:
+        finished = self.done + self.rejected
+        left = self.total - finished
+        text = f"{self.name:<28}{self.done:>6} done {self.rejected:>5} rejected {left:>6} to do of {self.total:>6}"
+        if left and finished and self.seconds:
+            text += f"   about {_span(self.seconds / finished * left)} of work left"
+        return text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The study, and whether to go on looking."""
+    parser.add_argument("study", type=Path, help="study folder, for example results/demo")
+    parser.add_argument("--follow", type=int, metavar="PID", help="print changes until this process ends")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the state once, or follow it."""
+    layout = Layout(arguments.study)
+    if arguments.follow is not None:
+        _follow(layout, arguments.follow)
+        return
+    if not layout.cases_table.exists():
+        raise StudyError(f"no study at {layout.root}; run `snakemake --cores all` first")
+    print("\n".join(str(line) for line in progress(layout)))
+    for problem in failures(layout):
+        print(problem)
+
+
+def progress(layout: Layout) -> list[Line]:
+    """The state of all stages that have begun or are known to come."""
+    cases = read_cases(layout.cases_table)
+    lines = [_cohort_line(layout, stage, cases) for stage in COHORT_STAGES if _begun(layout, stage)]
+    for folder in sorted(path for path in (layout.root / "experiments").glob("*") if path.is_dir()):
+        models = sorted(folder.glob("fold-*-seed-*"))
+        if models:
+            done = sum((model / "train.json").exists() for model in models)
+            lines.append(Line(f"{folder.name}: train", done, 0, len(models), 0.0))
+        lines += [
+            _experiment_line(layout, folder.name, stage, cases)
+            for stage in EXPERIMENT_STAGES
+            if (folder / "done" / stage).is_dir()
+        ]
+    lines.append(Line("report", int(layout.report.exists()), 0, 1, 0.0))
+    return lines
+
+
+def _begun(layout: Layout, stage: str) -> bool:
+    return (layout.root / "cohort" / "done" / stage).is_dir()
+
+
+def _cohort_line(layout: Layout, stage: str, cases: list[Case]) -> Line:
+    name = {"convert": "image.json", "fingerprint": "fingerprint.json", "preprocess": "prepared.json"}[stage]
+    return _line(stage, [layout.case(case.case) / name for case in cases])
+
+
+def _experiment_line(layout: Layout, experiment: str, stage: str, cases: list[Case]) -> Line:
+    name = {"predict": "raw", "postprocess": "post", "evaluate": "metrics", "export": "export"}[stage]
+    found = sorted((layout.root / "experiments" / experiment).glob(f"*/cases/*/{name}.json"))
+    present = {case.case for case in cases}
+    models = {path.parts[-4] for path in found}
+    seeds = max(1, len({model.rpartition("-seed-")[2] for model in models}))
+    line = _line(f"{experiment}: {stage}", [path for path in found if path.parts[-2] in present])
+    return Line(line.name, line.done, line.rejected, len(cases) * seeds, line.seconds)
+
+
+def _line(name: str, sidecars: list[Path]) -> Line:
+    records = [record for path in sidecars if (record := read_sidecar(path)) is not None]
+    seconds = [_seconds(path) for path in sidecars]
+    rejected = sum(record["status"] == "rejected" for record in records)
+    return Line(name, len(records) - rejected, rejected, len(sidecars), sum(seconds))
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return float(read_json(path.with_suffix(".run.json"))["seconds"])
+    except (StudyError, KeyError):
+        return 0.0
+
+
+def failures(layout: Layout) -> list[str]:
+    """The failed jobs, by their logs: case, log and where the command stands."""
+    found = []
+    for log in sorted((layout.root / "logs").rglob("*.log")):
+        text = log.read_text(errors="replace")
+        bad = [line for line in text.splitlines() if "FAILED" in line or line.startswith("cohortseg ")]
+        # A log whose job succeeded later is overwritten by that job, so what stands here is the last word.
+        if bad:
+            found.append(
+                f"failed: {bad[-1].strip()}\n  log: {log}\n  again: snakemake --cores all (finished cases are kept)"
+            )
+    return found
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min" if minutes else "1 min"
+
+
+def _follow(layout: Layout, pid: int) -> None:
+    """Print a line for each stage that moved, every few seconds, until the process ends."""
+    started = time.monotonic()
+    shown: dict[str, tuple[int, int]] = {}
+    while True:
+        alive = _alive(pid)
+        if layout.cases_table.exists():
+            for line in progress(layout):
+                state = (line.done, line.rejected)
+                if shown.get(line.name) != state and any(state):
+                    shown[line.name] = state
+                    print(f"{_clock(time.monotonic() - started)}  {line}", file=sys.stderr, flush=True)
+        if not alive:
+            return
+        time.sleep(2)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A finished child that nobody has waited for yet still has a number.
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:3d}:{int(seconds) % 60:02d}"

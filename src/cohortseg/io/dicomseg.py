@@ -1,0 +1,194 @@
+"""The segments of a DICOM segmentation as a label on the grid of the image.
+
+Every frame says where it lies; it is placed voxel by voxel where that is, whatever the order of the frames or the turn
+of their rows, and frames that do not fall onto the voxels of the image are refused. Slices without frame are empty.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.errors import Rejected
+from cohortseg.io.classes import members, paint
+from cohortseg.io.elements import check_complete
+from cohortseg.volume import Array, Grid
+
+HALF = 0.5
+"""A fractional segment holds a voxel from this share of its largest value on."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where one frame lies on the grid.
+
+    Parameters
+    ----------
+    segment : int or None
+        Number of its segment; None in a label map, whose values are the numbers.
+    corner, down, across : int array, shape (3,)
+        Index (z, y, x) of the first pixel, and the steps of index to the next row and column.
+    """
+
+    segment: int | None
+    corner: npt.NDArray[np.int64]
+    down: npt.NDArray[np.int64]
+    across: npt.NDArray[np.int64]
+
+
+def seg_mask(
+    path: str | Path, grid: Grid, structures: Mapping[str, str], *, tolerance_mm: float = 0.05
+) -> tuple[Array, dict[str, Any]]:
+    """Paint the wanted segments of a DICOM segmentation onto a grid.
+
+    Parameters
+    ----------
+    path : str or Path
+        A segmentation (binary, fractional, or label map). That it belongs to the image is for the caller to check.
+    grid : Grid
+        Grid of the image.
+    structures : mapping of str to str
+        Class name to a regular expression that matches the whole SegmentLabel; classes count 1, 2, … in this order.
+    tolerance_mm : float
+        Largest distance of a pixel centre of a frame from the voxel centre it falls onto.
+
+    Returns
+    -------
+    label : uint8 array, shape of the grid
+        A segment without frames leaves its class empty.
+    facts : dict
+        `n_segments` for each class; `n_frames` used; `n_overlap_voxels` claimed by a later class too.
+
+    Raises
+    ------
+    Rejected
+        LABEL_UNREADABLE, LABEL_STRUCTURE_MISSING, LABEL_OFF_GRID; LABEL_OUTSIDE when marked pixels lie outside the
+        image.
+    """
+    header = _read_header(path)
+    names = [str(segment.get("SegmentLabel", "")) for segment in header.SegmentSequence]
+    numbers = [int(segment.SegmentNumber) for segment in header.SegmentSequence]
+    classes = [[numbers[position] for position in own] for own in members(names, structures)]
+    frames = [_place(frame, grid, tolerance_mm) for frame in _frames(header)]
+    jobs = _jobs(frames, classes)
+    threshold = _threshold(header)
+    label = np.zeros(grid.shape, np.uint8)
+    n_overlap = 0
+    for (index, wanted), pixels in zip(jobs, _pixels(path, [index for index, _ in jobs]), strict=True):
+        for number, segments in wanted:
+            marked = np.isin(pixels, segments) if frames[index].segment is None else pixels >= threshold
+            n_overlap += _paint_frame(label, marked, frames[index], number)
+    n_segments = {name: len(own) for name, own in zip(structures, classes, strict=True)}
+    return label, {"n_segments": n_segments, "n_frames": len(jobs), "n_overlap_voxels": n_overlap}
+
+
+def _jobs(frames: Sequence[Frame], classes: Sequence[list[int]]) -> list[tuple[int, list[tuple[int, list[int]]]]]:
+    """Which frames to read in which order, and the classes (number, segments) to paint from each."""
+    numbered = list(enumerate(classes, start=1))
+    if any(frame.segment is None for frame in frames):
+        # A label map has all segments in each frame: it is read once.
+        return [(index, numbered) for index in range(len(frames))]
+    return [
+        (index, [(number, segments)])
+        for number, segments in numbered
+        for index, frame in enumerate(frames)
+        if frame.segment in segments
+    ]
+
+
+def _read_header(path: str | Path) -> Any:
+    from pydicom import dcmread
+
+    try:
+        header = dcmread(path, stop_before_pixels=True)
+        check_complete(header)
+        described = all(key in header for key in ("SegmentSequence", "NumberOfFrames", "Rows", "Columns"))
+    except FileNotFoundError:
+        raise Rejected("SOURCE_CHANGED", "the label object vanished after it was indexed") from None
+    except (OSError, ImportError, NameError):
+        raise
+    except Exception as error:
+        raise Rejected("LABEL_UNREADABLE", f"the segmentation is broken ({type(error).__name__})") from error
+    if not described:
+        raise Rejected("LABEL_UNREADABLE", "the segmentation names no segments or frames")
+    return header
+
+
+def _threshold(header: Any) -> float:
+    fractional = header.get("SegmentationType") == "FRACTIONAL"
+    return HALF * float(header.get("MaximumFractionalValue", 255)) if fractional else 1.0
+
+
+def _frames(header: Any) -> Iterator[dict[str, Any]]:
+    """Position, orientation, spacing and segment of each frame; what all frames share stands in the shared group."""
+    shared = header.SharedFunctionalGroupsSequence[0] if header.get("SharedFunctionalGroupsSequence") else {}
+    groups = header.get("PerFrameFunctionalGroupsSequence") or []
+    if len(groups) != int(header.NumberOfFrames):
+        raise Rejected("LABEL_UNREADABLE", f"{len(groups)} descriptions for {header.NumberOfFrames} frames")
+    for group in groups:
+        segment = _value(group, shared, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
+        if segment is None and header.get("SegmentationType") != "LABELMAP":
+            raise Rejected("LABEL_UNREADABLE", "a frame that names no segment")
+        yield {
+            "segment": None if header.get("SegmentationType") == "LABELMAP" else int(segment),
+            "position": _value(group, shared, "PlanePositionSequence", "ImagePositionPatient"),
+            "orientation": _value(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient"),
+            "spacing_mm": _value(group, shared, "PixelMeasuresSequence", "PixelSpacing"),
+            "size": (int(header.Rows), int(header.Columns)),
+        }
+
+
+def _value(group: Any, shared: Any, sequence: str, keyword: str) -> Any:
+    for holder in (group, shared):
+        if holder.get(sequence):
+            return holder.get(sequence)[0].get(keyword)
+    return None
+
+
+def _place(frame: Mapping[str, Any], grid: Grid, tolerance_mm: float) -> Frame:
+    """Where a frame lies in whole voxels."""
+    position, orientation, spacing_mm = (frame[key] for key in ("position", "orientation", "spacing_mm"))
+    if not position or not orientation or not spacing_mm:
+        raise Rejected("LABEL_UNREADABLE", "a frame that does not say where it lies")
+    directions = np.array(orientation, dtype=np.float64).reshape(2, 3)
+    to_index = np.linalg.inv(grid.affine)
+    corner = to_index[:3, :3] @ np.array(position, dtype=np.float64) + to_index[:3, 3]
+    # DICOM: the first direction runs along a row, the second down a column; spacing is between rows, then columns.
+    across = to_index[:3, :3] @ directions[0] * float(spacing_mm[1])
+    down = to_index[:3, :3] @ directions[1] * float(spacing_mm[0])
+    n_rows, n_columns = frame["size"]
+    ends = [(0, 0), (n_rows - 1, 0), (0, n_columns - 1), (n_rows - 1, n_columns - 1)]
+    whole = Frame(frame["segment"], *(np.rint(vector).astype(np.int64) for vector in (corner, down, across)))
+    off = [corner + r * down + c * across - (whole.corner + r * whole.down + c * whole.across) for r, c in ends]
+    off_mm = float(np.abs(np.array(off) * grid.spacing_mm).max())
+    if off_mm > tolerance_mm:
+        raise Rejected("LABEL_OFF_GRID", f"a frame lies {off_mm:.3g} mm beside the voxels of the image")
+    return whole
+
+
+def _pixels(path: str | Path, indices: Sequence[int]) -> Iterator[Array]:
+    """The frames one after the other: a segmentation of many segments never lies in memory whole."""
+    from pydicom.pixels import iter_pixels
+
+    if not indices:
+        return
+    try:
+        yield from iter_pixels(path, indices=indices, raw=True)
+    except Exception as error:
+        raise Rejected("LABEL_UNREADABLE", f"a frame cannot be decoded ({type(error).__name__})") from error
+
+
+def _paint_frame(label: Array, marked: Array, frame: Frame, number: int) -> int:
+    rows, columns = np.nonzero(marked)
+    index = frame.corner[:, None] + frame.down[:, None] * rows + frame.across[:, None] * columns
+    outside = ((index < 0) | (index >= np.array(label.shape)[:, None])).any(axis=0)
+    if outside.any():
+        raise Rejected("LABEL_OUTSIDE", f"{int(outside.sum())} marked pixels of a frame lie outside the image")
+    place = (index[0], index[1], index[2])
+    values = label[place]
+    overlap = paint(values, np.ones(len(values), bool), number)
+    label[place] = values
+    return overlap

@@ -1,0 +1,121 @@
+"""Where in a CT to look: the body without the couch, and the lungs with what lies in and against them."""
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.choose import choose
+from cohortseg.volume import Array, Triple, Volume
+
+Mask = npt.NDArray[np.bool_]
+
+BODY_ABOVE_HU = -500.0
+AIR_BELOW_HU = -400.0
+COUCH_MM = 5.0
+"""Radius of the opening that cuts the couch off: it and its foam are thinner than 10 mm, a body is not."""
+LUNG_CLOSING_MM = 10.0
+"""Radius of the closing that takes in vessels and masses against the wall of the lung."""
+COMPARABLE = 0.2
+"""The second largest air space is the other lung if it has at least this share of the largest; else bowel gas."""
+
+
+def everywhere(volume: Volume) -> Mask:
+    """The whole image."""
+    return np.ones(volume.array.shape, bool)
+
+
+def body(volume: Volume) -> Mask:
+    """The largest object above -500 HU after an opening, with holes filled in each (y, x) plane.
+
+    Parameters
+    ----------
+    volume : Volume
+        CT in HU.
+
+    Returns
+    -------
+    bool array, shape (z, y, x)
+        Empty when nothing is above the limit.
+    """
+    dense = np.asarray(volume.array) > BODY_ABOVE_HU
+    opened = _dilated(~_dilated(~dense, COUCH_MM, volume.grid.spacing_mm), COUCH_MM, volume.grid.spacing_mm)
+    return _filled(_largest(opened, 1))
+
+
+def lungs(volume: Volume) -> Mask:
+    """The one or two largest air spaces of the body, closed, with holes filled in each (y, x) plane.
+
+    A mass in a lung lies in the region as a hole, a mass against its wall as far as the closing reaches.
+
+    Parameters
+    ----------
+    volume : Volume
+        CT in HU.
+
+    Returns
+    -------
+    bool array, shape (z, y, x)
+        Empty when the body holds no air.
+    """
+    inside = body(volume)
+    air = inside & (np.asarray(volume.array) < AIR_BELOW_HU)
+    spaces = _largest(air, 2)
+    closed = ~_dilated(
+        ~_dilated(spaces, LUNG_CLOSING_MM, volume.grid.spacing_mm), LUNG_CLOSING_MM, volume.grid.spacing_mm
+    )
+    return _filled(closed & inside) if spaces.any() else spaces
+
+
+REGIONS = {"all": everywhere, "body": body, "lungs": lungs}
+
+
+def region(name: str, volume: Volume) -> Mask:
+    """The mask of a region by name.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown name.
+    """
+    return choose("inside", name, REGIONS)(volume)
+
+
+def opened(mask: Array, radius_mm: float, spacing_mm: Triple) -> Mask:
+    """The mask without what no ball of the radius fits into; unchanged for radius 0."""
+    if radius_mm <= 0:
+        return mask.astype(bool)
+    return _dilated(~_dilated(~mask, radius_mm, spacing_mm), radius_mm, spacing_mm)
+
+
+def _dilated(mask: Mask, radius_mm: float, spacing_mm: Triple) -> Mask:
+    """All voxels within a radius of the mask: a threshold on the distance transform."""
+    import edt
+
+    if not mask.any() or mask.all():
+        return mask
+    near: Mask = edt.edt(~mask, anisotropy=spacing_mm, black_border=False) <= radius_mm * (1 + 1e-5)
+    return near
+
+
+def _largest(mask: Mask, n: int) -> Mask:
+    """The n largest components that are comparable with the largest (26 neighbours)."""
+    import cc3d
+
+    numbers = cc3d.connected_components(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=26)
+    sizes = np.asarray(cc3d.statistics(numbers)["voxel_counts"], dtype=np.int64)
+    sizes[0] = 0
+    order = np.argsort(-sizes, kind="stable")[:n]
+    wanted = np.zeros(sizes.size, bool)
+    wanted[order[sizes[order] >= max(1.0, COMPARABLE * sizes.max())]] = True
+    kept: Mask = wanted[numbers]
+    return kept
+
+
+def _filled(mask: Mask) -> Mask:
+    """The mask with the holes of each (y, x) plane filled."""
+    import fill_voids
+
+    out = mask.copy()
+    for plane in out:
+        if plane.any():
+            plane[:] = fill_voids.fill(plane)
+    return out

@@ -1,0 +1,132 @@
+"""The chain that cleans a predicted label, class by class, in memory that does not grow with the number of classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.choose import choose
+from cohortseg.errors import SettingsError
+from cohortseg.postprocess.components import keep_largest, keep_n, minimum_volume
+from cohortseg.postprocess.morphology import closing, fill_holes, opening, reach_voxels
+from cohortseg.volume import Array, Triple
+
+Mask = npt.NDArray[np.bool_]
+Keep: TypeAlias = Literal["all", "largest"] | int
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """One entry of the table.
+
+    Parameters
+    ----------
+    function : callable
+        Mask in, mask out, with named options.
+    scope : {'pointwise', 'halo', 'slice', 'volume'}
+        What a voxel of the result depends on; a halo is `halo_radii` times the reach of the radius.
+    source : str
+        Where the definition comes from.
+    halo_radii : int
+        Only for scope 'halo'.
+    """
+
+    function: Callable[..., Mask]
+    scope: Literal["pointwise", "halo", "slice", "volume"]
+    source: str
+    halo_radii: int = 0
+
+
+POSTPROCESSES: dict[str, Postprocess] = {
+    "opening": Postprocess(opening, "halo", "Serra 1982, Image Analysis and Mathematical Morphology", halo_radii=2),
+    "closing": Postprocess(closing, "halo", "Serra 1982, Image Analysis and Mathematical Morphology", halo_radii=2),
+    "fill_holes": Postprocess(fill_holes, "volume", "Soille 2004, Morphological Image Analysis, 6.3.7"),
+    "minimum_volume": Postprocess(minimum_volume, "volume", "Pereira et al. 2016: volumetric constraint"),
+    "keep_largest": Postprocess(keep_largest, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
+    "keep_n": Postprocess(keep_n, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
+}
+
+
+def postprocess_label(  # noqa: PLR0913 (all but one are named options)
+    label: Array,
+    *,
+    spacing_mm: Triple,
+    n_classes: int,
+    opening_mm: float = 0.0,
+    closing_mm: float = 0.0,
+    fill_holes: bool = False,
+    min_volume_ml: float = 0.0,
+    keep: Keep = "all",
+) -> npt.NDArray[np.uint8]:
+    """Clean each class by itself: opening, closing, holes, small components, kept components, in this order.
+
+    A class grows only into background: what the label gives to another class is never taken from it, so a nested
+    structure (a tumour in an organ) survives the filling of its surroundings. Background that two classes want goes to
+    the lower number. What a class loses becomes background.
+
+    Parameters
+    ----------
+    label : uint8 array, shape (z, y, x)
+        Class numbers; 0 is the background.
+    spacing_mm : (float, float, float)
+        Voxel size along z, y, x.
+    n_classes : int
+        Number of classes without the background: values 1 .. n_classes. A class that is absent stays absent.
+    opening_mm, closing_mm : float
+        Radii of the morphology; 0 leaves it out.
+    fill_holes : bool
+        Fill cavities that do not reach the border of the image.
+    min_volume_ml : float
+        Components below this volume are removed; 0 leaves it out.
+    keep : 'all', 'largest' or int
+        Components of each class that are kept.
+
+    Returns
+    -------
+    uint8 array, shape (z, y, x)
+        A new array.
+
+    Raises
+    ------
+    SettingsError
+        For another `keep`.
+    ValueError
+        For a label value beyond `n_classes`.
+    """
+    from scipy import ndimage
+
+    if label.size and label.max() > n_classes:
+        raise ValueError(f"the label holds {label.max()}, only {n_classes} classes are named")
+    steps = _steps(spacing_mm, opening_mm, closing_mm, fill_holes, min_volume_ml, keep)
+    out = np.zeros(label.shape, np.uint8)
+    margin = [n + 1 for n in reach_voxels(closing_mm, spacing_mm)]
+    for value, box in enumerate(ndimage.find_objects(label, max_label=n_classes), start=1):
+        if box is None:
+            continue
+        where = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in zip(box, margin, strict=True))
+        before, result = label[where], out[where]
+        mask = before == value
+        for name, options in steps:
+            mask = choose("postprocess", name, POSTPROCESSES).function(mask, **options)
+        result[mask & ((before == value) | ((before == 0) & (result == 0)))] = value
+    return out
+
+
+def _steps(
+    spacing_mm: Triple, opening_mm: float, closing_mm: float, fill: bool, min_volume_ml: float, keep: Keep
+) -> list[tuple[str, dict[str, Any]]]:
+    """Names and options of the steps that have something to do, in order."""
+    if keep not in ("all", "largest") and not (isinstance(keep, int) and keep >= 1):
+        raise SettingsError(f"keep {keep!r} is not available; choices: all, largest, a number from 1")
+    voxel_ml = float(np.prod(spacing_mm)) / 1000.0
+    steps: list[tuple[bool, str, dict[str, Any]]] = [
+        (opening_mm > 0, "opening", {"radius_mm": opening_mm, "spacing_mm": spacing_mm}),
+        (closing_mm > 0, "closing", {"radius_mm": closing_mm, "spacing_mm": spacing_mm}),
+        (fill, "fill_holes", {}),
+        (min_volume_ml > 0, "minimum_volume", {"min_volume_ml": min_volume_ml, "voxel_ml": voxel_ml}),
+        (keep == "largest", "keep_largest", {}),
+        (isinstance(keep, int), "keep_n", {"n": keep}),
+    ]
+    return [(name, options) for wanted, name, options in steps if wanted]

@@ -1,0 +1,81 @@
+"""Connected components of a mask: keep the largest, the n largest, or those above a volume."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.volume import Array
+
+CONNECTIVITY = 26
+"""Neighbours of a voxel: 6 (faces), 18 (and edges) or 26 (and corners)."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def keep_largest(mask: Array, *, connectivity: int = CONNECTIVITY) -> Mask:
+    """The largest component; of equals the one whose first voxel comes first in (z, y, x) order.
+
+    Parameters
+    ----------
+    mask : bool array, shape (z, y, x)
+        An empty mask stays empty.
+    connectivity : {6, 18, 26}
+        What counts as touching.
+    """
+    return keep_n(mask, 1, connectivity=connectivity)
+
+
+def keep_n(mask: Array, n: int, *, connectivity: int = CONNECTIVITY) -> Mask:
+    """The n largest components, all of them where there are fewer; ties as in `keep_largest`.
+
+    Raises
+    ------
+    ValueError
+        When n is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"at least one component must be kept, got n = {n}")
+    labels, sizes = components(mask, connectivity=connectivity)
+    wanted = np.zeros(len(sizes), bool)
+    wanted[1 + np.argsort(-sizes[1:], kind="stable")[:n]] = True
+    kept: Mask = wanted[labels]
+    return kept
+
+
+def minimum_volume(mask: Array, min_volume_ml: float, voxel_ml: float, *, connectivity: int = CONNECTIVITY) -> Mask:
+    """The components of at least a volume.
+
+    Parameters
+    ----------
+    mask : bool array, shape (z, y, x)
+        An empty mask stays empty.
+    min_volume_ml, voxel_ml : float
+        Smallest volume that is kept, and volume of one voxel, in ml. A component of exactly the volume is kept.
+    connectivity : {6, 18, 26}
+        What counts as touching.
+    """
+    least_voxels = math.ceil(min_volume_ml / voxel_ml * (1 - 1e-9))  # 1e-9: rounding of ml must not remove a tie
+    labels, sizes = components(mask, connectivity=connectivity)
+    wanted = sizes >= least_voxels
+    wanted[0] = False
+    kept: Mask = wanted[labels]
+    return kept
+
+
+def components(mask: Array, *, connectivity: int = CONNECTIVITY) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Component numbers (0 is the background) in (z, y, x) order of their first voxel, and their sizes in voxels.
+
+    Raises
+    ------
+    ValueError
+        For another connectivity than 6, 18 or 26.
+    """
+    if connectivity not in (6, 18, 26):
+        raise ValueError(f"connectivity must be 6, 18 or 26, got {connectivity}")
+    import cc3d
+
+    found: Any = cc3d.connected_components(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=connectivity)
+    sizes = np.asarray(cc3d.statistics(found)["voxel_counts"], dtype=np.int64)
+    return found, sizes

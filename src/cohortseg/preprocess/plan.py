@@ -1,0 +1,264 @@
+"""The plan: model space, normalisation and network size, decided from the fingerprints and written like a page.
+
+Every decision stands beside its reason. A plan is made once and frozen; new cases are compared with what it saw
+(drift.py), they do not change it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.errors import SettingsError
+from cohortseg.preprocess.drift import Fingerprint, seen_ranges
+from cohortseg.preprocess.intensity import normaliser
+from cohortseg.preprocess.patch import Geometry, plan_network
+from cohortseg.volume import Triple
+
+ANISOTROPIC = 3.0
+"""Coarsest over finest median spacing above which the coarse axis is planned finer than its median (nnU-Net)."""
+ZERO_SHARE = 0.25
+"""Share of voxels that are exactly 0 above which they are taken for empty background (nnU-Net's crop rule)."""
+GROUPS = {"whole": "all voxels", "nonzero": "voxels other than 0", "foreground": "the labelled voxels"}
+SMALL_BUDGET = 500_000
+"""Voxels of a patch below which a thinner network is planned: the budget of a machine without a large GPU."""
+
+
+def make_plan(  # noqa: PLR0913 (all but one are named options)
+    fingerprints: Sequence[Fingerprint],
+    *,
+    cases: Sequence[str],
+    dims: int,
+    modality: str,
+    spacing_mm: Triple | None = None,
+    normalisation: str = "auto",
+    window_hu: tuple[float, float] | None = None,
+    patch_voxels: int = 110_000,
+    base_features: int | None = None,
+) -> dict[str, Any]:
+    """Decide model space, normalisation and network size for a cohort.
+
+    The order of the cases plays no part: all numbers are medians, ranges or means over cases that count the same.
+
+    Parameters
+    ----------
+    fingerprints : sequence of dict
+        From `fingerprint.case_fingerprint`, at least one.
+    cases : sequence of str
+        Their names, in the same order.
+    dims : {2, 3}
+        Networks for planes (y, x) or for volumes (z, y, x).
+    modality : str
+        DICOM modality: CT, MR, PT, …
+    spacing_mm : (float, float, float), optional
+        Voxel size (z, y, x) in model space; decided here when left out.
+    normalisation : str
+        'auto' or a key of `intensity.NORMALISATIONS`.
+    window_hu : (float, float), optional
+        Clip to this range; normalisation 'window'.
+    patch_voxels : int
+        Upper bound of the voxels in a training patch.
+    base_features : int, optional
+        Channels at full resolution.
+
+    Returns
+    -------
+    dict
+        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``normalisation``, ``patch`` and
+        ``network`` each hold a value and ``because``; ``seen`` the cases and the ranges of their properties. Per-axis
+        values of patch and network have `dims` entries. In 2D ``spacing_mm`` begins with None: see `model_spacing`.
+
+    Raises
+    ------
+    SettingsError
+        Without a case, or for settings that contradict each other.
+    """
+    if not fingerprints:
+        raise SettingsError("a plan needs at least one usable case")
+    if dims not in (2, 3) or len(cases) != len(fingerprints):
+        raise ValueError(f"dims must be 2 or 3, got {dims}; {len(cases)} names for {len(fingerprints)} fingerprints")
+    spacing = _spacing(fingerprints, dims, spacing_mm)
+    shape = _shape(fingerprints, spacing["value"])
+    usual_mm = model_spacing({"spacing_mm": spacing}, _median(fingerprints, "spacing_mm"))
+    features = base_features or (16 if patch_voxels < SMALL_BUDGET else 32)
+    geometry = plan_network(
+        usual_mm[3 - dims :], tuple(shape["value"][3 - dims :]), patch_voxels=patch_voxels, base_features=features
+    )
+    plan = {
+        "version": 1,
+        "dims": dims,
+        "modality": modality,
+        "spacing_mm": spacing,
+        "shape": shape,
+        "normalisation": _normalisation(fingerprints, modality, normalisation, window_hu),
+        **_network(geometry, patch_voxels, features),
+        "seen": _seen(fingerprints, cases),
+    }
+    rounded: dict[str, Any] = _rounded(plan)
+    return rounded
+
+
+def model_spacing(plan: Mapping[str, Any], native_mm: Triple) -> Triple:
+    """Voxel size (z, y, x) in model space: the plan's, or the case's own along an axis that the plan leaves alone."""
+    z, y, x = (
+        own if planned is None else float(planned)
+        for planned, own in zip(plan["spacing_mm"]["value"], native_mm, strict=True)
+    )
+    return z, y, x
+
+
+def normalisation_numbers(plan: Mapping[str, Any], fingerprint: Fingerprint) -> dict[str, float]:
+    """The numbers for `intensity.normaliser`: the plan's, or the case's own where the normalisation is per case.
+
+    A case of one single value gets sd 1 (or a range of 1), so that it becomes 0 everywhere.
+    """
+    chosen = plan["normalisation"]
+    if chosen["group"] is None:
+        return dict(chosen["numbers"])
+    found = fingerprint["intensity"][chosen["group"]] or fingerprint["intensity"]["whole"]
+    if chosen["name"] == "zscore":
+        return {"mean": found["mean"], "sd": found["sd"] or 1.0}
+    low, high = found["p00_5"], found["p99_5"]
+    return {"low": low, "high": high if high > low else low + 1.0}
+
+
+def _spacing(fingerprints: Sequence[Fingerprint], dims: int, wanted: Triple | None) -> dict[str, Any]:
+    if wanted is not None:
+        return {"value": list(wanted), "because": "the settings say so"}
+    median = _median(fingerprints, "spacing_mm")
+    if dims == 2:
+        why = "median in plane; between planes each case keeps its own, for a network of planes never looks across them"
+        return {"value": [None, *median[1:]], "because": why}
+    coarse = int(np.argmax(median))
+    ratio = max(median) / min(median)
+    if ratio <= ANISOTROPIC:
+        return {"value": list(median), "because": f"median; the coarsest axis is {ratio:.2g} times the finest"}
+    fine = float(np.percentile([f["spacing_mm"][coarse] for f in fingerprints], 10))
+    others = max(size for axis, size in enumerate(median) if axis != coarse)
+    value = [max(fine, others) if axis == coarse else size for axis, size in enumerate(median)]
+    why = (
+        f"median in the fine axes; along {'zyx'[coarse]} the 10th percentile, because its median {median[coarse]:.3g} "
+        f"mm is {ratio:.2g} times the finest: cases with thin slices keep their detail (Isensee et al. 2021)"
+    )
+    return {"value": value, "because": why}
+
+
+def _shape(fingerprints: Sequence[Fingerprint], spacing: Sequence[float | None]) -> dict[str, Any]:
+    shapes = [
+        [n if new is None else n * own / new for n, own, new in zip(f["shape"], f["spacing_mm"], spacing, strict=True)]
+        for f in fingerprints
+    ]
+    median = [max(1, round(float(n))) for n in np.median(shapes, axis=0)]
+    return {"value": median, "because": "median over cases after resampling"}
+
+
+def _normalisation(
+    fingerprints: Sequence[Fingerprint], modality: str, wanted: str, window_hu: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Name, numbers (cohort) or group (whose numbers of the case), and why."""
+    if window_hu is not None and wanted not in ("auto", "window"):
+        raise SettingsError(f"window_hu goes with normalisation window, not {wanted}")
+    if wanted == "window" and window_hu is None:
+        raise SettingsError("normalisation window needs window_hu")
+    if window_hu is not None:
+        chosen = _windowed(fingerprints, window_hu)
+    elif wanted == "ct" or (wanted == "auto" and modality == "CT"):
+        chosen = _from_foreground(fingerprints)
+    elif wanted == "none":
+        chosen = {"name": "none", "numbers": {}, "group": None, "because": "the settings say so"}
+    else:
+        chosen = _per_case(fingerprints, "zscore" if wanted == "auto" else wanted, modality)
+    if chosen["group"] is None:
+        normaliser(chosen["name"], chosen["numbers"])
+    return chosen
+
+
+def _windowed(fingerprints: Sequence[Fingerprint], window_hu: tuple[float, float]) -> dict[str, Any]:
+    low, high = window_hu
+    values, weights = _pooled(fingerprints, "whole")
+    clipped = np.clip(values, low, high)
+    mean = float(weights @ clipped)
+    sd = float(np.sqrt(weights @ (clipped - mean) ** 2))
+    numbers = {"low": low, "high": high, "mean": mean, "sd": sd or 1.0}
+    why = "the settings give the window; mean and sd are those of all voxels inside it, each case counting the same"
+    return {"name": "window", "numbers": numbers, "group": None, "because": why}
+
+
+def _from_foreground(fingerprints: Sequence[Fingerprint]) -> dict[str, Any]:
+    labelled = [f for f in fingerprints if f["intensity"]["foreground"]]
+    group = "foreground" if labelled else "whole"
+    values, weights = _pooled(labelled or fingerprints, group)
+    below = np.cumsum(weights)
+    low, high = (float(values[np.searchsorted(below, q)]) for q in (0.005, 0.995))
+    mean = float(weights @ values)
+    sd = float(np.sqrt(weights @ (values - mean) ** 2))
+    numbers = {"low": low, "high": high if high > low else low + 1.0, "mean": mean, "sd": sd or 1.0}
+    why = (
+        f"absolute units: clipped to percentiles 0.5 and 99.5 of {GROUPS[group]} of "
+        f"{len(labelled or fingerprints)} cases, then their mean and sd; each case counts the same"
+    )
+    return {"name": "ct", "numbers": numbers, "group": None, "because": why}
+
+
+def _per_case(fingerprints: Sequence[Fingerprint], name: str, modality: str) -> dict[str, Any]:
+    empty = float(np.median([f["zero_share"] for f in fingerprints]))
+    group = "nonzero" if empty > ZERO_SHARE and modality != "CT" else "whole"
+    why = f"numbers of each case, over {GROUPS[group]}: in the median {100 * empty:.0f} % of the voxels are exactly 0"
+    if name == "zscore" and modality == "PT":
+        why += "; no clipping, for the hottest half percent of a PET is where the lesions are"
+    return {"name": name, "numbers": {}, "group": group, "because": why}
+
+
+def _pooled(fingerprints: Sequence[Fingerprint], group: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sorted bin centres of all cases and their weights, which sum to 1; each case counts the same."""
+    centres, weights = [], []
+    for histogram in (f["histogram"][group] for f in fingerprints):
+        counts = np.asarray(histogram["counts"], float)
+        centres.append(histogram["lower"] + histogram["width"] * (np.arange(counts.size) + 0.5))
+        weights.append(counts / counts.sum() / len(fingerprints))
+    values, shares = np.concatenate(centres), np.concatenate(weights)
+    order = np.lexsort((shares, values))
+    return values[order], shares[order]
+
+
+def _network(geometry: Geometry, patch_voxels: int, features: int) -> dict[str, Any]:
+    levels = [{"features": n.features, "stride": list(n.stride), "kernel": list(n.kernel)} for n in geometry.levels]
+    return {
+        "patch": {
+            "value": list(geometry.patch),
+            "voxels": int(np.prod(geometry.patch)),
+            "because": f"equal edges in mm, at most {patch_voxels} voxels, no larger than the usual image",
+        },
+        "network": {
+            "levels": levels,
+            "alignment": list(geometry.alignment),
+            "because": "an axis is halved while it keeps 4 voxels and is not twice as coarse as the finest; "
+            f"{features} channels at full resolution, doubled at each level",
+        },
+    }
+
+
+def _seen(fingerprints: Sequence[Fingerprint], cases: Sequence[str]) -> dict[str, Any]:
+    classes = {value for f in fingerprints for value, n in enumerate(f["voxels"] or []) if n and value > 0}
+    return {
+        "cases": sorted(cases),
+        "n_cases": len(cases),
+        "n_with_foreground": sum(f["intensity"]["foreground"] is not None for f in fingerprints),
+        "classes": sorted(classes),
+        "ranges": seen_ranges(fingerprints),
+    }
+
+
+def _median(fingerprints: Sequence[Fingerprint], key: str) -> Triple:
+    z, y, x = np.median([f[key] for f in fingerprints], axis=0)
+    return float(z), float(y), float(x)
+
+
+def _rounded(value: Any) -> Any:
+    """The same structure with floats of six significant digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

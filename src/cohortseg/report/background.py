@@ -1,0 +1,188 @@
+"""The tables around the results: rejected cases, plan, training, resources, definitions."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cohortseg.report.content import (
+    HISTORY_COLUMNS,
+    REJECTED_COLUMNS,
+    RESOURCE_COLUMNS,
+    ROW_COLUMNS,
+    ReportContent,
+    last_stage,
+    with_columns,
+)
+from cohortseg.report.numbers import METRICS, UNDEFINED, counted, duration, memory, metric_look, number
+from cohortseg.report.style import Series, series
+from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, sort_key, words
+from cohortseg.report.ways_out import way_out
+
+MOST_REJECTED_LINES = 200
+UNDEFINED_WORDS = {
+    "both_empty": "reference and prediction empty",
+    "prediction_empty": "prediction empty",
+    "reference_empty": "reference empty",
+}
+SPLIT_WORDS = {
+    "val": "by a model that did not train on the case (cross-validation)",
+    "test": "as independent test cases",
+    "unseen": "as cases that came after the training",
+}
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """All cases rejected for one reason: meaning, what to do, and the cases (the first 200)."""
+
+    reason: str
+    meaning: str
+    way_out: str
+    n: int
+    table: Table
+
+
+@dataclass(frozen=True)
+class Model:
+    """One trained model in the legend and table of the training section."""
+
+    name: str
+    look: Series
+
+
+def rejections(content: ReportContent) -> list[Rejection]:
+    """The rejected cases by reason, the most frequent first."""
+    table = with_columns(content.rejected, REJECTED_COLUMNS)
+    result = []
+    for reason, part in table.groupby("reason", sort=True):
+        lines = part.head(MOST_REJECTED_LINES).to_dict("records")
+        rows = rows_of([words(line[name]) for name in ("case", "stage", "found")] for line in lines)
+        n_left = len(part) - len(lines)
+        note = f"{counted(n_left, 'more line')} in cohort/rejected.tsv and tables/rejected.csv." if n_left else ""
+        cases = Table(f"Rejected as {reason}", headed("Case", "Stage", "What was found"), rows, note=note)
+        meaning = next((text for text in part["meaning"] if isinstance(text, str)), "")
+        result.append(Rejection(str(reason), meaning, way_out(str(reason)), len(part), cases))
+    return sorted(result, key=lambda group: (-group.n, group.reason))
+
+
+def plan_table(plan: Mapping[str, Any]) -> Table | None:
+    """What was decided and why; None for an empty plan."""
+    rows = rows_of([Cell(name), Cell(value), Cell(because)] for name, value, because in _decisions(plan, ""))
+    if not rows:
+        return None
+    return Table("The plan", headed("Decision", "Value", "Because"), rows, is_sortable=False)
+
+
+def _decisions(plan: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Name, value and reason of everything in the plan, whatever its depth; plain entries have no reason."""
+    for key, entry in plan.items():
+        name = f"{prefix}{key}"
+        if isinstance(entry, Mapping) and "value" in entry:
+            yield name, _plain(entry["value"]), str(entry.get("because") or UNDEFINED)
+        elif isinstance(entry, Mapping) and entry:
+            yield from _decisions(entry, "" if key == "decisions" else f"{name}.")
+        else:
+            yield name, _plain(entry), UNDEFINED
+
+
+def _plain(value: Any) -> str:
+    """A value of the plan in few characters: floats lose their tail, lists and mappings their brackets."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) if not isinstance(item, list | tuple) else f"({_plain(item)})" for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def models(content: ReportContent) -> list[Model]:
+    """The trained models in the order of the figures."""
+    return [Model(name, series(k)) for k, name in enumerate(sorted(content.histories))]
+
+
+def training_table(content: ReportContent) -> Table | None:
+    """Per model: steps, last losses, best Dice in validation and when; None without models."""
+    rows = []
+    for name in sorted(content.histories):
+        history = with_columns(content.histories[name], HISTORY_COLUMNS)
+        dice = history[["step", "dice"]].dropna().astype(float)
+        best = dice.loc[dice["dice"].idxmax()] if len(dice) else None
+        rows.append(
+            [
+                words(name),
+                figure(history["step"].max(), 0),
+                figure(_last(history["epoch"]), 0),
+                figure(_last(history["loss"]), 3),
+                figure(_last(history["validation_loss"]), 3),
+                figure(None if best is None else best["dice"], 3),
+                figure(None if best is None else best["step"], 0),
+            ]
+        )
+    titles = ("Steps", "Epochs", "Last loss", "Last validation loss", "Best validation Dice", "at step")
+    columns = (*headed("Model"), *headed(*titles, is_number=True))
+    return Table("Training of each model", columns, rows_of(rows)) if rows else None
+
+
+def _last(values: Any) -> Any:
+    """The last defined value of a column; None without one."""
+    defined = values.dropna()
+    return defined.iloc[-1] if len(defined) else None
+
+
+def resource_table(content: ReportContent) -> Table | None:
+    """Time and memory per stage; None where nothing was recorded."""
+    table = with_columns(content.resources, RESOURCE_COLUMNS)
+    rows = rows_of(
+        [
+            words(line["stage"]),
+            figure(line["n"], 0),
+            Cell(duration(line["seconds_median"]), key=sort_key(line["seconds_median"])),
+            Cell(duration(line["seconds_total"]), key=sort_key(line["seconds_total"])),
+            Cell(memory(line["peak_memory_mb"]), key=sort_key(line["peak_memory_mb"])),
+        ]
+        for line in table.to_dict("records")
+    )
+    titles = ("Jobs or cases", "Median time", "Total time", "Peak memory")
+    columns = (*headed("Stage"), *headed(*titles, is_number=True))
+    return Table("Time and memory", columns, rows, is_sortable=False) if rows else None
+
+
+def dictionary_table(content: ReportContent) -> Table | None:
+    """Unit, direction and definition of every metric; None without definitions."""
+    order = {name: k for k, name in enumerate(METRICS)}
+    names = sorted(content.metric_info, key=lambda name: (order.get(name, len(order)), name))
+    better = {"higher": "higher is better", "lower": "lower is better", "none": ""}
+    rows = [
+        [
+            Cell(name),
+            Cell(metric_look(name).title if name in METRICS else UNDEFINED),
+            Cell(str(content.metric_info[name][0]) or UNDEFINED),
+            Cell(str(content.metric_info[name][1]), note=better[metric_look(name).better]),
+        ]
+        for name in names
+    ]
+    columns = (*headed("Column", "Shown as", "Unit"), Column("Definition", is_number=False))
+    return Table("Columns of metrics_by_case.csv", columns, rows_of(rows), is_sortable=False) if rows else None
+
+
+def split_sentence(content: ReportContent) -> str:
+    """How the evaluated cases were kept from the training; empty for no rows."""
+    rows = with_columns(content.rows, ROW_COLUMNS)
+    counts = rows.groupby("split")["case"].nunique()
+    parts = [f"{counted(counts[split], 'case')} {SPLIT_WORDS.get(split, split)}" for split in sorted(counts.index)]
+    return f"Scored: {'; '.join(parts)}." if parts else ""
+
+
+def undefined_sentence(content: ReportContent, label: str) -> str:
+    """How many results of a label have undefined metrics, and why; empty when all are defined."""
+    rows = with_columns(content.rows, ROW_COLUMNS)
+    reasons = rows.loc[(rows["label"] == label) & (rows["stage"] == last_stage(rows["stage"])), "undefined"]
+    counts = reasons[reasons.map(lambda reason: isinstance(reason, str) and reason != "")].value_counts()
+    parts = [
+        f"{UNDEFINED_WORDS.get(reason, reason)} ({number(counts[reason], 0)})"
+        for reason in sorted(counts.index, key=lambda reason: (-counts[reason], reason))
+    ]
+    n_rows = number(len(reasons), 0)
+    return f"Some metrics are undefined for these of the {n_rows} results: {', '.join(parts)}." if parts else ""

@@ -1,0 +1,156 @@
+"""What the reader sees first: the counts, the best experiment, and a verdict where the comparison supports one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cohortseg.report.content import (
+    COMPARISON_COLUMNS,
+    ROW_COLUMNS,
+    SUMMARY_COLUMNS,
+    ReportContent,
+    last_stage,
+    with_columns,
+)
+from cohortseg.report.flow import Flow
+from cohortseg.report.numbers import counted, interval, is_number, metric_look, number, p_value, signed
+
+SIGNIFICANT = 0.05
+MOST_SENTENCES = 4
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top of the page: what it counts, the number, a remark, the section that tells more."""
+
+    title: str
+    figure: str
+    remark: str
+    section: str
+
+
+@dataclass(frozen=True)
+class Best:
+    """The leading experiment of one label by the median of the primary metric, with the line of the summary."""
+
+    label: str
+    experiment: str
+    row: dict[str, Any]
+
+
+def tiles(content: ReportContent, flow: Flow, leaders: list[Best]) -> list[Tile]:
+    """Found, evaluated, rejected, and the leading experiment (of the first labels when there are several)."""
+    rows = with_columns(content.rows, ROW_COLUMNS)
+    n_evaluated = int(rows["case"].nunique())
+    subjects = counted(rows["subject"].nunique(), "subject") if n_evaluated else "no case has been scored"
+    n_open = max(0, flow.n_found - flow.n_rejected - n_evaluated)
+    open_words = f"{number(n_open, 0)} more not scored" if n_open else "before any experiment"
+    shown = [
+        Tile("Scans found", number(flow.n_found, 0), "in the source folders", "flow"),
+        Tile("Cases evaluated", number(n_evaluated, 0), subjects, "results"),
+        Tile("Scans rejected", number(flow.n_rejected, 0), open_words, "rejected" if flow.n_rejected else "flow"),
+    ]
+    return shown + [_leader_tile(leader, content, is_alone=len(leaders) == 1) for leader in leaders[:3]]
+
+
+def _leader_tile(leader: Best, content: ReportContent, *, is_alone: bool) -> Tile:
+    look = metric_look(content.primary_metric)
+    is_only = with_columns(content.summary, SUMMARY_COLUMNS)["experiment"].nunique() == 1
+    title = f"{look.title} of {leader.experiment}" if is_only else f"Best {look.title}: {leader.experiment}"
+    row = leader.row
+    unit = unit_of(content, content.primary_metric)
+    figure = number(row["median"], look.decimals) + (f" {unit}" if unit else "")
+    remark = "median" if is_alone else f"median, {leader.label}"
+    if is_number(row["ci_low"]):
+        remark += f", 95 % CI {interval(row['ci_low'], row['ci_high'], look.decimals)}"
+    remark += f", n={number(row['n_defined'], 0)}"
+    if is_number(row["n_undefined"]) and row["n_undefined"] > 0:
+        remark += f", {number(row['n_undefined'], 0)} undefined"
+    return Tile(title, figure, remark, "results")
+
+
+def unit_of(content: ReportContent, metric: str) -> str:
+    """`mm`, `ml`, `s`; empty for shares, counts and texts."""
+    unit = str(content.metric_info.get(metric, ("", ""))[0])
+    return "" if unit in ("fraction", "count", "text", "1") else unit
+
+
+def best(summary: pd.DataFrame, metric: str) -> list[Best]:
+    """Per label the experiment with the best median after post-processing.
+
+    Empty where no median is defined or where neither direction of the metric is better; the first in alphabetical
+    order of equals.
+    """
+    direction = metric_look(metric).better
+    table = with_columns(summary, SUMMARY_COLUMNS)
+    table = table[(table["metric"] == metric) & (table["stage"] == last_stage(table["stage"]))]
+    table = table[table["median"].map(is_number)]
+    if direction == "none" or table.empty:
+        return []
+    leaders = []
+    for label, part in table.groupby("label", sort=False):
+        ordered = part.sort_values(["median", "experiment"], ascending=[direction == "lower", True])
+        row = {str(key): value for key, value in ordered.iloc[0].to_dict().items()}
+        leaders.append(Best(str(label), str(row["experiment"]), row))
+    return leaders
+
+
+def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
+    """One sentence per pair with the leading experiment, on the primary metric after post-processing.
+
+    "Beats" needs three things: p below 0.05 after the correction for several comparisons, a paired difference and both
+    medians in the same direction, and no more undefined values than the other. All else is said as it is.
+    """
+    table = with_columns(content.comparison, COMPARISON_COLUMNS)
+    table = table[(table["metric"] == content.primary_metric) & (table["stage"] == last_stage(table["stage"]))]
+    sentences = []
+    for leader in leaders:
+        for pair in table[table["label"] == leader.label].to_dict("records"):
+            if leader.experiment in (pair["experiment_a"], pair["experiment_b"]):
+                sentence = _sentence(pair, content)
+                prefix = f"{leader.label}: " if len(leaders) > 1 else ""
+                sentences.append(f"{prefix}{sentence}")
+    return sentences[:MOST_SENTENCES]
+
+
+def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
+    """What one line of the comparison says, in words."""
+    metric = content.primary_metric
+    look = metric_look(metric)
+    a, b = str(pair["experiment_a"]), str(pair["experiment_b"])
+    is_corrected = is_number(pair["p_holm"])
+    p = pair["p_holm"] if is_corrected else pair["p_value"]
+    pairs = counted(pair["n_pairs"], "pair")
+    if not (is_number(p) and is_number(pair["median_difference"])):
+        return f"{a} and {b} cannot be compared ({pairs})."
+    basis = f"n={pairs}, p {p_value(p)}{' after Holm' if is_corrected else ''}"
+    if p >= SIGNIFICANT or pair["median_difference"] == 0:
+        return f"The data do not tell {a} and {b} apart on {look.title} ({basis})."
+    is_a_ahead = (pair["median_difference"] > 0) == (look.better == "higher")
+    winner, loser = (a, b) if is_a_ahead else (b, a)
+    first, second = (_line(content, pair, name) for name in (winner, loser))
+    if first is None or second is None or not _agree(first, second, is_higher_better=look.better == "higher"):
+        difference = signed(pair["median_difference"], look.decimals)
+        return f"{winner} is ahead of {loser} case by case ({look.title} {a} minus {b}: median {difference}; {basis})."
+    unit = unit_of(content, metric)
+    medians = f"{number(first['median'], look.decimals)} vs {number(second['median'], look.decimals)}"
+    return f"{winner} beats {loser}: {look.title} median {medians}{f' {unit}' if unit else ''} ({basis})."
+
+
+def _line(content: ReportContent, pair: dict[Any, Any], experiment: str) -> dict[Any, Any] | None:
+    """The line of the summary that belongs to one side of a pair."""
+    table = with_columns(content.summary, SUMMARY_COLUMNS)
+    keys = {"experiment": experiment, "label": pair["label"], "stage": pair["stage"], "metric": pair["metric"]}
+    for key, value in keys.items():
+        table = table[table[key] == value]
+    return table.iloc[0].to_dict() if len(table) else None
+
+
+def _agree(winner: dict[Any, Any], loser: dict[Any, Any], *, is_higher_better: bool) -> bool:
+    """Whether the medians point the same way, and the winner is not undefined more often."""
+    if not (is_number(winner["median"]) and is_number(loser["median"])):
+        return False
+    is_better = winner["median"] > loser["median"] if is_higher_better else winner["median"] < loser["median"]
+    n_undefined = [line["n_undefined"] if is_number(line["n_undefined"]) else 0 for line in (winner, loser)]
+    return bool(is_better and n_undefined[0] <= n_undefined[1])

@@ -1,0 +1,223 @@
+"""The report as one HTML file: complete in itself, without network, everything from outside escaped."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+
+import pandas as pd
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from cohortseg.report import background, gallery, glance, results
+from cohortseg.report.content import (
+    HISTORY_COLUMNS,
+    ROW_COLUMNS,
+    SUMMARY_COLUMNS,
+    Overlay,
+    ReportContent,
+    last_stage,
+    with_columns,
+)
+from cohortseg.report.figures import CURVE_TITLES, Curve, size_plot, strip_plot, training_curves
+from cohortseg.report.flow import flow_diagram
+from cohortseg.report.numbers import metric_look, number
+from cohortseg.report.style import Series, css_variables, series
+from cohortseg.report.svg import inline_svg
+from cohortseg.report.table import Table
+
+__all__ = ["Overlay", "ReportContent", "render"]
+
+MOST_LABELS = 8
+"""Labels with tables and figures of their own; further ones stand in the overview."""
+
+CURVES: tuple[Curve, ...] = ("loss", "dice", "learning_rate")
+
+SECTIONS: dict[str, str] = {
+    "flow": "Cohort flow",
+    "results": "Results",
+    "comparison": "Comparison",
+    "subgroups": "Subgroups",
+    "cases": "Cases",
+    "training": "Training",
+    "rejected": "Rejected scans",
+    "plan": "Plan",
+    "resources": "Resources",
+    "settings": "Settings and versions",
+    "dictionary": "Data dictionary",
+}
+"""Anchor: heading, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the page with its caption."""
+
+    svg: Markup
+    caption: str
+    has_legend: bool = False
+
+
+@dataclass(frozen=True)
+class LabelPart:
+    """All about one label."""
+
+    label: str
+    table: Table
+    details: Table
+    undefined: str
+    figures: tuple[Figure, ...]
+
+
+def render(content: ReportContent) -> str:
+    """The whole page; the same content gives the same text.
+
+    Parameters
+    ----------
+    content : ReportContent
+        Any part may be empty: its section then says so in a sentence.
+
+    Returns
+    -------
+    str
+        HTML for a file that opens from a disk without network. A policy inside it forbids every request, and every
+        script but its own (tables that can be sorted).
+    """
+    environment = Environment(
+        autoescape=True,
+        loader=FunctionLoader(_part),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["n"] = lambda value: number(value, 0)
+    script = _part("page.js")
+    digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("page.html").render(
+        content=content,
+        sections=SECTIONS,
+        script=Markup(script),
+        script_digest=digest,
+        style=Markup(css_variables() + _part("page.css")),
+        **_overview(content),
+        **_results(content),
+        **_background(content),
+    )
+
+
+def _part(name: str) -> str:
+    """A file that lies beside this one in the package."""
+    return files("cohortseg.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _overview(content: ReportContent) -> dict[str, object]:
+    """Header and cohort flow."""
+    flow = flow_diagram(content.flow)
+    leaders = glance.best(content.summary, content.primary_metric)
+    return {
+        "flow": flow,
+        "tiles": glance.tiles(content, flow, leaders),
+        "verdicts": glance.verdicts(content, leaders),
+        "primary": metric_look(content.primary_metric),
+    }
+
+
+def _results(content: ReportContent) -> dict[str, object]:
+    """Results, comparison, subgroups and cases."""
+    summary = with_columns(content.summary, SUMMARY_COLUMNS)
+    same = results.same_when_cleaned(summary)
+    summary = results.merge_stages(summary, same)
+    labels = [str(label) for label in summary["label"].dropna().unique()]
+    comparison, other_comparisons = results.comparison_tables(content)
+    return {
+        "labels": labels,
+        "overview": results.overview_table(content, summary) if len(labels) > 1 else None,
+        "label_parts": list(_label_parts(content, summary, same, labels[:MOST_LABELS])),
+        "split_sentence": background.split_sentence(content),
+        "experiments": _experiments(content),
+        "is_merged": bool(same),
+        "comparison": comparison,
+        "other_comparisons": other_comparisons,
+        "subgroups": results.subgroup_tables(content),
+        "walls": gallery.walls(content.overlays),
+        "outlines": gallery.legend(content.overlays),
+    }
+
+
+def _label_parts(
+    content: ReportContent, summary: pd.DataFrame, same: frozenset[tuple[str, str]], labels: Sequence[str]
+) -> Iterator[LabelPart]:
+    rows = with_columns(content.rows, [*ROW_COLUMNS, content.primary_metric])
+    merged = results.merge_stages(rows, same)
+    for position, label in enumerate(labels):
+        yield LabelPart(
+            label,
+            results.label_table(content, summary, label),
+            results.detail_table(content, summary, label),
+            background.undefined_sentence(content, label),
+            tuple(_label_figures(content, merged, rows, label, position)),
+        )
+
+
+def _label_figures(
+    content: ReportContent, merged: pd.DataFrame, rows: pd.DataFrame, label: str, position: int
+) -> Iterator[Figure]:
+    """Strip plot and size plot of one label; none without rows."""
+    metric = content.primary_metric
+    title, unit = metric_look(metric).title, glance.unit_of(content, metric)
+    axis = f"{title} ({unit})" if unit else title
+    here = rows[rows["label"] == label]
+    if here.empty:
+        return
+    strip = strip_plot(merged, metric, label=label, axis_title=axis)
+    yield Figure(
+        inline_svg(
+            strip,
+            name=f"Strip plot: {title} of each case for {label}, by experiment and stage. Numbers: table above.",
+            prefix=f"strip{position}",
+        ),
+        f"{title} of each case. Box: quartiles and median; whiskers: 1.5 interquartile ranges. Hollow: raw; filled: "
+        "post-processed.",
+    )
+    if (here["reference_ml"].astype(float) > 0).any():
+        stage = results.stage_words(last_stage(rows["stage"]))
+        size = size_plot(rows, label=label, metric=metric, axis_title=axis)
+        name = f"Scatter plot: {title} against the reference volume for {label}."
+        caption = f"{title} against the volume of the reference ({stage})."
+        yield Figure(inline_svg(size, name=name, prefix=f"size{position}"), caption, has_legend=True)
+
+
+def _experiments(content: ReportContent) -> list[tuple[str, Series]]:
+    """Experiments with the looks they have in the size plots."""
+    rows = with_columns(content.rows, ROW_COLUMNS)
+    return [(str(name), series(k)) for k, name in enumerate(sorted(rows["experiment"].dropna().unique()))]
+
+
+def _background(content: ReportContent) -> dict[str, object]:
+    """Training, rejected cases, plan, resources, settings, definitions."""
+    return {
+        "models": background.models(content),
+        "training": background.training_table(content),
+        "curves": list(_curves(content)),
+        "rejections": background.rejections(content),
+        "plan": background.plan_table(content.plan),
+        "resources": background.resource_table(content),
+        "dictionary": background.dictionary_table(content),
+        "versions": sorted(content.versions.items(), key=lambda item: item[0].casefold()),
+    }
+
+
+def _curves(content: ReportContent) -> Iterator[Figure]:
+    """The training curves that have at least one point."""
+    captions = {
+        "loss": "Loss in training (solid) and validation (dashed).",
+        "dice": "Dice in validation.",
+        "learning_rate": "Learning rate.",
+    }
+    for curve in CURVES:
+        tables = [with_columns(history, HISTORY_COLUMNS) for history in content.histories.values()]
+        if any(table[curve].notna().any() for table in tables):
+            svg = training_curves(content.histories, curve=curve)
+            name = f"Training curve: {CURVE_TITLES[curve]} over the steps. Numbers: table below."
+            yield Figure(inline_svg(svg, name=name, prefix=f"curve-{curve}"), captions[curve])

@@ -1,0 +1,236 @@
+"""The tables of results: per label, over labels, comparison of experiments, subgroups of cases."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cohortseg.report.content import (
+    COMPARISON_COLUMNS,
+    SUBGROUP_COLUMNS,
+    SUMMARY_COLUMNS,
+    ReportContent,
+    last_stage,
+    with_columns,
+)
+from cohortseg.report.glance import unit_of
+from cohortseg.report.numbers import METRICS, interval, is_number, metric_look, number, p_value, signed
+from cohortseg.report.table import Cell, Column, Spark, Table, figure, headed, rows_of, sort_key, words
+
+STAGE_WORDS = {"raw": "raw", "post": "post-processed"}
+SAME_STAGE = "raw = post"
+HEADLINES = ("dice", "nsd", "hd95_mm", "assd_mm", "sensitivity", "precision", "volume_difference_ml")
+MOST_HEADLINES = 6
+
+
+def same_when_cleaned(summary: pd.DataFrame) -> frozenset[tuple[str, str]]:
+    """The (experiment, label) whose every number is the same before and after post-processing."""
+    table = with_columns(summary, SUMMARY_COLUMNS)
+    statistics = [name for name in SUMMARY_COLUMNS if name not in ("experiment", "label", "stage")]
+    same = set()
+    for (experiment, label), part in table.groupby(["experiment", "label"], sort=False):
+        raw, post = (
+            part.loc[part["stage"] == stage, statistics].sort_values("metric").reset_index(drop=True)
+            for stage in ("raw", "post")
+        )
+        if len(raw) and raw.equals(post):
+            same.add((str(experiment), str(label)))
+    return frozenset(same)
+
+
+def merge_stages(table: pd.DataFrame, same: frozenset[tuple[str, str]]) -> pd.DataFrame:
+    """The table without raw lines that equal their post-processed twins; those get the stage `raw = post`."""
+    is_same = pd.Series(
+        [key in same for key in zip(table["experiment"], table["label"], strict=True)], index=table.index, dtype=bool
+    )
+    kept = table[~(is_same & (table["stage"] == "raw"))]
+    return kept.assign(stage=kept["stage"].mask(is_same[kept.index] & (kept["stage"] == "post"), SAME_STAGE))
+
+
+def stage_words(stage: Any) -> str:
+    """A stage as the tables write it."""
+    return STAGE_WORDS.get(str(stage), str(stage))
+
+
+def label_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Table:
+    """The headline metrics of one label: a line per experiment and stage, medians over quartiles."""
+    part = summary[summary["label"] == label]
+    metrics = _headlines(part, content.primary_metric)
+    columns = [*headed("Experiment", "Stage"), Column("Cases")]
+    columns += [Column(metric_look(metric).title, unit_of(content, metric)) for metric in metrics]
+    rows = []
+    for (experiment, stage), lines in _by_experiment(part):
+        by_metric = {line["metric"]: line for line in lines.to_dict("records")}
+        first = by_metric.get(content.primary_metric) or next(iter(by_metric.values()))
+        subjects = f"{number(first['n_subjects'], 0)} subjects" if is_number(first["n_subjects"]) else ""
+        head = [words(experiment), words(stage_words(stage)), figure(first["n_cases"], 0, note=subjects)]
+        cells = [_median_cell(by_metric.get(metric), metric, is_strong=k == 0) for k, metric in enumerate(metrics)]
+        rows.append([*head, *cells])
+    return Table(
+        f"{label}: medians, with quartiles below",
+        tuple(columns),
+        rows_of(rows),
+        note="A cell says n where fewer cases are defined than evaluated.",
+        n_heads=1,
+    )
+
+
+def _headlines(part: pd.DataFrame, primary: str) -> list[str]:
+    """The primary metric, then the headline metrics that have a value."""
+    defined = set(part.loc[part["median"].map(is_number), "metric"])
+    return [primary, *(name for name in HEADLINES if name in defined and name != primary)][:MOST_HEADLINES]
+
+
+def _by_experiment(part: pd.DataFrame) -> list[tuple[tuple[Any, Any], pd.DataFrame]]:
+    """Lines per experiment and stage, experiments in alphabetical order, raw before post."""
+    groups = [((key[0], key[1]), lines) for key, lines in part.groupby(["experiment", "stage"], sort=False)]
+    return sorted(groups, key=lambda group: (str(group[0][0]), group[0][1] != "raw", str(group[0][1])))
+
+
+def _median_cell(line: dict[Any, Any] | None, metric: str, *, is_strong: bool = False) -> Cell:
+    if line is None:
+        return Cell("–")
+    decimals = metric_look(metric).decimals
+    note = interval(line["q1"], line["q3"], decimals)
+    if is_number(line["n_undefined"]) and line["n_undefined"] > 0:
+        note = f"{note}, n={number(line['n_defined'], 0)}"
+    return figure(line["median"], decimals, note=note, is_strong=is_strong)
+
+
+def overview_table(content: ReportContent, summary: pd.DataFrame) -> Table:
+    """The primary metric: a line per label, a column per experiment, after post-processing."""
+    metric = content.primary_metric
+    part = summary[(summary["metric"] == metric) & (summary["stage"] != "raw")]
+    part = part if len(part) else summary[summary["metric"] == metric]
+    experiments = sorted(part["experiment"].dropna().unique())
+    rows = []
+    for label in summary["label"].dropna().unique():
+        lines = {line["experiment"]: line for line in part[part["label"] == label].to_dict("records")}
+        rows.append([words(label), *(_median_cell(lines.get(name), metric) for name in experiments)])
+    title = metric_look(metric).title
+    return Table(
+        f"{title} of each label: medians, with quartiles below",
+        (*headed("Label"), *(Column(str(name), unit_of(content, metric)) for name in experiments)),
+        rows_of(rows),
+    )
+
+
+def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Table:
+    """Everything the summary holds about one label."""
+    part = summary[summary["label"] == label]
+    order = {name: k for k, name in enumerate(METRICS)}
+    lines = sorted(
+        part.to_dict("records"),
+        key=lambda line: (order.get(line["metric"], len(order)), str(line["experiment"]), line["stage"] != "raw"),
+    )
+    columns = (
+        *headed("Metric", "Experiment", "Stage"),
+        *headed("Cases", "Defined", "Undefined", "Median", is_number=True),
+        *headed("Quartiles", "95 % CI of the median", "Mean", "SD", "Range", is_number=True),
+    )
+    return Table(f"{label}: all metrics", columns, rows_of(_detail_row(content, line) for line in lines), n_heads=2)
+
+
+def _detail_row(content: ReportContent, line: dict[Any, Any]) -> list[Cell]:
+    metric = str(line["metric"])
+    look, unit = metric_look(metric), unit_of(content, metric)
+    digits = look.decimals
+    return [
+        Cell(look.title, note=unit, key=look.title.casefold()),
+        words(line["experiment"]),
+        words(stage_words(line["stage"])),
+        *(figure(line[name], 0) for name in ("n_cases", "n_defined", "n_undefined")),
+        figure(line["median"], digits, is_strong=True),
+        Cell(interval(line["q1"], line["q3"], digits), key=sort_key(line["q1"])),
+        Cell(interval(line["ci_low"], line["ci_high"], digits), key=sort_key(line["ci_low"])),
+        figure(line["mean"], digits),
+        figure(line["sd"], digits),
+        Cell(interval(line["min"], line["max"], digits), key=sort_key(line["min"])),
+    ]
+
+
+def comparison_tables(content: ReportContent) -> tuple[Table | None, Table | None]:
+    """The comparison on the primary metric, and on all others; None where there is nothing to show."""
+    table = with_columns(content.comparison, COMPARISON_COLUMNS)
+    is_primary = table["metric"] == content.primary_metric
+    title = metric_look(content.primary_metric).title
+    first, others = table[is_primary], table[~is_primary & table["metric"].notna()]
+    return (
+        _comparison(content, first, f"Pairs of experiments on {title}") if len(first) else None,
+        _comparison(content, others, "Pairs of experiments on the other metrics") if len(others) else None,
+    )
+
+
+def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Table:
+    columns = (
+        *headed("A", "B", "Label", "Metric", "Stage"),
+        *headed("Pairs", "Median of A minus B", "p", "p (Holm)", "Effect size", is_number=True),
+        *headed("Note"),
+    )
+    rows = []
+    for line in lines.to_dict("records"):
+        metric = str(line["metric"])
+        look, unit = metric_look(metric), unit_of(content, metric)
+        difference = signed(line["median_difference"], look.decimals)
+        rows.append(
+            [
+                *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
+                words(look.title),
+                words(stage_words(line["stage"])),
+                figure(line["n_pairs"], 0),
+                Cell(difference, note=unit, key=sort_key(line["median_difference"])),
+                *(
+                    Cell(p_value(line[name]).removeprefix("= "), key=sort_key(line[name]))
+                    for name in ("p_value", "p_holm")
+                ),
+                figure(line["effect_size"], 2),
+                words(line["note"]),
+            ]
+        )
+    return Table(caption, columns, rows_of(rows), n_heads=2)
+
+
+def subgroup_tables(content: ReportContent) -> list[Table]:
+    """One table per property: the primary metric of each group of cases, on one common axis per table."""
+    table = with_columns(content.subgroups, SUBGROUP_COLUMNS)
+    table = table[table["property"].notna()]
+    table = table[table["stage"] == last_stage(table["stage"])]
+    return [_subgroup(content, str(name), part) for name, part in table.groupby("property", sort=False)]
+
+
+def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Table:
+    metric = content.primary_metric
+    look, unit = metric_look(metric), unit_of(content, metric)
+    title = f"{look.title} ({unit})" if unit else look.title
+    low, high = _axis(part[["q1", "median", "q3"]].to_numpy(dtype=float).ravel().tolist(), metric)
+    rows = []
+    for line in part.to_dict("records"):
+        ends = (line["q1"], line["median"], line["q3"])
+        cells = [words(line["value"]), words(line["label"]), words(line["experiment"]), figure(line["n_cases"], 0)]
+        median = figure(line["median"], look.decimals, is_strong=True)
+        quartiles = Cell(interval(line["q1"], line["q3"], look.decimals), key=sort_key(line["q1"]))
+        picture = Cell("", key=sort_key(line["median"]), spark=_spark(ends, low, high))
+        rows.append([*cells, median, quartiles, picture])
+    axis = f"{number(low, look.decimals)} to {number(high, look.decimals)}"
+    columns = (
+        *headed(name.replace("_", " "), "Label", "Experiment"),
+        *headed("Cases", f"Median {title}", "Quartiles", is_number=True),
+        Column("Quartiles and median", axis, is_number=False),
+    )
+    return Table(f"{title} by {name.replace('_', ' ')}", columns, rows_of(rows))
+
+
+def _axis(values: Sequence[float], metric: str) -> tuple[float, float]:
+    """The common axis: 0 to 1 for shares, else from 0 or the lowest to the highest value."""
+    defined = [value for value in values if is_number(value)]
+    if metric_look(metric).better == "higher" or not defined:
+        return 0.0, 1.0
+    low, high = min(0.0, *defined), max(defined)
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _spark(values: Sequence[Any], low: float, high: float) -> Spark | None:
+    if not all(is_number(value) for value in values):
+        return None
+    first, middle, last = (min(1.0, max(0.0, (float(value) - low) / (high - low))) for value in values)
+    return first, middle, last

@@ -1,0 +1,42 @@
+"""What one can do about each reason code: the sentence that turns a rejection into the next action."""
+
+WAYS_OUT: dict[str, str] = {
+    "NOT_DICOM": "Nothing to do if it is no image. For image files, set `cohort.images` to a pattern that fits their paths.",
+    "UNREADABLE": "Fetch the file again from its archive; it may have been cut short while copying.",
+    "NOT_AN_IMAGE": "Nothing to do: such objects are counted, not segmented.",
+    "NOT_SELECTED": "Widen `cohort.series` if this series was meant.",
+    "DUPLICATE_OBJECT": "Nothing to do; remove the second copy from the source folder to silence this line.",
+    "EXCLUDED": "Take the case off `cohort.exclude` to use it.",
+    "TOO_FEW_SLICES": "Lower `cohort.series.min_slices` if the series was meant; scouts and localisers stay out.",
+    "NO_POSITION": "Export the series again with its geometry; without positions, lengths and volumes would be guesses.",
+    "MIXED_ORIENTATION": "Split the series by orientation (often a localiser) and choose one by `cohort.series.description`.",
+    "MIXED_MATRIX": "Split the series by matrix size and choose one by `cohort.series.description`.",
+    "DUPLICATE_POSITION": "Split the series by phase, echo or time, and keep one image per position.",
+    "MISSING_SLICE": "Fetch the series again: one or more files are missing from the folder.",
+    "UNEVEN_SPACING": "Look for missing files first; if the spacing is truly uneven, raise `convert.slice_tolerance_mm`.",
+    "GANTRY_TILT": "Resample the series to straight slices in a DICOM tool, or use a reconstruction without tilt.",
+    "TRUNCATED": "Fetch the file again from its archive.",
+    "UNSUPPORTED_SYNTAX": "Export again in a common transfer syntax, such as Explicit VR Little Endian.",
+    "UNSUPPORTED_PIXELS": "Use the greyscale, single-frame series; secondary captures and colour maps hold no measurements.",
+    "NOT_A_NUMBER": "Find out which program wrote the image, and have it fill the gaps with the value of air or background.",
+    "NO_UNITS": "Fetch the original PET series: weight, dose and times must still be in its header.",
+    "SOURCE_CHANGED": "Run again: the index is renewed at each start (`cohortseg index` does so by hand).",
+    "NO_LABEL": "Put the label object into the source folder, or set `cohort.labels.missing: predict`.",
+    "SEVERAL_LABELS": "Say which is meant by `cohort.labels.kind` or `cohort.labels.structures`, or remove the others.",
+    "LABEL_UNREADABLE": "Export the label object again from the contouring software.",
+    "LABEL_OTHER_PATIENT": "Check the export: this label object belongs to another person.",
+    "LABEL_OTHER_FRAME": "Export the label on this very series; a registration would be needed to carry it over.",
+    "LABEL_STRUCTURE_MISSING": "Compare the structure names in the object with the patterns in `cohort.labels.structures`.",
+    "LABEL_OFF_GRID": "Export the label on the grid of the image, or resample it (nearest neighbour) before.",
+    "LABEL_OUTSIDE": "Check that label and image belong together; export the full image if it was cropped.",
+    "LABEL_VALUES": "Name every value of the label file in `cohort.labels.values`.",
+    "TOO_SMALL": "Leave the case out (`cohort.exclude`), or plan a smaller patch (`plan.patch_voxels`).",
+    "NO_REFERENCE": "Nothing to do: the case is predicted, and can be scored once it has a reference label.",
+    "NO_MODEL": "Train the model for this fold, then run again.",
+}
+"""Reason code: what to do."""
+
+
+def way_out(reason: str) -> str:
+    """What to do about `reason`; a general answer when the code is not known here."""
+    return WAYS_OUT.get(reason, "`cohortseg explain CASE` shows what is known about a case.")

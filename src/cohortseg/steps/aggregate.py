@@ -1,0 +1,153 @@
+"""Step `aggregate`: everything that was measured -> the tables of results."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cohortseg.cohort import Case, read_cases, safe_cell
+from cohortseg.io.sidecar import read_json, run_path, write_text
+from cohortseg.layout import TEST, Layout
+from cohortseg.metrics import case as case_metrics
+from cohortseg.metrics.summary import compare, summarise
+from cohortseg.stages import AggregateStage
+from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.flow import cohort_flow, rejected_cases
+from cohortseg.steps.units import all_units, seed_of_model, split_unit
+
+__all__ = ["add_arguments", "run"]
+
+METRICS = list(case_metrics.COLUMNS)
+HEAD = ["study", "experiment", "fold", "seed", "split", "case", "subject", "label", "stage"]
+SUMMARISED = [
+    "dice",
+    "jaccard",
+    "sensitivity",
+    "precision",
+    "hd_mm",
+    "hd95_mm",
+    "assd_mm",
+    "nsd",
+    "volume_difference_ml",
+]
+SUMMARISED += ["lesion_sensitivity", "lesion_precision"]
+COMPARED = ["dice", "nsd", "hd95_mm", "assd_mm"]
+LESION_SIZES_ML = ((0, 0, "no lesion"), (0, 5, "below 5 ml"), (5, 30, "5 to 30 ml"), (30, float("inf"), "above 30 ml"))
+BOOTSTRAP_SEED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Study and settings."""
+    add_study(parser)
+    add_settings(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write all tables."""
+    settings = AggregateStage.model_validate_json(arguments.settings)
+    layout: Layout = arguments.study
+    rows = metric_rows(layout, settings)
+    write_table(layout.table("summary"), _summary(rows, ["experiment", "label", "stage"]))
+    write_table(layout.table("comparison"), _comparison(rows))
+    write_table(layout.table("subgroups"), _subgroups(layout, rows, settings))
+    write_table(layout.table("cohort_flow"), cohort_flow(layout, settings.experiment_names))
+    write_table(layout.table("rejected"), rejected_cases(layout, settings.experiment_names))
+    # Last, because it is what the report waits for.
+    write_table(layout.table("metrics_by_case"), rows)
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as CSV that a spreadsheet can open safely; numbers round-trip exactly."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
+            safe[name] = safe[name].map(safe_cell)
+    write_text(path, safe.to_csv(index=False, lineterminator="\n"))
+
+
+def metric_rows(layout: Layout, settings: AggregateStage) -> pd.DataFrame:
+    """One row per experiment, model, case, label and stage."""
+    cases = {case.case: case for case in read_cases(layout.cases_table)}
+    rows: list[dict[str, Any]] = []
+    for experiment in settings.experiment_names:
+        for unit in all_units(layout, experiment, "evaluate"):
+            model, name = split_unit(unit)
+            folder = layout.prediction(experiment, model, name)
+            record = read_json(folder / "metrics.json")
+            if record["status"] != "ok":
+                continue
+            seconds = (read_sidecar_seconds(folder / "raw.json"),)
+            head = [settings.study, experiment, cases[name].fold, seed_of_model(model), _split_of(cases[name], model)]
+            for stage in ("raw", "post"):
+                for label in settings.classes:
+                    values = record["metrics"][stage][label]
+                    numbers = [values[metric] for metric in METRICS]
+                    rows.append(
+                        dict(
+                            zip(
+                                [*HEAD, *METRICS, "seconds_predict"],
+                                [*head, name, cases[name].subject, label, stage, *numbers, *seconds],
+                                strict=True,
+                            )
+                        )
+                    )
+    frame = pd.DataFrame(rows, columns=[*HEAD, *METRICS, "seconds_predict"])
+    floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
+    return frame.astype(dict.fromkeys(floats, float))
+
+
+def read_sidecar_seconds(path: Path) -> float | None:
+    """Wall seconds of the work behind a sidecar."""
+    try:
+        return float(read_json(run_path(path))["seconds"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _split_of(case: Case, model: str) -> str:
+    """`test` and `val` were kept from the training by the frozen folds; `unseen` came after them."""
+    if case.fold == TEST or model.startswith("ensemble"):
+        return "test"
+    return "unseen" if case.role == "newcomer" else "val"
+
+
+def _summary(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    return summarise(rows, by=by, metrics=SUMMARISED, seed=BOOTSTRAP_SEED)
+
+
+def _comparison(rows: pd.DataFrame) -> pd.DataFrame:
+    """All pairs of experiments, on the cleaned labels, per metric and label."""
+    post = rows[rows["stage"] == "post"]
+    tables = [
+        compare(part, metric=metric).assign(label=label, stage="post", metric=metric)
+        for label, part in post.groupby("label", sort=True)
+        for metric in COMPARED
+    ]
+    tables = [table for table in tables if len(table)]
+    return pd.concat(tables, ignore_index=True) if tables else compare(post, metric="dice")
+
+
+def _subgroups(layout: Layout, rows: pd.DataFrame, settings: AggregateStage) -> pd.DataFrame:
+    """The primary metric broken down by the properties of the settings."""
+    cases = {case.case: vars(case) for case in read_cases(layout.cases_table)}
+    post = rows[rows["stage"] == "post"].copy()
+    tables = []
+    for name in settings.report.subgroups:
+        post["value"] = (
+            post["reference_ml"].map(_lesion_size)
+            if name == "lesion_size"
+            else post["case"].map(lambda case, name=name: str(cases[case][name]) or "unknown")
+        )
+        table = summarise(
+            post, by=["experiment", "label", "value"], metrics=[settings.report.primary_metric], seed=BOOTSTRAP_SEED
+        )
+        tables.append(table.assign(property=name, stage="post"))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _lesion_size(volume_ml: float) -> str:
+    for low, high, name in LESION_SIZES_ML:
+        if (volume_ml == 0 and high == 0) or low < volume_ml <= high:
+            return name
+    return "unknown"

@@ -1,0 +1,54 @@
+"""Step `plan`: the fingerprints of the first cohort -> model space, normalisation, network size; frozen once made."""
+
+import argparse
+from collections import Counter
+
+from cohortseg.errors import SettingsError, StudyError
+from cohortseg.io.sidecar import read_json
+from cohortseg.layout import TEST, Layout
+from cohortseg.preprocess.plan import make_plan
+from cohortseg.stages import PlanStage
+from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.model_space import write_plan
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Study and settings."""
+    add_study(parser)
+    add_settings(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write `plan.json`.
+
+    Raises
+    ------
+    StudyError
+        When no case is usable.
+    SettingsError
+        When the cohort mixes modalities: one network cannot serve HU and SUV.
+    """
+    settings = PlanStage.model_validate_json(arguments.settings)
+    layout: Layout = arguments.study
+    gathered = read_json(layout.cohort_fingerprint)
+    # The independent test set is kept out; validation folds are seen, and the plan names all cases it saw.
+    seen = {name: case for name, case in gathered.items() if case["fold"] != TEST and case["role"] == "cohort"}
+    if not seen:
+        raise StudyError(
+            "no usable case to plan for; see the rejected cases in tables/rejected.csv and cohort/rejected.tsv"
+        )
+    modalities = Counter(case["modality"] for case in seen.values())
+    if len(modalities) > 1:
+        mixed = ", ".join(f"{n} {name}" for name, n in sorted(modalities.items()))
+        raise SettingsError(
+            f"cohort.series.modality: one plan cannot serve several modalities (found {mixed}); choose one"
+        )
+    plan = make_plan(
+        [seen[name] for name in sorted(seen)],
+        cases=sorted(seen),
+        modality=next(iter(modalities)),
+        **settings.plan.model_dump(),
+    )
+    write_plan(layout, plan)

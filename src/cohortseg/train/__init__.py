@@ -1,0 +1,1 @@
+"""Losses, schedules, augmentation, patches and the training loop."""

@@ -1,0 +1,114 @@
+"""Quick validation while training: Dice of a few cases by the sliding window, within a box of bounded size."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import nn
+
+from cohortseg.infer.native import labels_from
+from cohortseg.infer.networks import forward_of
+from cohortseg.infer.sliding import Floats, predict_slabs, read_region, slab_array
+from cohortseg.train.losses import LossFunction
+from cohortseg.train.patches import Case
+from cohortseg.volume import Array, Shape
+
+Validation: TypeAlias = Callable[[nn.Module], dict[str, float]]
+
+
+def validation(  # noqa: PLR0913 (numbers of one validation)
+    cases: Sequence[Case],
+    *,
+    patch: Shape,
+    n_classes: int,
+    loss: LossFunction,
+    n_cases: int = 8,
+    overlap: float = 0.25,
+    max_voxels: int = 500_000,
+    precision: str = "fp32",
+) -> Validation:
+    """A callable from a network to its mean loss and Dice on some cases.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Validation cases; `n_cases` of them are used, evenly spread over those with labelled voxels.
+    patch : (int, int, int)
+        Size of a tile.
+    n_classes : int
+        Background included.
+    loss : callable
+        As in training.
+    n_cases, overlap, max_voxels, precision
+        What it may cost: per case a box about the labelled voxels of at most `max_voxels` is predicted (but at least
+        one patch), with this overlap of the tiles.
+
+    Returns
+    -------
+    callable
+        Network to ``{"validation_loss": …, "dice": …, "dice_1": …}``. A class's Dice is the mean over the cases that
+        hold it, NaN when none does; `dice` is the mean over the classes that are not NaN.
+    """
+    labelled = [case for case in cases if len(case.foreground)]
+    chosen = (
+        [labelled[number * len(labelled) // n_cases] for number in range(n_cases)]
+        if len(labelled) > n_cases
+        else labelled
+    )
+    boxes = [_box(case, patch, max_voxels) for case in chosen]
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        device = next(network.parameters()).device
+        forward = forward_of([network], device, precision=precision)
+        was_training = network.training
+        network.eval()
+        losses, scores = [], []
+        for image, label in boxes:
+            slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
+            probabilities = slab_array(slabs)
+            losses.append(_loss(probabilities, label, loss))
+            scores.append(_dice(labels_from(probabilities), label, n_classes))
+        network.train(was_training)
+        return _row(losses, np.array(scores).reshape(-1, n_classes - 1))
+
+    return validate
+
+
+def _box(case: Case, patch: Shape, max_voxels: int) -> tuple[Floats, Array]:
+    """Image and label of a box about the middle of the labelled voxels: the largest multiple of the patch allowed."""
+    sizes = np.array(case.image.shape[-3:])
+    times = 1
+    while np.prod(np.minimum(np.array(patch) * (times + 1), sizes)) <= max_voxels and np.any(
+        np.array(patch) * times < sizes
+    ):
+        times += 1
+    shape = np.minimum(np.array(patch) * times, sizes)
+    middle = np.median(case.foreground[:, 1:], axis=0).astype(int)
+    z, y, x = (int(number) for number in np.clip(middle - shape // 2, 0, sizes - shape))
+    box = (int(shape[0]), int(shape[1]), int(shape[2]))
+    return read_region(case.image, (z, y, x), box), read_region(case.label, (z, y, x), box)[0].astype(np.uint8)
+
+
+def _loss(probabilities: Floats, label: Array, loss: LossFunction) -> float:
+    logits = torch.from_numpy(probabilities).clamp_min(1e-7).log()[None]  # the softmax of these is the probabilities
+    return float(loss(logits, torch.from_numpy(label.astype(np.int64))[None]))
+
+
+def _dice(prediction: Array, reference: Array, n_classes: int) -> list[float]:
+    scores = []
+    for number in range(1, n_classes):
+        found, truth = prediction == number, reference == number
+        scores.append(2.0 * float((found & truth).sum()) / float(found.sum() + truth.sum()) if truth.any() else np.nan)
+    return scores
+
+
+def _row(losses: list[float], scores: Array) -> dict[str, float]:
+    counts = (~np.isnan(scores)).sum(axis=0)
+    means = np.divide(np.nansum(scores, axis=0), counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)
+    there = means[~np.isnan(means)]
+    row = {
+        "validation_loss": float(np.mean(losses)) if losses else float("nan"),
+        "dice": float(there.mean()) if len(there) else float("nan"),
+    }
+    return row | {f"dice_{number}": float(mean) for number, mean in enumerate(means, start=1)}
