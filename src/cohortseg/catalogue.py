@@ -223,7 +223,7 @@ def _structures(label: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def _matches(name: str, settings: CohortSettings) -> bool:
-    return any(re.search(pattern, name) for pattern in settings.labels.structures.values())
+    return any(re.fullmatch(pattern, name) for pattern in settings.labels.structures.values())
 
 
 # ---- selection and facts --------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class LabelSettings(Part):
     )
     structures: dict[Name, Pattern] = Field(
         default_factory=dict,
-        description="class name: regular expression that names its ROIs or segments (RTSTRUCT, DICOM-SEG); classes are numbered 1, 2, … in this order",
+        description="class name: regular expression that matches the whole name of its ROIs or segments (RTSTRUCT, DICOM-SEG); classes are numbered 1, 2, … in this order",
     )
     files: Pattern | None = Field(
         None, description="regular expression on the path of label files (NIfTI, NRRD, MHA) with a group `subject`"

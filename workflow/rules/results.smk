@@ -12,6 +12,7 @@ rule aggregate:
         str(LAYOUT.table("comparison")),
         str(LAYOUT.table("subgroups")),
         str(LAYOUT.table("cohort_flow")),
+        str(LAYOUT.table("rejected")),
     log:
         log_of("aggregate", "cohort"),
     benchmark:

@@ -23,6 +23,7 @@ class Command:
 
 # What people call.
 COMMANDS: dict[str, Command] = {
+    "demo": Command("cohortseg.cli.demo", "run the whole workflow on the phantom cohort"),
     "phantom": Command("cohortseg.cli.phantom", "make a synthetic thorax CT cohort as DICOM"),
     "index": Command("cohortseg.cli.index", "look for scans and labels; write the tables of the cohort"),
     "status": Command("cohortseg.cli.status", "show each stage: done, rejected, to do, time left"),

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the state once, or follow it."""
     layout = Layout(arguments.study)
     if arguments.follow is not None:
-        _follow(layout, arguments.follow)
+        follow(layout, arguments.follow)
         return
     if not layout.cases_table.exists():
         raise StudyError(f"no study at {layout.root}; run `snakemake --cores all` first")
@@ -124,7 +124,7 @@ def _span(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min" if minutes else "1 min"
 
 
-def _follow(layout: Layout, pid: int) -> None:
+def follow(layout: Layout, pid: int) -> None:
     """Print a line for each stage that moved, every few seconds, until the process ends."""
     started = time.monotonic()
     shown: dict[str, tuple[int, int]] = {}

@@ -13,6 +13,9 @@ from cohortseg.volume import Grid
 SAME_AXIS = 1e-3
 """Largest difference of direction cosines between two grids that count as sharing their axes."""
 
+SAME_PLACE = 1e-6
+"""Voxels by which a position may miss a voxel centre and still be taken for it."""
+
 
 @dataclass(frozen=True)
 class AxisMap:
@@ -41,8 +44,10 @@ def axis_maps(source: Grid, target: Grid) -> tuple[AxisMap, AxisMap, AxisMap]:
 def _axis_map(source: Grid, target: Grid, axis: int, offset_mm: float) -> AxisMap:
     last = source.shape[axis] - 1
     position = (offset_mm + np.arange(target.shape[axis]) * target.spacing_mm[axis]) / source.spacing_mm[axis]
-    position = np.clip(position, 0.0, last)
-    low = np.minimum(np.floor(position).astype(np.intp), max(last - 1, 0))
+    centre = np.rint(position)
+    # Rounding must not turn a voxel of the same grid into a mixture of two.
+    position = np.clip(np.where(np.abs(position - centre) < SAME_PLACE, centre, position), 0.0, last)
+    low = np.floor(position).astype(np.intp)
     return AxisMap(low, np.minimum(low + 1, last), (position - low).astype(np.float32))
 
 

@@ -74,7 +74,7 @@ def encodings(header: Any) -> list[str]:
 
 
 def check_complete(header: Any) -> None:
-    """ValueError when a value is shorter than its element says: the file was cut off, which pydicom bears in silence."""
+    """ValueError when a value is shorter than its element says: pydicom bears a cut-off file in silence."""
     for raw in dict(header.items()).values():
         if raw.is_raw and raw.value and len(raw.value) < raw.length < UNDEFINED:
             raise ValueError("the file ends inside an element")

@@ -6,7 +6,7 @@ Every file of a cohort passes here, so nothing but the wanted elements is decode
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 from cohortseg.errors import Rejected
 from cohortseg.io.elements import (
@@ -19,11 +19,11 @@ from cohortseg.io.elements import (
     reals,
     short,
     text,
-    texts,
     whole,
     words,
     yes,
 )
+from cohortseg.io.label_headers import LABEL_SEQUENCES, segmentation, structure_set
 
 Record: TypeAlias = dict[str, Any]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -31,6 +31,7 @@ Reader: TypeAlias = Callable[[Any], Any]
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+CT_MR_PET = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.128")
 DEFLATED = "1.2.840.10008.1.2.1.99"
 GUESSED_SYNTAX = {
     (True, True): "1.2.840.10008.1.2",
@@ -110,7 +111,6 @@ TRACER: dict[str, tuple[int, Reader]] = {
     "injection_datetime": (0x00181078, text),
 }
 TRACER_SEQUENCE = 0x00540016
-LABEL_SEQUENCES = (0x30060010, 0x30060020, 0x30060039, 0x00620002, 0x00081115)
 
 
 WANTED: list[int] = [
@@ -212,11 +212,13 @@ def _lenient(elements: Mapping[int, Any], tag: int, reader: Reader) -> Any:
 
 def _by_kind(file: BinaryIO, header: Any, elements: Mapping[int, Any], record: Record) -> Record:
     if record["sop_class"] == RTSTRUCT:
-        return {"kind": "rtstruct"} | _structure_set(header)
+        return {"kind": "rtstruct"} | structure_set(header)
     if record["sop_class"] in SEGMENTATIONS:
-        return {"kind": "seg", "n_frames": _read(elements, *PIXELS["n_frames"])} | _segmentation(header)
+        return {"kind": "seg", "n_frames": _read(elements, *PIXELS["n_frames"])} | segmentation(header)
     if PIXELS["rows"][0] in elements and record["sop_class"] != DOSE:
         return {"kind": "image"} | _image(file, header, elements, record["modality"])
+    if record["sop_class"] in CT_MR_PET:
+        raise Rejected("UNREADABLE", "the file ends before it comes to its image")
     return {}
 
 
@@ -229,22 +231,30 @@ def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], modality: s
         found["pixel_padding"] -= 65536
     syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]
     found["transfer_syntax"] = str(syntax)
-    found |= {"pixel_offset": None, "pixel_bytes": None} if syntax == DEFLATED else _pixel_place(file, header)
+    found |= _pixel_place(file, header, str(syntax))
     if modality == "PT":
         found |= _pet(header, elements)
     return found
 
 
-def _pixel_place(file: BinaryIO, header: Any) -> Record:
+def _pixel_place(file: BinaryIO, header: Any, syntax: str) -> Record:
     """Where the pixel data begin and how long they are; the file stands at their element."""
+    if syntax == DEFLATED:
+        return {"pixel_offset": None, "pixel_bytes": None, "float_pixels": False}
     implicit, little = header.original_encoding
     start = file.tell()
-    element = file.read(12)
-    if len(element) < 12:
-        raise Rejected("UNREADABLE", "the file ends before its pixel data")
+    # Tag, then VR and two empty bytes when it is explicit, then the length.
     skipped = 8 if implicit else 12
-    length = int.from_bytes(element[skipped - 4 : skipped], "little" if little else "big")
-    return {"pixel_offset": start + skipped, "pixel_bytes": None if length == UNDEFINED else length}
+    element = file.read(skipped)
+    if len(element) < skipped:
+        raise Rejected("UNREADABLE", "the file ends before its pixel data")
+    order: Literal["little", "big"] = "little" if little else "big"
+    length = int.from_bytes(element[-4:], order)
+    return {
+        "pixel_offset": start + skipped,
+        "pixel_bytes": None if length == UNDEFINED else length,
+        "float_pixels": int.from_bytes(element[2:4], order) != 0x0010,
+    }
 
 
 def _pet(header: Any, elements: Mapping[int, Any]) -> Record:
@@ -252,40 +262,3 @@ def _pet(header: Any, elements: Mapping[int, Any]) -> Record:
     tracers = items(header, TRACER_SEQUENCE)
     tracer = dict(tracers[0].items()) if tracers else {}
     return found | {key: _lenient(tracer, *field) for key, field in TRACER.items()}
-
-
-def _structure_set(header: Any) -> Record:
-    frames = items(header, 0x30060010)
-    series = [one for frame in frames for study in items(frame, 0x30060012) for one in items(study, 0x30060014)]
-    structures = items(header, 0x30060020)
-    contours = {whole(roi.get_item(0x30060084)): items(roi, 0x30060040) for roi in items(header, 0x30060039)}
-    charset = encodings(header)
-    return {
-        "rois": [_roi(one, contours, charset) for one in structures],
-        "referenced_series_uids": texts(series, 0x0020000E),
-        "referenced_frame_uids": sorted({*texts(frames, 0x00200052), *texts(structures, 0x30060024)}),
-    }
-
-
-def _roi(structure: Any, contours: Mapping[int | None, list[Any]], charset: list[str]) -> Record:
-    own = contours.get(whole(structure.get_item(0x30060022)), [])
-    # Coordinates are counted by their separators: reading them as numbers is the work of the conversion.
-    data = [contour.get_item(0x30060050).value for contour in own if 0x30060050 in contour]
-    name = words(structure.get_item(0x30060026), charset) if 0x30060026 in structure else None
-    n_points = sum((coordinates.count(b"\\") + 1) // 3 for coordinates in data if coordinates)
-    return {"name": name or "", "n_contours": len(own), "n_points": n_points}
-
-
-def _segmentation(header: Any) -> Record:
-    charset = encodings(header)
-    segments = [dict(segment.items()) for segment in items(header, 0x00620002)]
-    return {
-        "segments": [
-            {
-                "number": _read(segment, 0x00620004, short),
-                "label": words(segment[0x00620005], charset) if 0x00620005 in segment else None,
-            }
-            for segment in segments
-        ],
-        "referenced_series_uids": texts(items(header, 0x00081115), 0x0020000E),
-    }

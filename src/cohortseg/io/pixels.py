@@ -40,6 +40,8 @@ def check_readable(record: Record) -> None:
     bits, photometric = record["bits_allocated"], record["photometric"]
     if record["samples"] not in (None, 1) or photometric not in GREY:
         raise Rejected("UNSUPPORTED_PIXELS", f"{record['samples']} samples a pixel, {photometric}")
+    if record["float_pixels"]:
+        raise Rejected("UNSUPPORTED_PIXELS", "floating-point pixel data")
     if bits not in (8, 16, 32) or (record["n_frames"] or 1) > 1:
         raise Rejected("UNSUPPORTED_PIXELS", f"{bits} bits allocated, {record['n_frames']} frames")
     if record["transfer_syntax"] not in NATIVE and not _has_decoder(record["transfer_syntax"]):
@@ -148,7 +150,7 @@ def _check_fragments(file: BinaryIO, record: Record) -> None:
     if item[:4] != b"\xfe\xff\xdd\xe0":
         raise Rejected("TRUNCATED", "compressed pixel data without their end mark")
     file.seek(last[0] + max(last[1] - 16, 0))
-    tail = file.read(min(last[1], 16)).rstrip(b"\0")
+    tail = file.read(min(last[1], 16)).rstrip(b"\0\xff")
     if record["transfer_syntax"].startswith(JPEG_FAMILY) and not tail.endswith(b"\xff\xd9"):
         raise Rejected("TRUNCATED", "a compressed picture without its end mark")
 
@@ -161,11 +163,16 @@ def _decoded_pixels(file: BinaryIO, record: Record) -> Array:
         # Decoders warn of padding that is quite usual.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(pixel_array(file, raw=True))
+            pixels = np.asarray(pixel_array(file, raw=True))
     except Exception as error:
         # They raise whatever they like, in words that may hold a path: only the kind is told.
         found = f"no decoder could read syntax {record['transfer_syntax']} ({type(error).__name__})"
         raise Rejected("UNSUPPORTED_SYNTAX", found) from error
+    if pixels.shape != (record["rows"], record["columns"]):
+        raise Rejected(
+            "UNSUPPORTED_PIXELS", f"a compressed picture of shape {pixels.shape}, other than the header says"
+        )
+    return pixels
 
 
 def _inflated_pixels(file: BinaryIO, record: Record) -> Array:

@@ -15,14 +15,12 @@ import numpy.typing as npt
 
 from cohortseg.errors import Rejected
 from cohortseg.io.classes import members, paint
-from cohortseg.io.elements import check_complete, encodings, items, text, whole, words
+from cohortseg.io.elements import check_complete
+from cohortseg.io.label_headers import CONTOURED, STRUCTURES, contour_data, contour_kind, named_contours
 from cohortseg.volume import Array, Grid
 
 Points: TypeAlias = npt.NDArray[np.float64]
 
-STRUCTURES, NUMBER, NAME = 0x30060020, 0x30060022, 0x30060026
-CONTOURED, REFERENCED, CONTOURS = 0x30060039, 0x30060084, 0x30060040
-GEOMETRIC_TYPE, COORDINATES = 0x30060042, 0x30060050
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", None)
 OUTSIDE_VOXELS = 1.0
 """A contour may reach this far over the edge of the image; it is clipped there."""
@@ -118,15 +116,7 @@ def read_rois(path: str | Path) -> list[Roi]:
     try:
         header = dcmread(path, specific_tags=[STRUCTURES, CONTOURED])
         check_complete(header)
-        contoured = {whole(one.get_item(REFERENCED)): items(one, CONTOURS) for one in items(header, CONTOURED)}
-        charset = encodings(header)
-        return [
-            Roi(
-                name=(words(one.get_item(NAME), charset) if NAME in one else None) or "",
-                contours=tuple(contoured.get(whole(one.get_item(NUMBER)), ())),
-            )
-            for one in items(header, STRUCTURES)
-        ]
+        return [Roi(name, tuple(contours)) for name, contours in named_contours(header)]
     except FileNotFoundError:
         raise Rejected("SOURCE_CHANGED", "the label object vanished after it was indexed") from None
     except (OSError, ImportError, NameError):
@@ -139,10 +129,9 @@ def _closed(roi: Roi, to_index: Points, tally: Tally) -> Iterator[Points]:
     """Index coordinates (z, y, x) of each closed contour, shape (n, 3); others are counted."""
     seen = set()
     for contour in roi.contours:
-        kind = text(contour.get_item(GEOMETRIC_TYPE)) if GEOMETRIC_TYPE in contour else None
-        data = contour.get_item(COORDINATES).value if COORDINATES in contour else None
+        data = contour_data(contour)
         # The same contour twice would cancel itself by the even-odd rule.
-        if kind not in CLOSED or not data or data.count(b"\\") < 8 or data in seen:
+        if contour_kind(contour) not in CLOSED or data.count(b"\\") < 8 or data in seen:
             tally.n_ignored += 1
             continue
         seen.add(data)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
@@ -116,9 +117,12 @@ def write_series(  # noqa: PLR0913  one keyword per thing that can be wrong with
     Raises
     ------
     SettingsError
-        For an unknown name, or values that do not fit into 16 bits.
+        For an unknown name or keyword, values that do not fit into 16 bits, JPEG 2000 with fewer than 32 rows or
+        columns.
     """
     make = choose("scanner", scanner, SCANNERS)
+    if syntax == "jpeg2000" and min(hu.shape[1:]) < 32:
+        raise SettingsError(f"JPEG 2000 needs 32 rows and columns, got {hu.shape[1:]}")
     stored = _stored(hu, slope, intercept, make.signed)
     identity = (uid_seed, patient_id)
     common = _patient(identity, patient_name, birth_date, identified)
@@ -150,6 +154,8 @@ def write_series(  # noqa: PLR0913  one keyword per thing that can be wrong with
 
 def _set_extra(one: Dataset, extra: Mapping[str, Any]) -> None:
     for keyword, value in extra.items():
+        if tag_for_keyword(keyword) is None:
+            raise SettingsError(f"{keyword!r} is no DICOM keyword")
         if value is not None:
             setattr(one, keyword, value)
         elif keyword in one:

@@ -127,9 +127,15 @@ def write_seg(path: Path, mask: Array, series_files: Sequence[Path], *, label: s
         device_serial_number="0",
         content_label="REFERENCE",
     )
-    frozen = {**FROZEN, "DimensionOrganizationUID": uid(series, "seg", "dimensions")}
-    seg.walk(lambda _, element: setattr(element, "value", frozen.get(element.keyword, element.value)))
+    _freeze(seg, {**FROZEN, "DimensionOrganizationUID": uid(series, "seg", "dimensions")})
     seg.save_as(path)
+
+
+def _freeze(dataset: Dataset, values: Mapping[str, str]) -> None:
+    """Overwrite elements wherever they stand, in nested items too."""
+    for element in dataset.iterall():
+        if element.keyword in values:
+            element.value = values[element.keyword]
 
 
 def write_nifti(path: Path, mask: Array, grid: Grid, *, value: int = 1) -> None:

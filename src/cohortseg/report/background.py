@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from cohortseg.report.content import (
     HISTORY_COLUMNS,
     REJECTED_COLUMNS,
@@ -38,7 +40,7 @@ class Rejection:
 
     reason: str
     meaning: str
-    way_out: str
+    way_out: Markup
     n: int
     table: Table
 
@@ -60,10 +62,23 @@ def rejections(content: ReportContent) -> list[Rejection]:
         rows = rows_of([words(line[name]) for name in ("case", "stage", "found")] for line in lines)
         n_left = len(part) - len(lines)
         note = f"{counted(n_left, 'more line')} in cohort/rejected.tsv and tables/rejected.csv." if n_left else ""
-        cases = Table(f"Rejected as {reason}", headed("Case", "Stage", "What was found"), rows, note=note)
+        cases = Table(
+            f"Rejected as {reason}", headed("Case", "Stage", "What was found"), rows, note=note, is_prose=True
+        )
         meaning = next((text for text in part["meaning"] if isinstance(text, str)), "")
-        result.append(Rejection(str(reason), meaning, way_out(str(reason)), len(part), cases))
+        result.append(Rejection(str(reason), _sentence(meaning), with_code(way_out(str(reason))), len(part), cases))
     return sorted(result, key=lambda group: (-group.n, group.reason))
+
+
+def _sentence(text: str) -> str:
+    """A meaning as a sentence: first letter large, full stop; empty stays empty."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def with_code(text: str) -> Markup:
+    """Words between backticks as code; everything is escaped."""
+    parts = (Markup("<code>{}</code>" if k % 2 else "{}").format(part) for k, part in enumerate(text.split("`")))
+    return Markup("").join(parts)
 
 
 def plan_table(plan: Mapping[str, Any]) -> Table | None:
@@ -71,7 +86,7 @@ def plan_table(plan: Mapping[str, Any]) -> Table | None:
     rows = rows_of([Cell(name), Cell(value), Cell(because)] for name, value, because in _decisions(plan, ""))
     if not rows:
         return None
-    return Table("The plan", headed("Decision", "Value", "Because"), rows, is_sortable=False)
+    return Table("The plan", headed("Decision", "Value", "Because"), rows, is_sortable=False, is_prose=True)
 
 
 def _decisions(plan: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -108,7 +123,7 @@ def training_table(content: ReportContent) -> Table | None:
     for name in sorted(content.histories):
         history = with_columns(content.histories[name], HISTORY_COLUMNS)
         dice = history[["step", "dice"]].dropna().astype(float)
-        best = dice.loc[dice["dice"].idxmax()] if len(dice) else None
+        best = dice.iloc[int(dice["dice"].to_numpy().argmax())] if len(dice) else None
         rows.append(
             [
                 words(name),
@@ -164,7 +179,9 @@ def dictionary_table(content: ReportContent) -> Table | None:
         for name in names
     ]
     columns = (*headed("Column", "Shown as", "Unit"), Column("Definition", is_number=False))
-    return Table("Columns of metrics_by_case.csv", columns, rows_of(rows), is_sortable=False) if rows else None
+    if not rows:
+        return None
+    return Table("Columns of metrics_by_case.csv", columns, rows_of(rows), is_sortable=False, is_prose=True)
 
 
 def split_sentence(content: ReportContent) -> str:
@@ -184,5 +201,5 @@ def undefined_sentence(content: ReportContent, label: str) -> str:
         f"{UNDEFINED_WORDS.get(reason, reason)} ({number(counts[reason], 0)})"
         for reason in sorted(counts.index, key=lambda reason: (-counts[reason], reason))
     ]
-    n_rows = number(len(reasons), 0)
-    return f"Some metrics are undefined for these of the {n_rows} results: {', '.join(parts)}." if parts else ""
+    share = f"{number(counts.sum(), 0)} of {number(len(reasons), 0)}"
+    return f"Some metrics are undefined in {share} results: {', '.join(parts)}." if parts else ""

@@ -119,7 +119,7 @@ class ReportContent:
 def with_columns(frame: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
     """`frame` with at least these columns, numbered anew; missing ones are NaN, None is an empty table."""
     table = pd.DataFrame() if frame is None else frame.reset_index(drop=True)
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in dict.fromkeys(columns) if name not in table.columns]
     return table.reindex(columns=[*table.columns, *missing])
 
 

@@ -11,15 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from cohortseg.report.content import HISTORY_COLUMNS, ROW_COLUMNS, last_stage, with_columns
 from cohortseg.report.drawing import svg_of
-from cohortseg.report.numbers import SHARES, interval, metric_look, number
+from cohortseg.report.numbers import SHARES, metric_look, number
 from cohortseg.report.style import Series, colour, series
 
-PANEL_WIDTH_IN = 4.6
+PANEL_WIDTH_IN = 4.1
+CURVE_WIDTH_IN = 3.5
 MOST_VECTOR_POINTS = 400
 """More dots than this in one figure are drawn as a picture, so that a cohort of 20,000 cases fits on a page."""
 
 MOST_CURVE_POINTS = 300
-LONGEST_NAME = 26
+LONGEST_NAME = 20
 GOLDEN = (5**0.5 - 1) / 2
 Curve = Literal["loss", "dice", "learning_rate"]
 
@@ -29,8 +30,8 @@ CURVE_TITLES: dict[str, str] = {"loss": "Loss", "dice": "Dice (validation)", "le
 def strip_plot(rows: pd.DataFrame, metric: str, *, label: str, axis_title: str = "") -> bytes:
     """SVG: every case as a dot over a box of the quartiles, one line per experiment and stage, of one label.
 
-    Raw results are hollow, post-processed ones are filled. Each line says its median, quartiles and counts, undefined
-    values among them.
+    Raw results are hollow, post-processed ones are filled. Each line says its median and its counts, undefined values
+    among them.
 
     Parameters
     ----------
@@ -77,11 +78,11 @@ def _strip(axes: Axes, y: float, values: pd.Series, metric: str, *, name: str) -
         inside = defined[(defined >= q1 - 1.5 * (q3 - q1)) & (defined <= q3 + 1.5 * (q3 - q1))]
         grey = colour("frame")
         axes.plot([inside.min(), q1], [y, y], [q3, inside.max()], [y, y], color=grey, linewidth=0.9, zorder=1)
-        box = {"edgecolor": grey, "facecolor": colour("rule"), "linewidth": 0.8, "zorder": 2}
-        axes.add_patch(Rectangle((q1, y - 0.2), q3 - q1, 0.4, **box))
+        box = Rectangle((q1, y - 0.2), q3 - q1, 0.4, edgecolor=grey, facecolor=colour("rule"), linewidth=0.8)
+        box.set_zorder(2)
+        axes.add_patch(box)
         axes.plot([median, median], [y - 0.26, y + 0.26], color=colour("ink"), linewidth=1.8, zorder=4)
-        decimals = metric_look(metric).decimals
-        counts = f"{number(median, decimals)} ({interval(q1, q3, decimals)}), {counts}"
+        counts = f"{number(median, metric_look(metric).decimals)}, {counts}"
     head = axes.text(1, y + 0.32, counts, transform=axes.get_yaxis_transform(), va="bottom", ha="right")
     head.set_color(colour("muted"))
 
@@ -167,7 +168,7 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
             axes.set_title(f"{number(n_left_out, 0)} undefined or without volume: not shown", loc="right")
             axes.title.set_color(colour("muted"))
 
-    return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.9)
+    return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.6)
 
 
 def training_curves(histories: Mapping[str, pd.DataFrame], *, curve: Curve) -> bytes:
@@ -199,7 +200,7 @@ def training_curves(histories: Mapping[str, pd.DataFrame], *, curve: Curve) -> b
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
 
-    return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.6)
+    return svg_of(draw, width_in=CURVE_WIDTH_IN, height_in=2.3)
 
 
 def _curve(axes: Axes, table: pd.DataFrame, column: str, look: Series, *, is_sparse: bool) -> None:

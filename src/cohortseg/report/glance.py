@@ -40,7 +40,7 @@ class Best:
 
 
 def tiles(content: ReportContent, flow: Flow, leaders: list[Best]) -> list[Tile]:
-    """Found, evaluated, rejected, and the leading experiment (of the first labels when there are several)."""
+    """Found, evaluated, rejected, and the leading experiment (of most labels when there are several)."""
     rows = with_columns(content.rows, ROW_COLUMNS)
     n_evaluated = int(rows["case"].nunique())
     subjects = counted(rows["subject"].nunique(), "subject") if n_evaluated else "no case has been scored"
@@ -51,17 +51,31 @@ def tiles(content: ReportContent, flow: Flow, leaders: list[Best]) -> list[Tile]
         Tile("Cases evaluated", number(n_evaluated, 0), subjects, "results"),
         Tile("Scans rejected", number(flow.n_rejected, 0), open_words, "rejected" if flow.n_rejected else "flow"),
     ]
-    return shown + [_leader_tile(leader, content, is_alone=len(leaders) == 1) for leader in leaders[:3]]
-
-
-def _leader_tile(leader: Best, content: ReportContent, *, is_alone: bool) -> Tile:
-    look = metric_look(content.primary_metric)
+    if not leaders:
+        return shown
     is_only = with_columns(content.summary, SUMMARY_COLUMNS)["experiment"].nunique() == 1
+    tile = _one_leader(leaders[0], content, is_only) if len(leaders) == 1 else _many_leaders(leaders, content, is_only)
+    return [*shown, tile]
+
+
+def _many_leaders(leaders: list[Best], content: ReportContent, is_only: bool) -> Tile:
+    """Who leads most labels, and the range of the medians over those labels."""
+    look, unit = metric_look(content.primary_metric), unit_of(content, content.primary_metric)
+    names = [leader.experiment for leader in leaders]
+    first = min(set(names), key=lambda name: (-names.count(name), name))
+    medians = [leader.row["median"] for leader in leaders if leader.experiment == first]
+    span = interval(min(medians), max(medians), look.decimals) + (f" {unit}" if unit else "")
+    labels = f"medians of {names.count(first)} of {len(names)} labels"
+    title = f"{look.title} of {first}" if is_only else f"Best {look.title}: {first}"
+    return Tile(title, span, labels, "results")
+
+
+def _one_leader(leader: Best, content: ReportContent, is_only: bool) -> Tile:
+    look, unit = metric_look(content.primary_metric), unit_of(content, content.primary_metric)
     title = f"{look.title} of {leader.experiment}" if is_only else f"Best {look.title}: {leader.experiment}"
     row = leader.row
-    unit = unit_of(content, content.primary_metric)
     figure = number(row["median"], look.decimals) + (f" {unit}" if unit else "")
-    remark = "median" if is_alone else f"median, {leader.label}"
+    remark = "median"
     if is_number(row["ci_low"]):
         remark += f", 95 % CI {interval(row['ci_low'], row['ci_high'], look.decimals)}"
     remark += f", n={number(row['n_defined'], 0)}"
@@ -124,7 +138,7 @@ def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
     pairs = counted(pair["n_pairs"], "pair")
     if not (is_number(p) and is_number(pair["median_difference"])):
         return f"{a} and {b} cannot be compared ({pairs})."
-    basis = f"n={pairs}, p {p_value(p)}{' after Holm' if is_corrected else ''}"
+    basis = f"n={pairs}, p {p_value(p)}{' after Holm correction' if is_corrected else ''}"
     if p >= SIGNIFICANT or pair["median_difference"] == 0:
         return f"The data do not tell {a} and {b} apart on {look.title} ({basis})."
     is_a_ahead = (pair["median_difference"] > 0) == (look.better == "higher")

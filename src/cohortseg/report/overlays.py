@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -24,6 +23,7 @@ LEAST_CROP_MM = 60.0
 """A crop shows at least this much along each axis, so that small lesions keep their surroundings."""
 
 SHORTEST_SIDE_PX = 48
+LINE_PX = 2.0
 Slices: TypeAlias = tuple[slice, slice]
 
 
@@ -99,7 +99,6 @@ def overlay_png(
     spacing_mm: tuple[float, float],
     label_colours: Mapping[int, tuple[str, str]],
     scale_px: int = 360,
-    margin_mm: float | None = None,
 ) -> bytes:
     """PNG of one slice with the outlines of each label, in the true proportions, with a scale bar.
 
@@ -118,8 +117,6 @@ def overlay_png(
         Label: colours (reference, prediction), from `style.label_colours`.
     scale_px : int
         Length of the longer side.
-    margin_mm : float, optional
-        Cut the slice down to the labelled pixels and this margin (see `crop_around`); None shows the whole slice.
 
     Raises
     ------
@@ -127,14 +124,6 @@ def overlay_png(
         When the image is not 2D or a label has another shape.
     """
     _check_shapes(image, reference, prediction)
-    if margin_mm is not None:
-        height, width = image.shape
-        rows, columns = crop_around(
-            reference, prediction, shape=(height, width), spacing_mm=spacing_mm, margin_mm=margin_mm
-        )
-        image, reference, prediction = (
-            None if array is None else array[rows, columns] for array in (image, reference, prediction)
-        )
     with drawing_style():
         figure, axes = _canvas(image, spacing_mm=spacing_mm, scale_px=scale_px)
         low, high = window
@@ -183,10 +172,10 @@ def _outline(axes: Axes, label: Array | None, number: int, *, colour: str, is_da
         padded,
         levels=[0.5],
         colors=[colour],
-        linewidths=[1.5],
+        linewidths=[LINE_PX],
         linestyles=[(0, (3.2, 2.2)) if is_dashed else "solid"],
     )
-    drawn.set_path_effects([withStroke(linewidth=2.6, foreground="#000000", alpha=0.55)])
+    drawn.set_path_effects([withStroke(linewidth=LINE_PX + 1.2, foreground="#000000", alpha=0.5)])
     axes.set_xlim(-0.5, mask.shape[1] - 0.5)
     axes.set_ylim(mask.shape[0] - 0.5, -0.5)
 
@@ -197,19 +186,16 @@ def _scale_bar(axes: Axes, *, width_px: int, spacing_mm: float) -> None:
     fitting = [length for length in SCALE_BARS_MM if length <= width_mm * LARGEST_BAR_SHARE]
     if not fitting:
         return
-    casing = [withStroke(linewidth=3.4, foreground="#000000", alpha=0.6)]
     share = fitting[0] / width_mm
     bar = Line2D([0.03, 0.03 + share], [0.035, 0.035], color="white", linewidth=1.6, transform=axes.transAxes)
-    bar.set_path_effects(casing)
+    bar.set_path_effects([withStroke(linewidth=3.4, foreground="#000000", alpha=0.6)])
     axes.add_line(bar)
     text = axes.text(0.03, 0.055, f"{fitting[0]} mm", color="white", fontsize=9, transform=axes.transAxes)
     text.set_path_effects([withStroke(linewidth=2, foreground="#000000", alpha=0.6)])
 
 
 def _png(figure: Figure) -> bytes:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    buffer = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    drawn, small = BytesIO(), BytesIO()
+    figure.savefig(drawn, format="png", dpi="figure", pil_kwargs={"compress_level": 0})
+    Image.open(drawn).convert("RGB").save(small, format="PNG", optimize=True)
+    return small.getvalue()

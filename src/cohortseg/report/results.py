@@ -1,5 +1,6 @@
 """The tables of results: per label, over labels, comparison of experiments, subgroups of cases."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,11 +68,10 @@ def label_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Ta
         cells = [_median_cell(by_metric.get(metric), metric, is_strong=k == 0) for k, metric in enumerate(metrics)]
         rows.append([*head, *cells])
     return Table(
-        f"{label}: medians, with quartiles below",
+        f"Medians of {label}, with quartiles below",
         tuple(columns),
         rows_of(rows),
-        note="A cell says n where fewer cases are defined than evaluated.",
-        n_heads=1,
+        note="A cell says n where some results are undefined." if (part["n_undefined"] > 0).any() else "",
     )
 
 
@@ -162,8 +162,9 @@ def comparison_tables(content: ReportContent) -> tuple[Table | None, Table | Non
 
 
 def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Table:
+    stages = sorted({str(stage) for stage in lines["stage"]})
     columns = (
-        *headed("A", "B", "Label", "Metric", "Stage"),
+        *headed("A", "B", "Label", "Metric", *(["Stage"] if len(stages) > 1 else [])),
         *headed("Pairs", "Median of A minus B", "p", "p (Holm)", "Effect size", is_number=True),
         *headed("Note"),
     )
@@ -176,7 +177,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
             [
                 *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
                 words(look.title),
-                words(stage_words(line["stage"])),
+                *([words(stage_words(line["stage"]))] if len(stages) > 1 else []),
                 figure(line["n_pairs"], 0),
                 Cell(difference, note=unit, key=sort_key(line["median_difference"])),
                 *(
@@ -187,7 +188,8 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
                 words(line["note"]),
             ]
         )
-    return Table(caption, columns, rows_of(rows), n_heads=2)
+    note = f"Compared: {stage_words(stages[0])} labels." if len(stages) == 1 else ""
+    return Table(caption, columns, rows_of(rows), note=note, n_heads=2)
 
 
 def subgroup_tables(content: ReportContent) -> list[Table]:
@@ -204,7 +206,7 @@ def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Table:
     title = f"{look.title} ({unit})" if unit else look.title
     low, high = _axis(part[["q1", "median", "q3"]].to_numpy(dtype=float).ravel().tolist(), metric)
     rows = []
-    for line in part.to_dict("records"):
+    for line in sorted(part.to_dict("records"), key=_subgroup_order):
         ends = (line["q1"], line["median"], line["q3"])
         cells = [words(line["value"]), words(line["label"]), words(line["experiment"]), figure(line["n_cases"], 0)]
         median = figure(line["median"], look.decimals, is_strong=True)
@@ -213,11 +215,26 @@ def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Table:
         rows.append([*cells, median, quartiles, picture])
     axis = f"{number(low, look.decimals)} to {number(high, look.decimals)}"
     columns = (
-        *headed(name.replace("_", " "), "Label", "Experiment"),
+        *headed(_property(name), "Label", "Experiment"),
         *headed("Cases", f"Median {title}", "Quartiles", is_number=True),
         Column("Quartiles and median", axis, is_number=False),
     )
-    return Table(f"{title} by {name.replace('_', ' ')}", columns, rows_of(rows))
+    return Table(f"{title} by {_property(name).lower()}", columns, rows_of(rows))
+
+
+def _property(name: str) -> str:
+    """`slice_thickness_mm` as `Slice thickness (mm)`."""
+    words_of_name = name.removesuffix("_mm").replace("_", " ").capitalize()
+    return f"{words_of_name} (mm)" if name.endswith("_mm") else words_of_name
+
+
+def _subgroup_order(line: dict[Any, Any]) -> tuple[str, int, float, str, str]:
+    """By label, then from few to much (`no …`, `below 5 …`, `5 to 30 …`, `above 30 …`), then by experiment."""
+    value = str(line["value"])
+    found = re.search(r"[0-9.]+", value)
+    rank = {"no": 0, "below": 1, "above": 3}.get(value.partition(" ")[0], 2)
+    size = float(found.group()) if found and is_number(found.group()) else 0.0
+    return str(line["label"]), rank, size, value, str(line["experiment"])
 
 
 def _axis(values: Sequence[float], metric: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """A table as the page shows it: columns, cells with their sort keys, a caption and a note."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cohortseg.report.numbers import UNDEFINED, is_number, number
@@ -43,14 +43,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption; the first `n_heads` cells of each row are its headings."""
+    """A table with a caption; the first `n_heads` cells of each row are its headings.
+
+    `is_prose` is for tables of sentences: they become cards on a narrow screen, where tables of numbers scroll.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     n_heads: int = 1
-    is_sortable: bool = field(default=True)
+    is_sortable: bool = True
+    is_prose: bool = False
 
 
 def words(value: Any) -> Cell:

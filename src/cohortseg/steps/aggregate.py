@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cohortseg.cohort import Case, read_cases, safe_cell
+from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, run_path, write_text
 from cohortseg.layout import TEST, Layout
 from cohortseg.metrics import case as case_metrics
@@ -101,7 +102,7 @@ def read_sidecar_seconds(path: Path) -> float | None:
     """Wall seconds of the work behind a sidecar."""
     try:
         return float(read_json(run_path(path))["seconds"])
-    except (KeyError, TypeError):
+    except StudyError:
         return None
 
 
@@ -120,12 +121,14 @@ def _comparison(rows: pd.DataFrame) -> pd.DataFrame:
     """All pairs of experiments, on the cleaned labels, per metric and label."""
     post = rows[rows["stage"] == "post"]
     tables = [
-        compare(part, metric=metric).assign(label=label, stage="post", metric=metric)
+        compare(part, metric=metric).assign(label=label, stage="post")
         for label, part in post.groupby("label", sort=True)
         for metric in COMPARED
     ]
     tables = [table for table in tables if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else compare(post, metric="dice")
+    joined = pd.concat(tables, ignore_index=True) if tables else compare(post, metric="dice").assign(label="", stage="")
+    names = {"first": "experiment_a", "second": "experiment_b", "p": "p_value", "rank_biserial": "effect_size"}
+    return joined.rename(columns=names)
 
 
 def _subgroups(layout: Layout, rows: pd.DataFrame, settings: AggregateStage) -> pd.DataFrame:

@@ -109,11 +109,11 @@ def _label(source: dict[str, Any], grid: Grid, settings: ConvertStage) -> tuple[
     if source["label"]["kind"] == "files":
         from cohortseg.io.itk import read_label
 
-        return read_label(path, grid, settings.labels.file_values, tolerance_mm=tolerance_mm), {}
+        return read_label(path, grid, settings.labels.file_values, tolerance_mm=tolerance_mm)
     if source["label"]["kind"] == "rtstruct":
-        from cohortseg.io.rtstruct import rtstruct_label
+        from cohortseg.io.rtstruct import rtstruct_mask
 
-        return rtstruct_label(path, grid, settings.labels.structures)
-    from cohortseg.io.dicomseg import seg_label
+        return rtstruct_mask(path, grid, settings.labels.structures, tolerance_mm=tolerance_mm)
+    from cohortseg.io.dicomseg import seg_mask
 
-    return seg_label(path, grid, settings.labels.structures, tolerance_mm=tolerance_mm)
+    return seg_mask(path, grid, settings.labels.structures, tolerance_mm=tolerance_mm)

@@ -23,9 +23,10 @@ from cohortseg.steps.arguments import add_experiment, add_settings, add_study, a
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import patch_zyx, read_foreground, read_plan
 from cohortseg.train.augment import AUGMENTATIONS, augment
-from cohortseg.train.loop import Recipe, train
+from cohortseg.train.loop import train
 from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, patch_source
+from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES
 from cohortseg.train.validate import validation
 
@@ -154,6 +155,7 @@ def fit(  # noqa: PLR0913 (what one training is made of)
         "key": key,
         "inputs": {"plan": digest(plan)},
         "members": used,
+        "trained_on": {name: read_json(layout.case(name) / "prepared.json")["content"] for name in used["train"]},
         "weights": weights,
         "content": weights,
         "steps": method.steps,

@@ -1,0 +1,180 @@
+"""Stored integers of one slice: every syntax, and no missing byte."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from dicom_phantom import grid_of, hu_of, save, slice_of
+from pydicom.data import get_testdata_file
+
+from cohortseg.errors import Rejected
+from cohortseg.io.headers import read_header
+from cohortseg.io.pixels import check_readable, read_stored
+
+JPEG2000, JPEG_LS, RLE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"
+PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
+GRID = grid_of((3, 40, 33))
+STORED = hu_of((40, 33)) + np.int16(1024)
+
+
+@pytest.fixture
+def dataset():
+    return slice_of(GRID, 2, STORED)
+
+
+def reason(path, record=None):
+    with pytest.raises(Rejected) as caught:
+        read(path, record)
+    return caught.value.reason
+
+
+def read(path, record=None):
+    record = record or read_header(path)
+    check_readable(record)
+    return read_stored(path, record)
+
+
+@pytest.mark.parametrize("syntax", [*PLAIN, JPEG2000, JPEG_LS, RLE])
+def test_every_lossless_syntax_gives_the_same_integers(dataset, tmp_path, syntax):
+    path = save(dataset, tmp_path / "a", syntax)
+    assert read_header(path)["transfer_syntax"] == syntax
+    np.testing.assert_array_equal(read(path), STORED)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32])
+def test_every_width_and_sign_is_read_as_written(tmp_path, dtype):
+    limits = np.iinfo(dtype)
+    stored = np.linspace(limits.min, limits.max, 14 * 11).astype(dtype).reshape(14, 11)
+    np.testing.assert_array_equal(read(save(slice_of(grid_of(), 0, stored), tmp_path / "a")), stored)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("CT_small.dcm", "MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_padded.dcm"),
+        *("MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "JPEG2000.dcm"),
+        *("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm", "examples_overlay.dcm", "image_dfl.dcm"),
+    ],
+)
+def test_files_of_other_writers_are_read_as_pydicom_reads_them(name):
+    path = Path(get_testdata_file(name, download=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = pydicom.dcmread(path).pixel_array
+    np.testing.assert_array_equal(read(path), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MR_truncated.dcm", "TRUNCATED"),
+        ("JPGExtended.dcm", "UNSUPPORTED_SYNTAX"),  # no free decoder reads its 12 bits
+        ("JPEG2000-embedded-sequence-delimiter.dcm", "UNSUPPORTED_SYNTAX"),
+        ("SC_rgb_rle.dcm", "UNSUPPORTED_PIXELS"),
+        ("SC_rgb_small_odd.dcm", "UNSUPPORTED_PIXELS"),
+        ("SC_rgb_rle_2frame.dcm", "UNSUPPORTED_PIXELS"),
+        ("examples_palette.dcm", "UNSUPPORTED_PIXELS"),
+        ("examples_ybr_color.dcm", "UNSUPPORTED_PIXELS"),
+    ],
+)
+def test_what_cannot_be_a_slice_of_numbers_is_refused(name, expected):
+    assert reason(Path(get_testdata_file(name, download=False))) == expected
+
+
+@pytest.mark.parametrize("syntax", [*PLAIN[:3], JPEG2000, JPEG_LS, RLE])
+def test_pixels_cut_off_anywhere_are_truncated(dataset, tmp_path, syntax):
+    path = save(dataset, tmp_path / "whole", syntax)
+    record, content = read_header(path), path.read_bytes()
+    ends = range(record["pixel_offset"] + 1, len(content) - 9, 97)
+    for end in [*ends, len(content) - 9]:
+        cut = tmp_path / "cut"
+        cut.write_bytes(content[:end])
+        assert reason(cut, record) == "TRUNCATED", f"cut at {end} of {len(content)}"
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000, JPEG_LS])
+def test_a_picture_without_its_end_is_truncated_though_its_container_is_whole(dataset, tmp_path, syntax):
+    dataset.compress(syntax, generate_instance_uid=False)
+    fragment = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([fragment.rstrip(b"\0")[:-2]])
+    path = tmp_path / "a"
+    dataset.save_as(path, enforce_file_format=True)
+    assert reason(path) == "TRUNCATED"
+
+
+def test_a_run_length_picture_that_ends_early_is_refused(dataset, tmp_path):
+    dataset.compress(RLE, generate_instance_uid=False)
+    fragment = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([fragment[:-40]])
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    assert reason(tmp_path / "a") in ("TRUNCATED", "UNSUPPORTED_SYNTAX")
+
+
+def test_a_picture_of_another_size_than_the_header_says_is_refused(dataset, tmp_path):
+    dataset.compress(JPEG_LS, generate_instance_uid=False)
+    dataset.Rows, dataset.Columns = 33, 40
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    assert reason(tmp_path / "a") in ("UNSUPPORTED_PIXELS", "UNSUPPORTED_SYNTAX")
+
+
+def test_pixel_data_shorter_than_the_matrix_are_truncated(dataset, tmp_path):
+    for syntax in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"):
+        dataset.PixelData = dataset.PixelData[:200]
+        assert reason(save(dataset, tmp_path / "a", syntax)) == "TRUNCATED"
+
+
+def test_bytes_behind_the_pixels_are_ignored(dataset, tmp_path):
+    dataset.PixelData += bytes(64)
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "a")), STORED)
+
+
+def test_overlays_in_the_upper_bits_do_not_reach_the_values(tmp_path):
+    values = np.random.default_rng(1).integers(-2000, 2000, (14, 11)).astype(np.int16)
+    drawn = (values & 0x0FFF) | np.where(np.arange(11) % 2, 0x1000, 0).astype(np.int16)
+    dataset = slice_of(grid_of(), 0, drawn)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "without")), drawn)
+    dataset.add_new(0x60000102, "US", 12)
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "with")), values)
+
+
+def test_floating_point_pixels_are_refused(dataset, tmp_path):
+    del dataset.PixelData
+    dataset.FloatPixelData, dataset.BitsAllocated = np.zeros((14, 11), "<f4").tobytes(), 32
+    assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
+
+
+def test_a_syntax_without_decoder_is_named(dataset, tmp_path):
+    record = read_header(save(dataset, tmp_path / "a")) | {"transfer_syntax": "1.2.840.10008.1.2.4.102"}
+    with pytest.raises(Rejected, match=r"UNSUPPORTED_SYNTAX.*1\.2\.840\.10008\.1\.2\.4\.102"):
+        check_readable(record)
+
+
+def test_a_file_that_changed_after_the_index_is_refused(dataset, tmp_path):
+    path = save(dataset, tmp_path / "a")
+    record = read_header(path)
+    dataset.RescaleIntercept = "0"
+    save(dataset, path)
+    assert reason(path, record) == "SOURCE_CHANGED"
+    dataset.RescaleIntercept, dataset.SOPInstanceUID = "-1024", "1.2.3"
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    save(dataset, path)
+    assert reason(path, record) == "SOURCE_CHANGED"
+    path.write_text("no longer an image")
+    assert reason(path, record) == "SOURCE_CHANGED"
+    path.write_bytes((b"\0" * 128) + b"DICM" + b"\xff" * 60)
+    assert reason(path, record) == "SOURCE_CHANGED"
+    path.unlink()
+    assert reason(path, record) == "SOURCE_CHANGED"
+
+
+def test_reasons_hold_no_uid_and_no_path(dataset, tmp_path):
+    path = save(dataset, tmp_path / "secret-name")
+    record = read_header(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(Rejected) as caught:
+        read_stored(path, record)
+    for private in ("secret", record["sop_uid"], "P-7", "Doe"):
+        assert private not in str(caught.value)

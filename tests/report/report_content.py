@@ -1,0 +1,247 @@
+"""Made-up but plausible content of a report: 2 experiments, 14 cases, raw and post, and hostile strings on demand."""
+
+import numpy as np
+import pandas as pd
+
+from cohortseg.errors import REASONS
+from cohortseg.report.content import HISTORY_COLUMNS, Overlay, ReportContent
+from cohortseg.report.overlays import overlay_png
+from cohortseg.report.style import label_colours
+
+EVIL = "<script>alert(1)</script>\"'&${7*7}{{7*7}}"
+METRIC_INFO = {
+    "dice": ("fraction", "2TP / (2TP + FP + FN), in voxels"),
+    "nsd": ("fraction", "share of the surface voxels of both masks within nsd_tolerance_mm of the other surface"),
+    "hd95_mm": ("mm", "larger of the two directed 95th percentiles of surface distances"),
+    "assd_mm": ("mm", "mean surface distance over the surface voxels of both masks, pooled"),
+    "sensitivity": ("fraction", "TP / (TP + FN): share of the reference that was found"),
+    "precision": ("fraction", "TP / (TP + FP): share of the prediction that is right"),
+    "volume_difference_ml": ("ml", "prediction_ml - reference_ml"),
+    "reference_ml": ("ml", "volume of the reference"),
+}
+MEASURED = ("dice", "nsd", "hd95_mm", "assd_mm", "sensitivity", "precision", "volume_difference_ml")
+LEVELS = {"unet2d": 0.84, "threshold": 0.44}
+
+
+def metric_rows(labels=("tumour",), n_cases=14, levels=None, cleaned=("unet2d",)):
+    """metrics_by_case.csv: the post-processed stage equals the raw one but for the experiments in `cleaned`."""
+    rows = []
+    for k, (experiment, level) in enumerate(sorted((levels or LEVELS).items())):
+        for m, label in enumerate(labels):
+            chance = np.random.default_rng([k, m])
+            for n in range(n_cases):
+                raw = float(np.clip(level - 0.05 * m + chance.normal(0, 0.09), 0, 0.97))
+                reference_ml = float(10 ** np.random.default_rng([n, m]).uniform(0, 2.6))
+                for stage in ("raw", "post"):
+                    dice = min(0.98, raw + 0.02 * (stage == "post" and experiment in cleaned))
+                    rows.append(_row(experiment, label, stage, n, dice, reference_ml))
+    return pd.DataFrame(rows)
+
+
+def _row(experiment, label, stage, n, dice, reference_ml):
+    is_empty = experiment == "threshold" and n == 5
+    return {
+        **{"study": "sarcoma-ct", "experiment": experiment, "fold": n % 3, "seed": 1, "split": "val"},
+        **{"case": f"sts-{n + 2:03d}", "subject": f"sts-{n + 2:03d}", "label": label, "stage": stage},
+        "dice": 0.0 if is_empty else dice,
+        "nsd": np.nan if is_empty else dice * 0.95,
+        "hd95_mm": np.nan if is_empty else 42 * (1 - dice),
+        "assd_mm": np.nan if is_empty else 9 * (1 - dice),
+        "sensitivity": 0.0 if is_empty else min(1.0, dice + 0.04),
+        "precision": np.nan if is_empty else dice - 0.03,
+        "reference_ml": reference_ml,
+        "prediction_ml": 0.0 if is_empty else reference_ml * (1.6 - dice),
+        "volume_difference_ml": -reference_ml if is_empty else reference_ml * (0.6 - dice),
+        "undefined": "prediction_empty" if is_empty else "",
+        "seconds_predict": 1.5,
+    }
+
+
+def summary_of(rows):
+    """summary.csv of `rows`; the confidence interval is as good as any for a page."""
+    lines = []
+    for (experiment, label, stage), part in rows.groupby(["experiment", "label", "stage"], sort=True):
+        for metric in MEASURED:
+            values = part[metric].dropna()
+            q1, median, q3 = values.quantile([0.25, 0.5, 0.75])
+            half = 1.57 * (q3 - q1) / max(1, len(values)) ** 0.5
+            lines.append(
+                {
+                    **{"experiment": experiment, "label": label, "stage": stage, "metric": metric},
+                    **{"n_cases": len(part), "n_subjects": part["subject"].nunique()},
+                    **{"n_defined": len(values), "n_undefined": len(part) - len(values)},
+                    **{"mean": values.mean(), "sd": values.std(), "median": median, "q1": q1, "q3": q3},
+                    **{"min": values.min(), "max": values.max(), "ci_low": median - half, "ci_high": median + half},
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def comparison_of(labels=("tumour",), p_holm=0.0009):
+    lines = [
+        {
+            **{
+                "experiment_a": "threshold",
+                "experiment_b": "unet2d",
+                "label": label,
+                "stage": "post",
+                "metric": metric,
+            },
+            **{"n_pairs": 14 if metric == "dice" else 13, "median_difference": -0.41 if metric == "dice" else 16.2},
+            **{"p_value": p_holm / 4, "p_holm": p_holm, "effect_size": -1.0, "note": ""},
+        }
+        for label in labels
+        for metric in ("dice", "hd95_mm", "assd_mm")
+    ]
+    return pd.DataFrame(lines)
+
+
+def subgroups_of(rows):
+    post = rows[rows["stage"] == "post"].assign(
+        lesion_size=lambda table: np.where(table["reference_ml"] < 30, "5 to 30 ml", "above 30 ml"),
+        slice_thickness_mm=lambda table: np.where(table["fold"] == 0, 3.27, 5.0),
+    )
+    tables = []
+    for name in ("lesion_size", "slice_thickness_mm"):
+        grouped = post.groupby(["experiment", "label", "stage", name])["dice"]
+        table = grouped.agg(
+            n_cases="count", median="median", q1=lambda v: v.quantile(0.25), q3=lambda v: v.quantile(0.75)
+        )
+        tables.append(table.reset_index().rename(columns={name: "value"}).assign(property=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def flow_table():
+    lines = [
+        ("found", "ok", "", 19),
+        ("index", "rejected", "NOT_AN_IMAGE", 2),
+        ("index", "rejected", "TOO_FEW_SLICES", 1),
+        ("convert", "rejected", "MISSING_SLICE", 1),
+        ("convert", "ok", "", 15),
+        ("convert", "unlabelled", "NO_REFERENCE", 1),
+        ("evaluate threshold", "ok", "", 14),
+        ("evaluate threshold", "rejected", "NO_REFERENCE", 1),
+        ("evaluate unet2d", "ok", "", 14),
+        ("evaluate unet2d", "rejected", "NO_REFERENCE", 1),
+    ]
+    return pd.DataFrame(
+        [
+            {"stage": stage, "status": status, "reason": reason, "meaning": REASONS.get(reason, ""), "n": n}
+            for stage, status, reason, n in lines
+        ]
+    )
+
+
+def rejected_table():
+    lines = [
+        ("sts-099", "convert", "MISSING_SLICE", "distance 6.54 mm after slice 41, median 3.27 mm"),
+        ("sts-070", "index", "TOO_FEW_SLICES", "2 slices, 5 asked for"),
+        ("sts-003", "index", "NOT_AN_IMAGE", "RTPLAN"),
+        ("sts-004", "index", "NOT_AN_IMAGE", "RTDOSE"),
+        ("sts-031", "evaluate", "NO_REFERENCE", "no label object"),
+    ]
+    return pd.DataFrame(
+        [
+            {"case": case, "stage": stage, "reason": reason, "meaning": REASONS[reason], "found": found}
+            for case, stage, reason, found in lines
+        ]
+    )
+
+
+def history(fold, steps=800):
+    step = np.arange(1, steps + 1)
+    chance = np.random.default_rng(fold)
+    fall = np.exp(-step / 200)
+    is_validated = step % 100 == 0
+    return pd.DataFrame(
+        {
+            "step": step,
+            "epoch": step // 20,
+            "learning_rate": 1.5e-3 * (1 + np.cos(np.pi * step / steps)),
+            "loss": 1.3 * fall + 0.2 + 0.02 * fold + chance.normal(0, 0.05, steps),
+            "validation_loss": np.where(is_validated, 1.3 * fall + 0.3 + 0.03 * fold, np.nan),
+            "dice": np.where(is_validated, 0.84 - 0.02 * fold - 0.7 * fall, np.nan),
+        }
+    )[list(HISTORY_COLUMNS)]
+
+
+def phantom_slice(dice, seed=0):
+    """A grey slice with a bright blob, its reference and a shifted prediction."""
+    y, x = np.mgrid[:120, :90]
+    reference = ((y - 62) / 17) ** 2 + ((x - 40) / 12) ** 2 < 1
+    prediction = ((y - 62 - 14 * (1 - dice)) / 16) ** 2 + ((x - 40 + 10 * (1 - dice)) / 13) ** 2 < 1
+    body = ((y - 60) / 56) ** 2 + ((x - 45) / 41) ** 2 < 1
+    image = np.where(body, 40.0, -900.0) + 60 * reference + np.random.default_rng(seed).normal(0, 18, y.shape)
+    return image, reference.astype(np.uint8), prediction.astype(np.uint8)
+
+
+def overlays(experiments=("threshold", "unet2d"), n_each=3, labels=("tumour",)):
+    made = []
+    for experiment in experiments:
+        for kind, dice in (("worst", 0.3), ("median", LEVELS.get(experiment, 0.6))):
+            for n in range(n_each):
+                image, reference, prediction = phantom_slice(dice + 0.02 * n, seed=n)
+                png = overlay_png(
+                    image,
+                    reference,
+                    prediction,
+                    window=(-160, 240),
+                    spacing_mm=(1.6, 1.1),
+                    label_colours=label_colours(len(labels)),
+                )
+                case = f"sts-{n + 2:03d}"
+                made.append(Overlay(experiment, case, labels, kind, "dice", dice + 0.02 * n, png, f"slice {40 + n}"))
+    return made
+
+
+PLAN = {
+    "version": 1,
+    "decisions": {
+        "spacing_mm": {
+            "value": [3.27, 0.9766, 0.9766],
+            "because": "median of the training cases; 12 of 14 have it as they are",
+        },
+        "normalisation": {
+            "value": {"kind": "ct", "low": -160.0, "high": 240.0},
+            "because": "the modality is CT; limits are the 0.5 and 99.5 percentile of the foreground",
+        },
+        "patch": {"value": [1, 192, 224], "because": "largest patch below 110 000 voxels that halves four times"},
+    },
+}
+SETTINGS = "study: sarcoma-ct\ncohort:\n  source: data/sts\n  series: {modality: CT}\nsplit: {folds: 3, seed: 1}\n"
+
+
+def full_content(**changes):
+    rows = metric_rows()
+    values = {
+        "study": "sarcoma-ct",
+        "flow": flow_table(),
+        "rejected": rejected_table(),
+        "rows": rows,
+        "summary": summary_of(rows),
+        "comparison": comparison_of(),
+        "subgroups": subgroups_of(rows),
+        "histories": {f"unet2d/fold-{fold}-seed-1": history(fold) for fold in range(3)},
+        "overlays": overlays(),
+        "plan": PLAN,
+        "settings_text": SETTINGS,
+        "versions": {"cohortseg": "0.1.0", "torch": "2.13.0", "python": "3.11.2", "SimpleITK": "2.5.2"},
+        "warnings": ["14 subjects are few: intervals are wide, and folds share their training cases."],
+        "resources": pd.DataFrame(
+            {
+                "stage": ["convert", "train", "predict"],
+                "n": [15, 3, 28],
+                "seconds_total": [62.0, 5400.0, 131.0],
+                "seconds_median": [3.9, 1790.0, 4.6],
+                "peak_memory_mb": [640.0, 3900.0, 1480.0],
+            }
+        ),
+        "primary_metric": "dice",
+        "metric_info": METRIC_INFO,
+    }
+    return ReportContent(**{**values, **changes})
+
+
+def empty_content():
+    nothing = pd.DataFrame()
+    return ReportContent("new-study", nothing, nothing, nothing, nothing, nothing, nothing)
