@@ -52,16 +52,26 @@ def test_every_voxel_of_the_field_of_view_reaches_the_centre():
     assert (image.grad[0, 0, 5:12, 5:12] != 0).all()
 
 
-def test_a_thick_slice_kernel_does_not_mix_slices():
+def test_kernels_of_one_slice_do_not_mix_slices():
     network = unet(dims=3, in_channels=1, out_channels=1, features=(4,), kernels=((1, 3, 3),))
-    for module in network.modules():
-        if isinstance(module, nn.InstanceNorm3d):
-            module.weight.data.zero_()  # the norm alone mixes all voxels
-    # with the norms silenced the output is constant; the kernels themselves are one slice thick
-    kernels = [
-        weight.shape[2:] for name, weight in network.named_parameters() if weight.ndim == 5 and "head" not in name
-    ]
-    assert set(kernels) == {torch.Size([1, 3, 3])}
+    for part in network.encoder[0]:
+        if isinstance(part, nn.GroupNorm):
+            part.forward = lambda x: x  # the norm would mix all voxels
+    image = torch.randn(1, 1, 3, 9, 9, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    network(image)[0, 0, 1, 4, 4].backward()
+    assert image.grad is not None
+    assert image.grad[0, 0, 1].abs().max() > 0
+    assert image.grad[0, 0, [0, 2]].abs().max() == 0
+
+
+def test_the_norm_is_instance_norm():
+    [norm] = [part for part in unet(dims=2, in_channels=1, out_channels=1, features=(6,)).encoder[0]][1:2]
+    x = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(0)) * 3.0 + 1.0
+    torch.testing.assert_close(norm(x), nn.functional.instance_norm(x))
+
+
+def test_a_patch_may_shrink_to_one_voxel():
+    assert unet(dims=2, in_channels=1, out_channels=2, features=(4, 4, 4))(torch.ones(1, 1, 4, 4)).shape == (1, 2, 4, 4)
 
 
 def test_the_seed_alone_decides_the_first_weights():

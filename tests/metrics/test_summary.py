@@ -281,6 +281,12 @@ def test_folds_and_seeds_of_one_experiment_are_averaged() -> None:
     assert (found["n_pairs"], found["median_difference"]) == (6, pytest.approx(0.1))
 
 
+def test_one_undefined_fold_makes_the_whole_pair_undefined() -> None:
+    first = pd.concat([table("a", [0.4] * 6), table("a", [0.8] * 5 + [math.nan])])
+    found = compare(pd.concat([first, table("b", [0.5] * 6)]), metric="dice").iloc[0]
+    assert (found["n_pairs"], found["n_excluded"]) == (5, 1)
+
+
 def test_labels_and_stages_are_paired_with_their_own_kind() -> None:
     raw = table("a", [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).assign(stage="raw")
     post = raw.assign(stage="post", dice=raw["dice"] + 0.05)

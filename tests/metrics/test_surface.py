@@ -180,6 +180,19 @@ def test_both_ways_agree_on_lopsided_masks(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_allclose(lists[0], lists[1], rtol=2e-6, atol=1e-6)
 
 
+def test_small_masks_far_apart_are_measured_by_points_and_noise_by_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the other way was asked for")
+
+    one, other = voxels((30, 40, 50), (1, 1, 1)), voxels((30, 40, 50), (28, 1, 41))
+    noise = np.random.default_rng(2).random((9, 9, 9)) < 0.5
+    with monkeypatch.context() as patch:
+        patch.setattr(surface, "_by_maps", refuse)
+        assert every_metric(one, other, SPACING)[0] == pytest.approx(math.hypot(81, 40))
+    monkeypatch.setattr(surface, "_by_points", refuse)
+    assert every_metric(noise, noise, SPACING)[0] == 0.0
+
+
 def test_scipy_finds_the_same_distances_in_the_same_order() -> None:
     rng = np.random.default_rng(3)
     reference, prediction = (ndimage.gaussian_filter(rng.normal(size=(20, 30, 25)), 2.0) > 0.02 for _ in range(2))

@@ -1,5 +1,7 @@
 """Made-up but plausible content of a report: 2 experiments, 14 cases, raw and post, and hostile strings on demand."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -175,6 +177,7 @@ def phantom_slice(dice, seed=0):
     return image, reference.astype(np.uint8), prediction.astype(np.uint8)
 
 
+@cache
 def overlays(experiments=("threshold", "unet2d"), n_each=3, labels=("tumour",)):
     made = []
     for experiment in experiments:
@@ -191,7 +194,7 @@ def overlays(experiments=("threshold", "unet2d"), n_each=3, labels=("tumour",)):
                 )
                 case = f"sts-{n + 2:03d}"
                 made.append(Overlay(experiment, case, labels, kind, "dice", dice + 0.02 * n, png, f"slice {40 + n}"))
-    return made
+    return tuple(made)
 
 
 PLAN = {
@@ -212,8 +215,13 @@ SETTINGS = "study: sarcoma-ct\ncohort:\n  source: data/sts\n  series: {modality:
 
 
 def full_content(**changes):
+    return ReportContent(**{**_values(), **changes})
+
+
+@cache
+def _values():
     rows = metric_rows()
-    values = {
+    return {
         "study": "sarcoma-ct",
         "flow": flow_table(),
         "rejected": rejected_table(),
@@ -239,7 +247,6 @@ def full_content(**changes):
         "primary_metric": "dice",
         "metric_info": METRIC_INFO,
     }
-    return ReportContent(**{**values, **changes})
 
 
 def empty_content():

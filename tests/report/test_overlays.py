@@ -142,8 +142,10 @@ def test_the_same_data_gives_the_same_bytes_whatever_the_user_has_set(image, mas
 
 
 def test_a_picture_is_small_enough_to_embed():
-    noise = np.random.default_rng(1).normal(50, 25, (512, 512))
-    assert len(drawn(noise, spacing_mm=(0.9, 0.9))) < 150_000
+    y, x = np.mgrid[:512, :512]
+    body = np.hypot((y - 256) / 180, (x - 256) / 240) < 1
+    image = np.where(body, 40, -1000) + np.random.default_rng(1).normal(0, 15, (512, 512))
+    assert len(drawn(image, window=(-160.0, 240.0), spacing_mm=(0.9, 0.9))) < 150_000
 
 
 def test_what_does_not_fit_together_is_refused(image, mask):

@@ -22,6 +22,9 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN)
 JPEG_FAMILY = "1.2.840.10008.1.2.4."
 GREY = ("MONOCHROME1", "MONOCHROME2")
+DECODERS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm")
+"""The first that is there is used and no other is tried: gdcm ends the whole process when a JPEG-LS picture is smaller
+than its header says, and pydicom's own RLE decoder reads such a picture in silence."""
 UNCHANGED = (
     *("sop_uid", "rows", "columns", "position", "orientation", "pixel_spacing_mm", "slope", "intercept"),
     *("bits_allocated", "bits_stored", "signed", "transfer_syntax", "pixel_offset", "pixel_bytes", "pixel_padding"),
@@ -44,18 +47,20 @@ def check_readable(record: Record) -> None:
         raise Rejected("UNSUPPORTED_PIXELS", "floating-point pixel data")
     if bits not in (8, 16, 32) or (record["n_frames"] or 1) > 1:
         raise Rejected("UNSUPPORTED_PIXELS", f"{bits} bits allocated, {record['n_frames']} frames")
-    if record["transfer_syntax"] not in NATIVE and not _has_decoder(record["transfer_syntax"]):
+    if record["transfer_syntax"] not in (*NATIVE, DEFLATED) and _decoder(record["transfer_syntax"]) is None:
         raise Rejected("UNSUPPORTED_SYNTAX", f"no decoder for transfer syntax {record['transfer_syntax']}")
 
 
 @cache
-def _has_decoder(syntax: str) -> bool:
+def _decoder(syntax: str) -> str | None:
+    """Name of the decoder to use, or None when there is none for the syntax."""
     from pydicom.pixels import get_decoder
 
     try:
-        return bool(get_decoder(syntax).is_available)
+        available = get_decoder(syntax).available_plugins
     except NotImplementedError:
-        return False
+        return None
+    return next((name for name in DECODERS if name in available), None)
 
 
 def read_stored(path: str | Path, record: Record) -> Array:
@@ -163,15 +168,13 @@ def _decoded_pixels(file: BinaryIO, record: Record) -> Array:
         # Decoders warn of padding that is quite usual.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = np.asarray(pixel_array(file, raw=True))
+            pixels = np.asarray(pixel_array(file, raw=True, decoding_plugin=_decoder(record["transfer_syntax"]) or ""))
     except Exception as error:
         # They raise whatever they like, in words that may hold a path: only the kind is told.
         found = f"no decoder could read syntax {record['transfer_syntax']} ({type(error).__name__})"
         raise Rejected("UNSUPPORTED_SYNTAX", found) from error
     if pixels.shape != (record["rows"], record["columns"]):
-        raise Rejected(
-            "UNSUPPORTED_PIXELS", f"a compressed picture of shape {pixels.shape}, other than the header says"
-        )
+        raise Rejected("UNSUPPORTED_PIXELS", f"a compressed picture of shape {pixels.shape}, not what the header says")
     return pixels
 
 

@@ -212,11 +212,14 @@ def even_odd(polygons: Sequence[Points], shape: Sequence[int]) -> tuple[tuple[sl
     mask : bool array
         Of the box. A centre on the edge belongs to the polygon whose inside lies below it (growing y) or to the right.
     """
-    starts = np.concatenate(polygons)
-    ends = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
+    corners = np.concatenate(polygons)
+    following = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
+    # Edges run downwards, whatever the sense of their polygon: two polygons that share one see the same crossings.
+    upwards = (corners[:, 0] > following[:, 0])[:, None]
+    starts, ends = np.where(upwards, following, corners), np.where(upwards, corners, following)
     # An edge crosses the rows from its upper end (with) to its lower end (without): a corner counts once.
-    first = np.ceil(np.minimum(starts[:, 0], ends[:, 0])).clip(0, shape[0]).astype(np.int64)
-    last = np.ceil(np.maximum(starts[:, 0], ends[:, 0])).clip(0, shape[0]).astype(np.int64)
+    first = np.ceil(starts[:, 0]).clip(0, shape[0]).astype(np.int64)
+    last = np.ceil(ends[:, 0]).clip(0, shape[0]).astype(np.int64)
     counts = last - first
     edge = np.repeat(np.arange(len(starts)), counts)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]

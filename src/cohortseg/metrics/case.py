@@ -70,7 +70,8 @@ def case_metrics(
 ) -> dict[str, float | int | str]:
     """Every metric of one label.
 
-    Work and memory follow the box that holds both masks, not the image; nothing but the box is copied.
+    Work and memory follow the box that holds both masks, not the image: about 6 bytes for each voxel of the box,
+    10 when both masks are noise.
 
     Parameters
     ----------

@@ -103,7 +103,8 @@ def surface_distances(reference: Mask, prediction: Mask, *, spacing_mm: Triple) 
     Two exact ways give the same numbers: a Euclidean distance map of the box of both masks (single precision;
     Felzenszwalb and Huttenlocher 2012), whose cost follows the box, and a k-d tree (Bentley 1975), whose cost
     follows the surfaces. The map serves noisy masks, the tree everything else; only counts decide, so equal masks
-    always go the same way. Beside the masks the map takes at most 6 bytes for each voxel of the box, the tree 4.
+    always go the same way. Beside the masks the map takes about 6 bytes for each voxel of the box, and 8 for each
+    surface voxel of noise; the tree less.
 
     Parameters
     ----------

@@ -1,0 +1,120 @@
+"""Rejected cases with a way out, the plan with its reasons, training, resources, definitions."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_content import PLAN, empty_content, full_content, history, rejected_table
+
+from cohortseg.errors import REASONS
+from cohortseg.report.background import (
+    MOST_REJECTED_LINES,
+    dictionary_table,
+    plan_table,
+    rejections,
+    resource_table,
+    split_sentence,
+    training_table,
+    undefined_sentence,
+    with_code,
+)
+from cohortseg.report.ways_out import WAYS_OUT, way_out
+from cohortseg.settings import Study
+
+
+def grid(table):
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_every_reason_has_a_way_out():
+    assert set(WAYS_OUT) == set(REASONS)
+    assert "explain" in way_out("SOMETHING_NEW")
+
+
+@pytest.mark.parametrize("key", sorted(set(re.findall(r"`([a-z_]+\.[a-z_.]+)", " ".join(WAYS_OUT.values())))))
+def test_a_way_out_names_settings_that_exist(key):
+    model = Study
+    for part in key.split("."):
+        assert part in model.model_fields, key
+        model = model.model_fields[part].annotation
+
+
+def test_rejections_are_grouped_by_reason_the_most_frequent_first():
+    groups = rejections(full_content())
+    assert (groups[0].reason, groups[0].n) == ("NOT_AN_IMAGE", 2)
+    assert sum(group.n for group in groups) == len(rejected_table())
+    assert grid(groups[1].table) == [["sts-099", "convert", "distance 6.54 mm after slice 41, median 3.27 mm"]]
+    assert groups[0].meaning.startswith("A DICOM object")
+
+
+def test_thousands_of_rejections_are_counted_but_not_all_listed():
+    table = pd.DataFrame({"case": [f"c{n}" for n in range(5000)], "stage": "index", "reason": "NOT_SELECTED"})
+    (group,) = rejections(full_content(rejected=table))
+    assert group.n == 5000
+    assert len(group.table.rows) == MOST_REJECTED_LINES
+    assert "800 more lines" in group.table.note
+
+
+def test_code_between_backticks_is_marked_and_all_else_escaped():
+    assert with_code("set `a.b` <now>") == "set <code>a.b</code> &lt;now&gt;"
+    assert with_code("`<b>`") == "<code>&lt;b&gt;</code>"
+
+
+def test_the_plan_lists_values_with_their_reasons():
+    lines = grid(plan_table(PLAN))
+    assert lines[0] == ["version", "1", "–"]
+    assert lines[1][:2] == ["spacing_mm", "3.27, 0.9766, 0.9766"]
+    assert lines[2][1] == "kind: ct, low: -160, high: 240"
+    assert all(line[2] != "–" for line in lines[1:])
+    assert plan_table({}) is None
+
+
+def test_decisions_may_lie_at_any_depth():
+    lines = grid(plan_table({"network": {"levels": {"value": [[1, 2], [3, 4]], "because": "it fits"}}, "seen": True}))
+    assert lines == [["network.levels", "(1, 2), (3, 4)", "it fits"], ["seen", "true", "–"]]
+
+
+def test_training_shows_the_best_validation_and_its_step():
+    table = history(0).assign(dice=np.nan)
+    table.loc[[99, 199, 299], "dice"] = [0.3, 0.81, 0.7]
+    (line,) = grid(training_table(full_content(histories={"m": table})))
+    assert line[0] == "m"
+    assert line[1:3] == ["800", "40"]
+    assert line[5:] == ["0.810", "200"]
+
+
+def test_a_model_that_was_never_validated_has_no_best():
+    (line,) = grid(training_table(full_content(histories={"m": pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.5]})})))
+    assert line == ["m", "2", "–", "0.500", "–", "–", "–"]
+
+
+def test_resources_are_in_readable_units():
+    lines = grid(resource_table(full_content()))
+    assert lines[1] == ["train", "3", "29 min 50 s", "1 h 30 min", "3.9 GB"]
+
+
+def test_definitions_keep_the_order_of_the_tables():
+    info = {"zeta": ("", "mine"), "hd95_mm": ("mm", "far"), "dice": ("fraction", "overlap")}
+    lines = grid(dictionary_table(full_content(metric_info=info)))
+    assert [line[0] for line in lines] == ["dice", "hd95_mm", "zeta"]
+    assert lines[2][1:3] == ["–", "–"]
+
+
+def test_the_reader_learns_how_cases_were_kept_from_the_training():
+    text = split_sentence(full_content())
+    assert text == "Scored: 14 cases by a model that did not train on the case (cross-validation)."
+
+
+def test_undefined_results_are_counted_with_their_reason():
+    assert undefined_sentence(full_content(), "tumour") == (
+        "Some metrics are undefined in 1 of 28 results: prediction empty (1)."
+    )
+    assert undefined_sentence(full_content(), "other") == ""
+
+
+def test_nothing_gives_no_tables():
+    content = empty_content()
+    assert rejections(content) == []
+    assert training_table(content) is resource_table(content) is dictionary_table(content) is None
+    assert split_sentence(content) == ""
