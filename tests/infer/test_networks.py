@@ -65,13 +65,9 @@ def test_kernels_of_one_slice_do_not_mix_slices():
 
 
 def test_the_norm_is_instance_norm():
-    [norm] = [part for part in unet(dims=2, in_channels=1, out_channels=1, features=(6,)).encoder[0]][1:2]
+    norm = unet(dims=2, in_channels=1, out_channels=1, features=(6,)).encoder[0][1]
     x = torch.randn(3, 6, 5, 4, generator=torch.Generator().manual_seed(0)) * 3.0 + 1.0
     torch.testing.assert_close(norm(x), nn.functional.instance_norm(x))
-
-
-def test_a_patch_may_shrink_to_one_voxel():
-    assert unet(dims=2, in_channels=1, out_channels=2, features=(4, 4, 4))(torch.ones(1, 1, 4, 4)).shape == (1, 2, 4, 4)
 
 
 def test_the_seed_alone_decides_the_first_weights():
