@@ -66,14 +66,19 @@ def summary_of(rows):
         for metric in MEASURED:
             values = part[metric].dropna()
             q1, median, q3 = values.quantile([0.25, 0.5, 0.75])
-            half = 1.57 * (q3 - q1) / max(1, len(values)) ** 0.5
+            half = 1.96 * values.std() / max(1, len(values)) ** 0.5
             lines.append(
                 {
                     **{"experiment": experiment, "label": label, "stage": stage, "metric": metric},
                     **{"n_cases": len(part), "n_subjects": part["subject"].nunique()},
                     **{"n_defined": len(values), "n_undefined": len(part) - len(values)},
                     **{"mean": values.mean(), "sd": values.std(), "median": median, "q1": q1, "q3": q3},
-                    **{"min": values.min(), "max": values.max(), "ci_low": median - half, "ci_high": median + half},
+                    **{
+                        "min": values.min(),
+                        "max": values.max(),
+                        "ci_low": values.mean() - half,
+                        "ci_high": values.mean() + half,
+                    },
                 }
             )
     return pd.DataFrame(lines)

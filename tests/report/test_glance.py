@@ -1,6 +1,7 @@
 """The first glance: the leader is the best, and a verdict claims no more than the comparison does."""
 
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -70,6 +71,11 @@ def test_a_winner_that_fails_more_often_does_not_beat():
     assert "beats" not in said("hd95_mm", medians, difference=-5.5)[0]
 
 
+def test_failing_in_most_subjects_is_told_even_if_the_rest_is_better():
+    (text,) = said("hd95_mm", {"a": (4.0, 9), "b": (9.5, 0)}, difference=math.inf)
+    assert text.startswith("b is ahead of a case by case (HD95 a minus b: median +∞")
+
+
 def test_too_few_pairs_are_said():
     assert said(p_holm=math.nan, p_value=math.nan) == ["a and b cannot be compared (14 pairs)."]
 
@@ -104,8 +110,7 @@ def test_the_tiles_of_a_study():
     ]
     assert shown[2].remark == "1 more not scored"
     assert shown[3].title == "Best Dice: unet2d"
-    assert "95 % CI" in shown[3].remark
-    assert shown[3].remark.endswith("n=14")
+    assert re.fullmatch(r"median; mean 0\.\d\d \(95 % CI 0\.\d\d–0\.\d\d\); n=14", shown[3].remark)
 
 
 def test_the_leader_of_most_labels_stands_for_several():

@@ -29,7 +29,8 @@ from cohortseg.report.numbers import (
         (-0.001, 2, "0.00"),
         (12345.6, 0, f"12{NARROW_SPACE}346"),
         (math.nan, 2, "–"),
-        (math.inf, 2, "–"),
+        (math.inf, 2, "∞"),
+        (-math.inf, 0, f"{MINUS}∞"),
         (None, 2, "–"),
         ("soon", 2, "–"),
     ],
@@ -40,6 +41,7 @@ def test_a_number_is_short_and_never_minus_zero(value, decimals, text):
 
 def test_a_sign_is_written_only_for_what_is_not_zero_after_rounding():
     assert (signed(0.2), signed(-0.2), signed(0.001), signed(None)) == ("+0.20", f"{MINUS}0.20", "0.00", "–")
+    assert (signed(math.inf), signed(-math.inf)) == ("+∞", f"{MINUS}∞")
 
 
 def test_an_interval_with_a_minus_sign_avoids_a_second_dash():

@@ -96,6 +96,13 @@ def test_the_comparison_on_the_primary_metric_stands_apart():
     assert comparison_tables(full_content(comparison=pd.DataFrame())) == (None, None)
 
 
+def test_an_infinite_difference_and_the_subjects_behind_the_pairs_are_shown():
+    table = comparison_of().assign(median_difference=np.inf, n_subjects=12, n_excluded=[0, 3, 0])
+    first, others = comparison_tables(full_content(comparison=table))
+    assert (first.rows[0][4].note, others.rows[0][4].note) == ("12 subjects", "12 subjects, 3 undefined")
+    assert (first.rows[0][5].text, first.rows[0][5].key) == ("+∞", "Infinity")
+
+
 def test_stages_are_a_column_only_where_they_differ():
     both = pd.concat([comparison_of(), comparison_of().assign(stage="raw")])
     first, _ = comparison_tables(full_content(comparison=both))

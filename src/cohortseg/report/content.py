@@ -70,9 +70,10 @@ class ReportContent:
     rows : DataFrame
         `metrics_by_case.csv`.
     summary : DataFrame
-        One line per experiment, label, stage and metric; columns `SUMMARY_COLUMNS`.
+        One line per experiment, label, stage and metric; columns `SUMMARY_COLUMNS`; the interval is that of the mean.
     comparison : DataFrame
-        One line per pair of experiments, label, stage and metric; `median_difference` is a minus b.
+        One line per pair of experiments, label, stage and metric; `median_difference` is a minus b and infinite when
+        one side fails in most subjects. The columns `n_subjects` and `n_excluded` are shown where they are there.
     subgroups : DataFrame
         The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`.
     histories : mapping

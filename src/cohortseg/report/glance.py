@@ -77,8 +77,9 @@ def _one_leader(leader: Best, content: ReportContent, is_only: bool) -> Tile:
     figure = number(row["median"], look.decimals) + (f" {unit}" if unit else "")
     remark = "median"
     if is_number(row["ci_low"]):
-        remark += f", 95 % CI {interval(row['ci_low'], row['ci_high'], look.decimals)}"
-    remark += f", n={number(row['n_defined'], 0)}"
+        ends = interval(row["ci_low"], row["ci_high"], look.decimals)
+        remark += f"; mean {number(row['mean'], look.decimals)} (95 % CI {ends})"
+    remark += f"; n={number(row['n_cases'], 0)}"
     if is_number(row["n_undefined"]) and row["n_undefined"] > 0:
         remark += f", {number(row['n_undefined'], 0)} undefined"
     return Tile(title, figure, remark, "results")
@@ -136,7 +137,7 @@ def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
     is_corrected = is_number(pair["p_holm"])
     p = pair["p_holm"] if is_corrected else pair["p_value"]
     pairs = counted(pair["n_pairs"], "pair")
-    if not (is_number(p) and is_number(pair["median_difference"])):
+    if not is_number(p) or pd.isna(pair["median_difference"]):
         return f"{a} and {b} cannot be compared ({pairs})."
     basis = f"n={pairs}, p {p_value(p)}{' after Holm correction' if is_corrected else ''}"
     if p >= SIGNIFICANT or pair["median_difference"] == 0:

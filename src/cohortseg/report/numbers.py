@@ -60,7 +60,9 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any, decimals: int = 2) -> str:
-    """`value` with a true minus sign and narrow spaces between thousands; a dash when it is no finite number."""
+    """`value` with a true minus sign and narrow spaces between thousands; a dash when it is no number."""
+    if value in (math.inf, -math.inf):
+        return "∞" if value > 0 else f"{MINUS}∞"
     if not is_number(value):
         return UNDEFINED
     text = f"{abs(float(value)):,.{decimals}f}".replace(",", NARROW_SPACE)
@@ -71,7 +73,7 @@ def number(value: Any, decimals: int = 2) -> str:
 def signed(value: Any, decimals: int = 2) -> str:
     """Like `number`, with a plus sign for what is above zero after rounding."""
     text = number(value, decimals)
-    is_positive = is_number(value) and float(value) > 0 and any(digit in text for digit in "123456789")
+    is_positive = text != UNDEFINED and float(value) > 0 and any(digit in text for digit in "123456789∞")
     return f"+{text}" if is_positive else text
 
 

@@ -126,7 +126,7 @@ def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> T
     columns = (
         *headed("Metric", "Experiment", "Stage"),
         *headed("Cases", "Defined", "Undefined", "Median", is_number=True),
-        *headed("Quartiles", "95 % CI of the median", "Mean", "SD", "Range", is_number=True),
+        *headed("Quartiles", "Mean", "95 % CI of the mean", "SD", "Range", is_number=True),
     )
     return Table(f"{label}: all metrics", columns, rows_of(_detail_row(content, line) for line in lines), n_heads=2)
 
@@ -142,8 +142,8 @@ def _detail_row(content: ReportContent, line: dict[Any, Any]) -> list[Cell]:
         *(figure(line[name], 0) for name in ("n_cases", "n_defined", "n_undefined")),
         figure(line["median"], digits, is_strong=True),
         Cell(interval(line["q1"], line["q3"], digits), key=sort_key(line["q1"])),
-        Cell(interval(line["ci_low"], line["ci_high"], digits), key=sort_key(line["ci_low"])),
         figure(line["mean"], digits),
+        Cell(interval(line["ci_low"], line["ci_high"], digits), key=sort_key(line["ci_low"])),
         figure(line["sd"], digits),
         Cell(interval(line["min"], line["max"], digits), key=sort_key(line["min"])),
     ]
@@ -178,7 +178,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
                 *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
                 words(look.title),
                 *([words(stage_words(line["stage"]))] if len(stages) > 1 else []),
-                figure(line["n_pairs"], 0),
+                figure(line["n_pairs"], 0, note=_pairs_note(line)),
                 Cell(difference, note=unit, key=sort_key(line["median_difference"])),
                 *(
                     Cell(p_value(line[name]).removeprefix("= "), key=sort_key(line[name]))
@@ -190,6 +190,15 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
         )
     note = f"Compared: {stage_words(stages[0])} labels." if len(stages) == 1 else ""
     return Table(caption, columns, rows_of(rows), note=note, n_heads=2)
+
+
+def _pairs_note(line: dict[Any, Any]) -> str:
+    """Subjects behind the pairs, and the pairs left out as undefined, where the table knows them."""
+    n_subjects, n_excluded = line.get("n_subjects"), line.get("n_excluded")
+    parts = [f"{number(n_subjects, 0)} subjects"] if is_number(n_subjects) else []
+    if is_number(n_excluded) and int(n_excluded) > 0:
+        parts.append(f"{number(n_excluded, 0)} undefined")
+    return ", ".join(parts)
 
 
 def subgroup_tables(content: ReportContent) -> list[Table]:

@@ -1,5 +1,6 @@
 """A table as the page shows it: columns, cells with their sort keys, a caption and a note."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,9 @@ def figure(value: Any, decimals: int = 2, *, note: str = "", is_strong: bool = F
 
 
 def sort_key(value: Any) -> str:
-    """The full number as text, for the sorting script; empty when it is no finite number."""
+    """The full number as text, as JavaScript reads it; empty when it is no number."""
+    if value in (math.inf, -math.inf):
+        return "Infinity" if value > 0 else "-Infinity"
     return repr(float(value)) if is_number(value) else ""
 
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -120,8 +120,8 @@ def train(  # noqa: PLR0913 (each has its name)
         state.restore(saved)
     network.train()
     written = mark = time.monotonic()
-    with _listening() as signals:
-        for images, labels in prefetch(source, state.step, recipe.steps):
+    with _listening() as signals, closing(prefetch(source, state.step, recipe.steps)) as batches:
+        for images, labels in batches:
             _step(state, recipe, torch.from_numpy(images), torch.from_numpy(labels))
             last = state.step == recipe.steps
             if state.step % recipe.validate_every == 0 or last:

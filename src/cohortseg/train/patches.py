@@ -1,7 +1,7 @@
 """Random patches of a cohort: a pure function of seed and step, so that a resumed run needs only the step number."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -180,7 +180,7 @@ def _bytes(array: ArrayLike) -> int:
     return int(np.prod(array.shape)) * int(np.dtype(getattr(array, "dtype", np.float64)).itemsize)
 
 
-def prefetch(source: Source, first: int, last: int) -> Iterator[Batch]:
+def prefetch(source: Source, first: int, last: int) -> Generator[Batch, None, None]:
     """The batches of steps `first` to `last` (exclusive), in order, cut ahead by one worker thread."""
     with ThreadPoolExecutor(1) as worker:
         waiting: deque[Future[Batch]] = deque()
