@@ -152,7 +152,9 @@ def test_a_localiser_among_the_slices_is_refused(grid):
     assert reason(records_of(grid) + records_of(other)) == "MIXED_ORIENTATION"
 
 
-@pytest.mark.parametrize("changed", [{"rows": 15}, {"columns": 12}, {"pixel_spacing_mm": [0.8, 0.71]}])
+@pytest.mark.parametrize(
+    "changed", [{"rows": 15}, {"columns": 12}, {"columns": None}, {"pixel_spacing_mm": [0.8, 0.71]}]
+)
 def test_slices_of_another_matrix_are_refused(grid, changed):
     records = records_of(grid)
     records[2] |= changed

@@ -106,6 +106,12 @@ def test_names_are_read_in_their_character_set(dataset, tmp_path):
     assert (record["patient_name"], record["series_description"]) == ("Äpfel^Jürgen", "Schädel")
 
 
+def test_names_that_switch_character_sets_are_read(dataset, tmp_path):
+    dataset.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    dataset.PatientName = "Yamada^Tarou=山田^太郎"
+    assert read_header(save(dataset, tmp_path / "a"))["patient_name"] == "Yamada^Tarou=山田^太郎"
+
+
 def test_a_broken_fact_is_none_and_a_broken_geometry_breaks_the_header(dataset, tmp_path):
     dataset["KVP"]._value = "high"
     assert read_header(save(dataset, tmp_path / "a"))["kvp"] is None

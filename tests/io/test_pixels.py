@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import gdcm
 import numpy as np
 import pydicom
 import pytest
@@ -41,6 +42,21 @@ def test_every_lossless_syntax_gives_the_same_integers(dataset, tmp_path, syntax
     path = save(dataset, tmp_path / "a", syntax)
     assert read_header(path)["transfer_syntax"] == syntax
     np.testing.assert_array_equal(read(path), STORED)
+
+
+def test_lossless_jpeg_is_read(dataset, tmp_path):
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(save(dataset, tmp_path / "plain")))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(tmp_path / "jpeg"))
+    assert writer.Write()
+    assert read_header(tmp_path / "jpeg")["transfer_syntax"] == "1.2.840.10008.1.2.4.70"
+    np.testing.assert_array_equal(read(tmp_path / "jpeg"), STORED)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32])

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from cohortseg.report.numbers import (
         (-math.inf, 0, f"{MINUS}∞"),
         (None, 2, "–"),
         ("soon", 2, "–"),
+        (pd.NA, 2, "–"),
     ],
 )
 def test_a_number_is_short_and_never_minus_zero(value, decimals, text):

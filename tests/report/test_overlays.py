@@ -136,9 +136,9 @@ def test_no_mask_and_an_empty_mask_draw_nothing(image, mask):
 
 def test_the_same_data_gives_the_same_bytes_whatever_the_user_has_set(image, mask):
     image[:10] = 80
-    first = drawn(image, mask, mask)
+    first, plain = drawn(image, mask, mask), drawn(image)
     with matplotlib.rc_context({"image.origin": "lower", "font.size": 30, "lines.dash_capstyle": "round"}):
-        assert drawn(image, mask, mask) == first
+        assert (drawn(image, mask, mask), drawn(image)) == (first, plain)
         assert matplotlib.rcParams["font.size"] == 30
 
 

@@ -4,10 +4,11 @@ Every frame says where it lies; it is placed voxel by voxel where that is, whate
 of their rows, and frames that do not fall onto the voxels of the image are refused. Slices without frame are empty.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from cohortseg.errors import Rejected
 from cohortseg.io.classes import members, paint
 from cohortseg.io.elements import check_complete
+from cohortseg.io.headers import DEFLATED, pixel_place
+from cohortseg.io.pixels import check_fragments, decoder_of
 from cohortseg.volume import Array, Grid
 
 HALF = 0.5
@@ -77,7 +80,8 @@ def seg_mask(
     threshold = _threshold(header)
     label = np.zeros(grid.shape, np.uint8)
     n_overlap = 0
-    for (index, wanted), pixels in zip(jobs, _pixels(path, [index for index, _ in jobs]), strict=True):
+    frames_read = _pixels(path, header.file_meta.TransferSyntaxUID, [index for index, _ in jobs])
+    for (index, wanted), pixels in zip(jobs, frames_read, strict=True):
         for number, segments in wanted:
             marked = np.isin(pixels, segments) if frames[index].segment is None else pixels >= threshold
             n_overlap += _paint_frame(label, marked, frames[index], number)
@@ -103,18 +107,34 @@ def _read_header(path: str | Path) -> Any:
     from pydicom import dcmread
 
     try:
-        header = dcmread(path, stop_before_pixels=True)
-        check_complete(header)
-        described = all(key in header for key in ("SegmentSequence", "NumberOfFrames", "Rows", "Columns"))
+        with Path(path).open("rb") as file:
+            header = dcmread(file, stop_before_pixels=True)
+            check_complete(header)
+            _check_pixels(file, header)
     except FileNotFoundError:
         raise Rejected("SOURCE_CHANGED", "the label object vanished after it was indexed") from None
     except (OSError, ImportError, NameError):
         raise
+    except Rejected as rejected:
+        raise Rejected("LABEL_UNREADABLE", rejected.found) from rejected
     except Exception as error:
         raise Rejected("LABEL_UNREADABLE", f"the segmentation is broken ({type(error).__name__})") from error
-    if not described:
-        raise Rejected("LABEL_UNREADABLE", "the segmentation names no segments or frames")
     return header
+
+
+def _check_pixels(file: BinaryIO, header: Any) -> None:
+    """Every frame must be there to its last bit: what is missing would be read as unmarked."""
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax == DEFLATED:
+        return
+    place = pixel_place(file, header)
+    if place["pixel_bytes"] is None:
+        check_fragments(file, place["pixel_offset"], syntax)
+        return
+    bits = int(header.NumberOfFrames) * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
+    present = min(place["pixel_bytes"], os.fstat(file.fileno()).st_size - place["pixel_offset"])
+    if present * 8 < bits:
+        raise Rejected("TRUNCATED", f"{present} of {-(-bits // 8)} bytes of the frames are there")
 
 
 def _threshold(header: Any) -> float:
@@ -169,14 +189,14 @@ def _place(frame: Mapping[str, Any], grid: Grid, tolerance_mm: float) -> Frame:
     return whole
 
 
-def _pixels(path: str | Path, indices: Sequence[int]) -> Iterator[Array]:
+def _pixels(path: str | Path, syntax: str, indices: Sequence[int]) -> Iterator[Array]:
     """The frames one after the other: a segmentation of many segments never lies in memory whole."""
     from pydicom.pixels import iter_pixels
 
     if not indices:
         return
     try:
-        yield from iter_pixels(path, indices=indices, raw=True)
+        yield from iter_pixels(path, indices=indices, raw=True, decoding_plugin=decoder_of(syntax) or "")
     except Exception as error:
         raise Rejected("LABEL_UNREADABLE", f"a frame cannot be decoded ({type(error).__name__})") from error
 

@@ -136,7 +136,7 @@ def _axes(orientations: Floats) -> Floats:
 
 
 def _check_matrix(records: Sequence[Record], spacings: Floats) -> None:
-    sizes = sorted({(record["rows"], record["columns"]) for record in records})
+    sizes = sorted({(record["rows"] or 0, record["columns"] or 0) for record in records})
     if len(sizes) > 1:
         raise Rejected("MIXED_MATRIX", f"{len(sizes)} matrix sizes, from {sizes[0]} to {sizes[-1]}")
     if not sizes[0][0] or not sizes[0][1]:

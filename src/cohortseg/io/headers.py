@@ -231,16 +231,29 @@ def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], modality: s
         found["pixel_padding"] -= 65536
     syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]
     found["transfer_syntax"] = str(syntax)
-    found |= _pixel_place(file, header, str(syntax))
+    found |= {"pixel_offset": None, "pixel_bytes": None, "float_pixels": False}
+    if syntax != DEFLATED:
+        found |= pixel_place(file, header)
     if modality == "PT":
         found |= _pet(header, elements)
     return found
 
 
-def _pixel_place(file: BinaryIO, header: Any, syntax: str) -> Record:
-    """Where the pixel data begin and how long they are; the file stands at their element."""
-    if syntax == DEFLATED:
-        return {"pixel_offset": None, "pixel_bytes": None, "float_pixels": False}
+def pixel_place(file: BinaryIO, header: Any) -> Record:
+    """Where the pixel data begin and how long they are (`pixel_offset`, `pixel_bytes`), and whether they are floats.
+
+    Parameters
+    ----------
+    file : binary file
+        Standing at the pixel data element, as reading a header leaves it.
+    header : pydicom data set
+        Tells the encoding.
+
+    Raises
+    ------
+    Rejected
+        UNREADABLE, when the file ends there.
+    """
     implicit, little = header.original_encoding
     start = file.tell()
     # Tag, then VR and two empty bytes when it is explicit, then the length.

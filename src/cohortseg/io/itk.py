@@ -114,6 +114,7 @@ def read_label(
     if not own.matches(grid, tolerance_mm):
         raise Rejected("LABEL_OFF_GRID", _difference(own, grid))
     label = np.zeros(grid.shape, np.uint8)
+    counts = np.zeros(len(values) + 1, np.int64)
     for plane, source in zip(label, turned, strict=True):
         for number, value in enumerate(values.values(), start=1):
             plane[source == value] = number
@@ -121,8 +122,8 @@ def read_label(
         if len(strangers):
             shown = ", ".join(f"{value:g}" for value in strangers[:5])
             raise Rejected("LABEL_VALUES", f"values that no class names, among them {shown}")
-    counts = np.bincount(label.ravel(), minlength=len(values) + 1)[1:]
-    n_voxels = {name: int(count) for name, count in zip(values, counts, strict=True)}
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
+    n_voxels = {name: int(count) for name, count in zip(values, counts[1:], strict=True)}
     return label, {"n_voxels": n_voxels, "turned": own != stored}
 
 

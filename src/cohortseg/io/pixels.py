@@ -47,12 +47,12 @@ def check_readable(record: Record) -> None:
         raise Rejected("UNSUPPORTED_PIXELS", "floating-point pixel data")
     if bits not in (8, 16, 32) or (record["n_frames"] or 1) > 1:
         raise Rejected("UNSUPPORTED_PIXELS", f"{bits} bits allocated, {record['n_frames']} frames")
-    if record["transfer_syntax"] not in (*NATIVE, DEFLATED) and _decoder(record["transfer_syntax"]) is None:
+    if record["transfer_syntax"] not in (*NATIVE, DEFLATED) and decoder_of(record["transfer_syntax"]) is None:
         raise Rejected("UNSUPPORTED_SYNTAX", f"no decoder for transfer syntax {record['transfer_syntax']}")
 
 
 @cache
-def _decoder(syntax: str) -> str | None:
+def decoder_of(syntax: str) -> str | None:
     """Name of the decoder to use, or None when there is none for the syntax."""
     from pydicom.pixels import get_decoder
 
@@ -95,7 +95,7 @@ def _read(file: BinaryIO, record: Record) -> Array:
     if record["transfer_syntax"] == DEFLATED:
         return _inflated_pixels(file, record)
     if record["transfer_syntax"] not in NATIVE:
-        _check_fragments(file, record)
+        check_fragments(file, record["pixel_offset"], record["transfer_syntax"])
         return _decoded_pixels(file, record)
     if record["transfer_syntax"] == BIG_ENDIAN and record["bits_allocated"] == 8:
         # Single bytes may have been swapped in pairs: pydicom knows when.
@@ -134,15 +134,21 @@ def _shaped(data: bytes, record: Record) -> Array:
     if not record.get("overlay_bit"):
         return pixels
     # Old scanners drew overlays into the bits above the stored ones: push them out, keeping the sign.
-    unused = record["bits_allocated"] - record["bits_stored"]
+    unused = record["bits_allocated"] - (record["bits_stored"] or record["bits_allocated"])
     shifted: Array = (pixels << unused) >> unused
     return shifted
 
 
-def _check_fragments(file: BinaryIO, record: Record) -> None:
-    """Walk the items of compressed pixel data: each must lie in the file, and the last one must end the picture."""
+def check_fragments(file: BinaryIO, offset: int, syntax: str) -> None:
+    """Walk the items of compressed pixel data: each must lie in the file, and the last one must end the picture.
+
+    Raises
+    ------
+    Rejected
+        TRUNCATED.
+    """
     size = os.fstat(file.fileno()).st_size
-    place, last = record["pixel_offset"], (0, 0)
+    place, last = offset, (0, 0)
     while True:
         file.seek(place)
         item = file.read(8)
@@ -156,7 +162,7 @@ def _check_fragments(file: BinaryIO, record: Record) -> None:
         raise Rejected("TRUNCATED", "compressed pixel data without their end mark")
     file.seek(last[0] + max(last[1] - 16, 0))
     tail = file.read(min(last[1], 16)).rstrip(b"\0\xff")
-    if record["transfer_syntax"].startswith(JPEG_FAMILY) and not tail.endswith(b"\xff\xd9"):
+    if syntax.startswith(JPEG_FAMILY) and not tail.endswith(b"\xff\xd9"):
         raise Rejected("TRUNCATED", "a compressed picture without its end mark")
 
 
@@ -168,7 +174,9 @@ def _decoded_pixels(file: BinaryIO, record: Record) -> Array:
         # Decoders warn of padding that is quite usual.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pixels = np.asarray(pixel_array(file, raw=True, decoding_plugin=_decoder(record["transfer_syntax"]) or ""))
+            pixels = np.asarray(
+                pixel_array(file, raw=True, decoding_plugin=decoder_of(record["transfer_syntax"]) or "")
+            )
     except Exception as error:
         # They raise whatever they like, in words that may hold a path: only the kind is told.
         found = f"no decoder could read syntax {record['transfer_syntax']} ({type(error).__name__})"

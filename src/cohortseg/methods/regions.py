@@ -12,7 +12,7 @@ BODY_ABOVE_HU = -500.0
 AIR_BELOW_HU = -400.0
 COUCH_MM = 5.0
 """Radius of the opening that cuts the couch off: it and its foam are thinner than 10 mm, a body is not."""
-LUNG_CLOSING_MM = 10.0
+LUNG_CLOSING_MM = 15.0
 """Radius of the closing that takes in vessels and masses against the wall of the lung."""
 COMPARABLE = 0.2
 """The second largest air space is the other lung if it has at least this share of the largest; else bowel gas."""
@@ -37,14 +37,15 @@ def body(volume: Volume) -> Mask:
         Empty when nothing is above the limit.
     """
     dense = np.asarray(volume.array) > BODY_ABOVE_HU
-    opened = _dilated(~_dilated(~dense, COUCH_MM, volume.grid.spacing_mm), COUCH_MM, volume.grid.spacing_mm)
-    return _filled(_largest(opened, 1))
+    compact = opened(dense, COUCH_MM, volume.grid.spacing_mm)
+    return _filled(_largest(compact, 1), per_slice=True)
 
 
 def lungs(volume: Volume) -> Mask:
-    """The one or two largest air spaces of the body, closed, with holes filled in each (y, x) plane.
+    """The one or two largest air spaces of the body, closed, with cavities filled.
 
-    A mass in a lung lies in the region as a hole, a mass against its wall as far as the closing reaches.
+    A mass in a lung lies in the region as a cavity, a mass against its wall as far as the closing reaches. So do parts
+    of the mediastinum; `isolated` tells them from masses.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def lungs(volume: Volume) -> Mask:
     closed = ~_dilated(
         ~_dilated(spaces, LUNG_CLOSING_MM, volume.grid.spacing_mm), LUNG_CLOSING_MM, volume.grid.spacing_mm
     )
-    return _filled(closed & inside) if spaces.any() else spaces
+    return _filled(closed & inside, per_slice=False) if spaces.any() else spaces
 
 
 REGIONS = {"all": everywhere, "body": body, "lungs": lungs}
@@ -77,6 +78,30 @@ def region(name: str, volume: Volume) -> Mask:
         For an unknown name.
     """
     return choose("inside", name, REGIONS)(volume)
+
+
+def isolated(mask: Mask, dark: Mask) -> Mask:
+    """The components (26 neighbours) that border on dark voxels with at least half of their surface.
+
+    A mass in a lung is surrounded by air; a bulge of the mediastinum that the closing took in has air on one side only.
+
+    Parameters
+    ----------
+    mask, dark : bool array, shape (z, y, x)
+        Objects, and voxels that count as air. The surface is counted in voxel faces; the border of the image has none.
+    """
+    numbers, sizes = _numbered(mask)
+    faces, to_dark = np.zeros(sizes.size), np.zeros(sizes.size)
+    for axis in range(3):
+        here, there = [slice(None)] * 3, [slice(None)] * 3
+        here[axis], there[axis] = slice(1, None), slice(None, -1)
+        for own, other in ((tuple(here), tuple(there)), (tuple(there), tuple(here))):
+            surface = mask[own] & ~mask[other]
+            faces += np.bincount(numbers[own][surface], minlength=sizes.size)
+            to_dark += np.bincount(numbers[own][surface & dark[other]], minlength=sizes.size)
+    wanted = (faces > 0) & (to_dark >= faces / 2)
+    kept: Mask = wanted[numbers]
+    return kept
 
 
 def opened(mask: Array, radius_mm: float, spacing_mm: Triple) -> Mask:
@@ -98,11 +123,7 @@ def _dilated(mask: Mask, radius_mm: float, spacing_mm: Triple) -> Mask:
 
 def _largest(mask: Mask, n: int) -> Mask:
     """The n largest components that are comparable with the largest (26 neighbours)."""
-    import cc3d
-
-    numbers = cc3d.connected_components(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=26)
-    sizes = np.asarray(cc3d.statistics(numbers)["voxel_counts"], dtype=np.int64)
-    sizes[0] = 0
+    numbers, sizes = _numbered(mask)
     order = np.argsort(-sizes, kind="stable")[:n]
     wanted = np.zeros(sizes.size, bool)
     wanted[order[sizes[order] >= max(1.0, COMPARABLE * sizes.max())]] = True
@@ -110,10 +131,22 @@ def _largest(mask: Mask, n: int) -> Mask:
     return kept
 
 
-def _filled(mask: Mask) -> Mask:
-    """The mask with the holes of each (y, x) plane filled."""
+def _numbered(mask: Mask) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Component numbers (26 neighbours) and sizes; the background has number and size 0."""
+    import cc3d
+
+    numbers = cc3d.connected_components(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=26)
+    sizes = np.asarray(cc3d.statistics(numbers)["voxel_counts"], dtype=np.int64)
+    sizes[0] = 0
+    return numbers, sizes
+
+
+def _filled(mask: Mask, *, per_slice: bool) -> Mask:
+    """The mask with its cavities filled, or the holes of each (y, x) plane."""
     import fill_voids
 
+    if not per_slice:
+        return np.asarray(fill_voids.fill(mask), dtype=bool)
     out = mask.copy()
     for plane in out:
         if plane.any():

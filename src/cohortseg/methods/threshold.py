@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
 from cohortseg.methods import Segment
-from cohortseg.methods.regions import REGIONS, opened, region
+from cohortseg.methods.regions import REGIONS, isolated, opened, region
 from cohortseg.volume import Array, Volume
 
 Counts = npt.NDArray[np.float64]
@@ -111,7 +111,8 @@ def build(
     low, high : float, optional
         Limits for 'fixed', in image units (HU); at least one.
     inside : {'all', 'body', 'lungs'}
-        Region that is searched, and whose histogram a rule sees. Body and lungs need a CT in HU.
+        Region that is searched, and whose histogram a rule sees. Body and lungs need a CT in HU. In the lungs only
+        objects are kept that are darker outside on at least half of their surface.
     opening_mm : float
         Radius of an opening that frees blobs from thin structures; 0 leaves it out.
 
@@ -136,8 +137,10 @@ def build(
     def segment(volume: Volume) -> npt.NDArray[np.uint8]:
         where = None if inside == "all" else region(inside, volume)
         limits = (low, high) if rule == "fixed" else (find_threshold(volume.array, where, rule=rule), None)
-        found = _between(volume.array, where, limits, strict=rule != "fixed")
-        return opened(found, opening_mm, volume.grid.spacing_mm).astype(np.uint8)
+        found = opened(_between(volume.array, where, limits, strict=rule != "fixed"), opening_mm, volume.grid.spacing_mm)
+        if inside == "lungs" and limits[0] is not None:
+            found = isolated(found, np.asarray(volume.array) <= limits[0])
+        return found.astype(np.uint8)
 
     return segment
 

@@ -54,7 +54,7 @@ def strip_plot(rows: pd.DataFrame, metric: str, *, label: str, axis_title: str =
         is_many = len(chosen) > MOST_VECTOR_POINTS
         for line, ((experiment, stage), values) in enumerate(groups):
             name = f"{_short(str(experiment))} · {stage}"
-            _strip(axes, -line, values, metric, name=name)
+            _strip(axes, -line, values, metric, name=name, is_many=is_many)
             _dots(axes, -line, values, looks[experiment], is_filled=stage != "raw", is_many=is_many)
         _value_axis(axes, metric, axis_title or metric_look(metric).title, n_lines=len(groups))
 
@@ -67,11 +67,11 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
-def _strip(axes: Axes, y: float, values: pd.Series, metric: str, *, name: str) -> None:
+def _strip(axes: Axes, y: float, values: pd.Series, metric: str, *, name: str, is_many: bool) -> None:
     """Box of the quartiles with median and whiskers (1.5 interquartile ranges), headed by name and numbers."""
     defined = values.dropna().to_numpy(dtype=float)
     n_undefined = len(values) - len(defined)
-    axes.text(0, y + 0.32, name, transform=axes.get_yaxis_transform(), va="bottom", ha="left")
+    axes.text(0, y + 0.38, name, transform=axes.get_yaxis_transform(), va="bottom", ha="left")
     counts = f"n={number(len(defined), 0)}" + (f", {number(n_undefined, 0)} undefined" if n_undefined else "")
     if len(defined):
         q1, median, q3 = np.quantile(defined, [0.25, 0.5, 0.75])
@@ -80,10 +80,12 @@ def _strip(axes: Axes, y: float, values: pd.Series, metric: str, *, name: str) -
         axes.plot([inside.min(), q1], [y, y], [q3, inside.max()], [y, y], color=grey, linewidth=0.9, zorder=1)
         box = Rectangle((q1, y - 0.2), q3 - q1, 0.4, edgecolor=grey, facecolor=colour("rule"), linewidth=0.8)
         box.set_zorder(2)
+        if is_many:  # a cloud of dots would cover the box: the box goes on top, empty
+            box.set(facecolor="none", edgecolor=colour("ink"), zorder=4)
         axes.add_patch(box)
         axes.plot([median, median], [y - 0.26, y + 0.26], color=colour("ink"), linewidth=1.8, zorder=4)
         counts = f"{number(median, metric_look(metric).decimals)}, {counts}"
-    head = axes.text(1, y + 0.32, counts, transform=axes.get_yaxis_transform(), va="bottom", ha="right")
+    head = axes.text(1, y + 0.38, counts, transform=axes.get_yaxis_transform(), va="bottom", ha="right")
     head.set_color(colour("muted"))
 
 
@@ -97,16 +99,17 @@ def _dots(axes: Axes, y: float, values: pd.Series, look: Series, *, is_filled: b
         linestyle="none",
         marker="o",
         markersize=2.2 if is_many else 3.8,
-        markerfacecolor=look.colour if is_filled else colour("paper"),
+        markerfacecolor=look.colour if is_filled else ("none" if is_many else colour("paper")),
         markeredgecolor=look.colour,
         markeredgewidth=0.9,
+        alpha=0.4 if is_many else None,
         rasterized=is_many,
         zorder=3,
     )
 
 
 def _value_axis(axes: Axes, metric: str, title: str, *, n_lines: int) -> None:
-    axes.set_ylim(-max(1, n_lines) + 0.55, 0.72)
+    axes.set_ylim(-max(1, n_lines) + 0.58, 0.76)
     axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=True, axis="x", zorder=0)
@@ -139,6 +142,7 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
     chosen = table[(table["label"] == label) & (table["stage"] == last_stage(table["stage"]))]
     volume, values = chosen["reference_ml"].astype(float), chosen[metric].astype(float)
     fits = (volume > 0) & values.notna()
+    is_many = len(chosen) > MOST_VECTOR_POINTS
 
     def draw(axes: Axes) -> None:
         for k, name in enumerate(names):
@@ -149,11 +153,11 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
                 values[here],
                 linestyle="none",
                 marker=look.marker,
-                markersize=4.4,
+                markersize=2.2 if is_many else 4.4,
                 color=look.colour,
                 markeredgewidth=0,
-                alpha=0.85,
-                rasterized=len(chosen) > MOST_VECTOR_POINTS,
+                alpha=0.4 if is_many else 0.85,
+                rasterized=is_many,
             )
         if fits.any():
             axes.set_xscale("log")

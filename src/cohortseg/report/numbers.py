@@ -53,16 +53,21 @@ def metric_look(name: str) -> MetricLook:
 
 def is_number(value: Any) -> bool:
     """Whether `value` is a finite number; None, NaN, NA, infinities and texts are not."""
+    return math.isfinite(as_float(value))
+
+
+def as_float(value: Any) -> float:
+    """`value` as a float; NaN for None, NA and texts that are no number."""
     try:
-        return math.isfinite(float(value))
+        return float(value)
     except (TypeError, ValueError):
-        return False
+        return math.nan
 
 
 def number(value: Any, decimals: int = 2) -> str:
     """`value` with a true minus sign and narrow spaces between thousands; a dash when it is no number."""
-    if value in (math.inf, -math.inf):
-        return "∞" if value > 0 else f"{MINUS}∞"
+    if math.isinf(as_float(value)):
+        return "∞" if as_float(value) > 0 else f"{MINUS}∞"
     if not is_number(value):
         return UNDEFINED
     text = f"{abs(float(value)):,.{decimals}f}".replace(",", NARROW_SPACE)

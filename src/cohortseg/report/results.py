@@ -194,7 +194,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
 
 def _pairs_note(line: dict[Any, Any]) -> str:
     """Subjects behind the pairs, and the pairs left out as undefined, where the table knows them."""
-    n_subjects, n_excluded = line.get("n_subjects"), line.get("n_excluded")
+    n_subjects, n_excluded = line.get("n_subjects", ""), line.get("n_excluded", 0)
     parts = [f"{number(n_subjects, 0)} subjects"] if is_number(n_subjects) else []
     if is_number(n_excluded) and int(n_excluded) > 0:
         parts.append(f"{number(n_excluded, 0)} undefined")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cohortseg.report.numbers import UNDEFINED, is_number, number
+from cohortseg.report.numbers import UNDEFINED, as_float, is_number, number
 
 Spark = tuple[float, float, float]
 
@@ -75,8 +75,8 @@ def figure(value: Any, decimals: int = 2, *, note: str = "", is_strong: bool = F
 
 def sort_key(value: Any) -> str:
     """The full number as text, as JavaScript reads it; empty when it is no number."""
-    if value in (math.inf, -math.inf):
-        return "Infinity" if value > 0 else "-Infinity"
+    if math.isinf(as_float(value)):
+        return "Infinity" if as_float(value) > 0 else "-Infinity"
     return repr(float(value)) if is_number(value) else ""
 
 

@@ -1,0 +1,151 @@
+"""DICOM to a compressed volume: ours with all checks, against `dcm2niix -z y` and SimpleITK's series reader.
+
+usage: python convert.py FOLDER [FOLDER …]      each folder holds one CT series (other objects are ignored)
+       python convert.py --made 1000            a made series of so many 512×512 slices
+
+dcm2niix is taken from PATH or the environment variable DCM2NIIX. The gate comes first: voxels equal SimpleITK's.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measure import in_turn, machine
+
+SIMPLEITK = """
+import sys, SimpleITK as sitk
+reader = sitk.ImageSeriesReader()
+names = reader.GetGDCMSeriesFileNames(sys.argv[1])
+reader.SetFileNames(names)
+sitk.WriteImage(reader.Execute(), sys.argv[2])
+"""
+
+
+def made_series(folder: Path, n_slices: int) -> Path:
+    """Write a series of smooth structures and noise."""
+    from cohortseg.phantom.dicom import write_series
+
+    y, x = np.mgrid[:512, :512]
+    body = ((y - 256) ** 2 / 180**2 + (x - 256) ** 2 / 230**2 < 1).astype(np.int16)
+    draw = np.random.default_rng(1)
+    hu = np.empty((n_slices, 512, 512), dtype=np.int16)
+    for z in range(n_slices):
+        hu[z] = -1000 + body * (1040 + 100 * np.sin(x / 40 + z / 25)) + draw.normal(0, 12, (512, 512))
+    write_series(folder, hu, spacing_mm=(0.7, 0.7, 0.7))
+    return folder
+
+
+def prepared_study(source: Path, folder: Path) -> list[str]:
+    """Index a source; returns the command that converts its one case."""
+    from cohortseg.layout import Layout
+    from cohortseg.settings import load_study
+    from cohortseg.stages import stage_settings
+    from cohortseg.steps.index import index
+
+    study = load_study(
+        {
+            "study": "bench",
+            "results": str(folder),
+            "cohort": {
+                "source": str(source),
+                "series": {"modality": "CT"},
+                "labels": {"kind": "none", "structures": {"x": "x"}},
+            },
+            "experiments": {"t": {"method": "threshold"}},
+        }
+    )
+    index(study)
+    layout = Layout(study.folder)
+    (case,) = [path.stem for path in layout.source("x").parent.glob("*.json")]
+    settings = ["--settings", stage_settings(study, "convert"), "--token", str(folder / "token.json")]
+    return [sys.executable, "-m", "cohortseg", "convert", "--study", str(layout.root), "--cases", case, *settings]
+
+
+def fresh(command: list[str], folder: Path) -> list[str]:
+    """The command, made to start from nothing each time."""
+    return ["sh", "-c", f'rm -rf {folder}; mkdir -p {folder}; exec "$@"', "sh", *command]
+
+
+def gate(source: Path, command: list[str], folder: Path) -> str:
+    """Convert once and compare every voxel with SimpleITK's series reader."""
+    import subprocess
+
+    import SimpleITK as sitk
+
+    from cohortseg.io.store import read_volume
+
+    subprocess.run(command, check=True, capture_output=True)
+    ours = read_volume(next(folder.glob("bench/cases/*/image.zarr")))
+    reader = sitk.ImageSeriesReader()
+    uids = reader.GetGDCMSeriesIDs(str(source))
+    names = max((reader.GetGDCMSeriesFileNames(str(source), uid) for uid in uids), key=len)
+    reader.SetFileNames(names)
+    theirs = reader.Execute()
+    same = np.array_equal(sitk.GetArrayFromImage(theirs), ours.array)
+    near = np.allclose(theirs.GetOrigin(), ours.grid.origin_mm) and np.allclose(theirs.GetSpacing()[::-1], ours.grid.spacing_mm)
+    size = sum(path.stat().st_size for path in folder.glob("bench/cases/*/image.zarr/**/*") if path.is_file())
+    return f"voxels {'equal' if same else 'DIFFER'}, grid {'equal' if near else 'DIFFERS'}, store {size / 1e6:.1f} MB"
+
+
+def only_ct(source: Path, folder: Path) -> Path:
+    """The CT slices of a mixed folder, as links: the peers read one series at a time."""
+    from cohortseg.io.headers import read_header
+
+    folder.mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        header = read_header(path) if path.is_file() else None
+        if header is not None and header["kind"] == "image":
+            (folder / path.name).symlink_to(path.resolve())
+    return folder
+
+
+def compare(name: str, source: Path, n_runs: int) -> None:
+    """Print a row per tool."""
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        series = only_ct(source, work / "series")
+        ours = prepared_study(source, work / "ours")
+        print(f"\n{name}: {len(list(series.iterdir()))} slices; {gate(series, ours, work / 'ours')}")
+        token = work / "ours" / "bench"
+        again = ["sh", "-c", f'rm -rf {token}/cases {token}/private/converted; exec "$@"', "sh", *ours]
+        commands = {"cohortseg": again, "cohortseg, start-up alone": [sys.executable, "-c", IMPORTS]}
+        (work / "itk").mkdir()
+        commands["SimpleITK to .nii.gz"] = [sys.executable, "-c", SIMPLEITK, str(series), str(work / "itk" / "out.nii.gz")]
+        dcm2niix = os.environ.get("DCM2NIIX") or shutil.which("dcm2niix")
+        if dcm2niix:
+            out = work / "niix"
+            commands["dcm2niix -z y"] = fresh([dcm2niix, "-z", "y", "-o", str(out), str(series)], out)
+        else:
+            print("dcm2niix: not found, left out")
+        costs = in_turn(commands, n_runs)
+        first = costs["cohortseg"]
+        for tool, cost in costs.items():
+            ratio = first.cpu_s / cost.cpu_s
+            print(f"  {tool:<28} {cost.cpu_s:>7.2f} CPU s {cost.wall_s:>7.2f} s {cost.peak_mb:>7.0f} MB   ours/this {ratio:.2f}")
+
+
+IMPORTS = "import cohortseg.steps.convert, cohortseg.io.series, cohortseg.io.geometry, zarr, numpy"
+
+
+def main() -> None:
+    """Compare on each folder, and on a made series."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--made", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    print(machine())
+    for folder in arguments.folders:
+        compare(folder.name[:4] + "…", folder, arguments.runs)
+    if arguments.made:
+        with tempfile.TemporaryDirectory() as scratch:
+            compare("made series", made_series(Path(scratch) / "made", arguments.made), arguments.runs)
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()
