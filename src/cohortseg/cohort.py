@@ -167,9 +167,13 @@ def _first_folds(cases: list[Case], split: dict[str, Any]) -> dict[str, str]:
         strata[stratum].append(subject)
     sizes = {str(fold): 0 for fold in range(split["folds"])}
     result: dict[str, str] = {}
+    n_seen = n_tested = 0
     for _, subjects in sorted(strata.items(), key=lambda item: (len(item[1]), item[0])):
         shuffled = sorted(subjects, key=lambda subject: _order(subject, split["seed"]))
-        n_test = math.floor(len(shuffled) * split["test_fraction"] + 0.5)
+        # What one stratum loses by rounding the next one gets: many small strata have their share together.
+        n_seen += len(shuffled)
+        n_test = math.floor(n_seen * split["test_fraction"] + 0.5) - n_tested
+        n_tested += n_test
         result |= dict.fromkeys(shuffled[:n_test], TEST)
         for subject in shuffled[n_test:]:
             smallest = min(sizes, key=lambda fold: (sizes[fold], int(fold)))

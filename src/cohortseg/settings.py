@@ -30,9 +30,9 @@ Pattern: TypeAlias = Annotated[str, AfterValidator(_compiles)]
 
 
 class Part(BaseModel):
-    """A group of settings: immutable, and a stranger among the keys is an error."""
+    """A group of settings: immutable, numbers finite, and a stranger among the keys is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SeriesSettings(Part):
@@ -71,6 +71,10 @@ class LabelSettings(Part):
             raise ValueError("`structures` and `values` must name the same classes in the same order")
         if self.kind == "files" and self.files is None:
             raise ValueError("`kind: files` needs the pattern `files`")
+        if self.kind in ("rtstruct", "seg") and not self.structures:
+            raise ValueError(f"`kind: {self.kind}` needs `structures`")
+        if 0 in self.values.values() or len(set(self.values.values())) < len(self.values):
+            raise ValueError("`values` must differ from each other and from 0, the background")
         return self
 
     @property
@@ -174,6 +178,8 @@ class ThresholdMethod(Part):
     def _limits(self) -> "ThresholdMethod":
         if self.rule == "fixed" and self.low is None and self.high is None:
             raise ValueError("`rule: fixed` needs `low` or `high`")
+        if self.rule != "fixed" and (self.low is not None or self.high is not None):
+            raise ValueError(f"`low` and `high` go with `rule: fixed`, not with {self.rule!r}")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"low must be below high, got {self.low} and {self.high}")
         return self
@@ -183,7 +189,9 @@ class UNetMethod(Part):
     """A trained U-Net; its dimensions, patch and grid come from the plan."""
 
     method: Literal["unet"]
-    features: tuple[int, ...] | None = Field(None, description="channels per level; from the plan when empty")
+    features: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="channels per level; from the plan when empty"
+    )
     loss: Literal["dice_ce", "dice_bce", "dice", "cross_entropy", "focal"] = Field(
         "dice_ce", description="loss function"
     )
@@ -198,7 +206,9 @@ class UNetMethod(Part):
     foreground_share: float = Field(0.5, ge=0, le=1, description="share of patches centred on a labelled voxel")
     augmentation: Literal["none", "light", "full"] = Field("light", description="augmentation preset")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
-    seeds: list[int] = Field(default_factory=lambda: [1], min_length=1, description="one model per fold and seed")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: [1], min_length=1, description="one model per fold and seed"
+    )
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
     mirror: bool = Field(False, description="average over mirrored inputs when predicting")
     threshold: float | None = Field(
@@ -206,6 +216,13 @@ class UNetMethod(Part):
     )
     validate_every: int = Field(100, ge=1, description="steps between two validations")
     checkpoint_minutes: Positive = Field(5.0, description="minutes between two resume checkpoints")
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> "UNetMethod":
+        twice = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if twice:
+            raise ValueError(f"`seeds` names {', '.join(map(str, twice))} twice")
+        return self
 
 
 Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod, Field(discriminator="method")]
@@ -344,6 +361,9 @@ def _sentence(detail: Any) -> str:
     if kind == "missing":
         return f"{key}: missing"
     message = detail["msg"].removeprefix("Value error, ")
+    if not key:
+        # The study as a whole: the message begins with the key.
+        return str(message)
     return f"{key}: {message}" if isinstance(value, dict) else f"{key}: {message} (got {value!r})"
 
 
@@ -351,11 +371,13 @@ METHOD_SETTINGS: dict[str, type[Part]] = {"threshold": ThresholdMethod, "unet": 
 
 
 def _user_keys(location: tuple[Any, ...]) -> list[Any]:
-    """The keys the user wrote: pydantic adds the branch it tried of a union."""
+    """The keys the user wrote: pydantic adds the branch it tried of a union, and a mark to a bad key."""
     keys = list(location)
-    if keys[:1] == ["experiments"] and len(keys) > 2:
+    if keys[:1] == ["experiments"] and keys[2:] and keys[2] in METHOD_SETTINGS:
         del keys[2]
-    return [key for key in keys if not re.search(r"[\[(-]", str(key))]
+    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-int", str(keys[-1])):
+        del keys[-1]
+    return keys
 
 
 def _known_keys(location: tuple[Any, ...]) -> str:

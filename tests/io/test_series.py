@@ -92,6 +92,12 @@ def test_values_beyond_16_bits_need_floats(tmp_path):
     np.testing.assert_array_equal(array, stored.astype(np.float32))
 
 
+def test_steep_slopes_do_not_wrap_around(tmp_path):
+    array, series = read(tmp_path, HU, slope=131072.0, intercept=0, modality="MR")
+    assert series.dtype == np.float32
+    np.testing.assert_array_equal(array, HU.astype(np.float32) * 131072)
+
+
 def test_padding_is_kept_but_stops_at_the_end_of_the_range(tmp_path):
     def edit(_, dataset):
         dataset.PixelPaddingValue = -32768

@@ -75,6 +75,14 @@ def test_the_size_plot_uses_a_log_axis_and_says_what_it_leaves_out():
     assert "1 undefined or without volume: not shown" in texts(svg)
 
 
+@pytest.mark.parametrize("volumes_ml", [(20.0, 60.0), (1.0, 70.0), (0.1, 900.0)])
+def test_the_log_axis_has_plain_numbers_whatever_its_range(volumes_ml):
+    rows = metric_rows().head(len(volumes_ml)).assign(reference_ml=volumes_ml, label="x")
+    svg = size_plot(rows, label="x")
+    assert b"mathdefault" not in svg
+    assert b"{" not in svg.split(b"</style>")[-1]
+
+
 def test_the_size_plot_shows_the_last_stage_once():
     rows = metric_rows(n_cases=5)
     assert len(marks(size_plot(rows, label="tumour"), series(1).colour)) == 5

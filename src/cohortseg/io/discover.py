@@ -12,7 +12,7 @@ from typing import Any
 
 from cohortseg.errors import Rejected, SettingsError
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised when headers are read differently, so that old ones are read again."""
 PARALLEL_FROM = 400
 """Fewer new files than this are read quicker in one process than by starting several."""
@@ -65,7 +65,8 @@ def scan(source: Path, cache: Path, *, workers: int = 1) -> list[FoundFile]:
         }
         new = sorted(set(stats) - set(known))
         read = dict(zip(new, _read_all([str(source / path) for path in new], workers), strict=True))
-        rows = [(path, *stats[path], json.dumps(record)) for path, record in read.items()]
+        # What could not be read is tried again next time: a share may have been away, a permission missing.
+        rows = [(path, *stats[path], json.dumps(record)) for path, record in read.items() if not record[1]]
         with database:
             database.executemany("INSERT OR REPLACE INTO headers VALUES (?, ?, ?, ?)", rows)
     records = known | read

@@ -76,7 +76,7 @@ def encodings(header: Any) -> list[str]:
 def check_complete(header: Any) -> None:
     """ValueError when a value is shorter than its element says: pydicom bears a cut-off file in silence."""
     for raw in dict(header.items()).values():
-        if raw.is_raw and raw.value and len(raw.value) < raw.length < UNDEFINED:
+        if raw.is_raw and len(raw.value or b"") < raw.length < UNDEFINED:
             raise ValueError("the file ends inside an element")
 
 

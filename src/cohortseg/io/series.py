@@ -178,7 +178,8 @@ def _rescale(stored: Array, record: Record, factor: float, *, out: Array) -> Non
         values *= factor
         out[...] = values
         return
-    wide: npt.NDArray[Any] = stored.astype(np.int32 if stored.itemsize < 4 else np.int64)
+    fits_32 = stored.itemsize < 4 and abs(slope) < 2**14 and abs(intercept) < 2**30
+    wide: npt.NDArray[Any] = stored.astype(np.int32 if fits_32 else np.int64)
     wide *= int(slope)
     wide += int(intercept)
     low, high = wide.min(), wide.max()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from cohortseg.report.content import HISTORY_COLUMNS, ROW_COLUMNS, last_stage, with_columns
 from cohortseg.report.drawing import svg_of
@@ -162,6 +162,8 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
         if fits.any():
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            # The default writes small ticks as TeX, which an SVG of plain text shows as its source.
+            axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.8)))
         if metric in SHARES:
             axes.set_ylim(-0.02, 1.02)
         axes.grid(visible=True)

@@ -1,0 +1,108 @@
+"""Add, change or remove one scan, or one setting: only what depends on it is made again."""
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+from pydicom import dcmread
+from tiny_study import (
+    COHORT,
+    NEWCOMER,
+    admit,
+    case_of,
+    patient_folder,
+    read_table,
+    run,
+    stores,
+    study_of,
+    touched,
+    write_config,
+)
+
+pytestmark = pytest.mark.workflow
+
+ONE_BATCH = dict.fromkeys(("predict", "postprocess", "evaluate", "export"), 2)
+"""The jobs of one batch of a fold, for two experiments."""
+TABLES = dict.fromkeys(("survey", "split", "aggregate", "report"), 1)
+
+
+def test_the_first_run_makes_everything_once(finished):
+    _, done, _ = finished
+    cases = dict.fromkeys(("convert", "fingerprint", "preprocess"), len(COHORT))
+    both_folds = {rule: 2 * n for rule, n in ONE_BATCH.items()}
+    assert done.finished == Counter({**cases, "train": 2, "plan": 1, **both_folds, **TABLES})
+    assert done.planned == done.finished
+
+
+def test_a_second_run_has_nothing_to_do(home):
+    before = stores(home)
+    again = run(home)
+    assert again.returncode == 0, again.output
+    assert again.planned == again.finished == Counter()
+    assert touched(before, stores(home)) == set()
+
+
+def test_a_new_subject_is_all_that_runs_and_trains_nothing(home, pool):
+    before = stores(home)
+    admit(home, pool, NEWCOMER)
+    grown = run(home)
+    assert grown.returncode == 0, grown.output
+    own = dict.fromkeys(("convert", "fingerprint", "preprocess"), 1)
+    assert grown.finished == Counter({**own, **ONE_BATCH, **TABLES})
+    newcomer = case_of(home, NEWCOMER)
+    assert touched(before, stores(home)) == {newcomer}
+    rows = read_table(study_of(home) / "tables" / "metrics_by_case.csv")
+    assert {row["split"] for row in rows if row["case"] == newcomer} == {"unseen"}
+    assert {row["split"] for row in rows if row["case"] != newcomer} == {"val"}
+    assert len({row["case"] for row in rows}) == len(COHORT) + 1
+
+
+def test_a_new_subject_trains_again_where_refit_asks_for_it(home, pool):
+    admit(home, pool, NEWCOMER)
+    write_config(home, {"split": {"refit": True}})
+    planned = run(home, "-n").planned
+    assert planned["train"] == 2
+    assert planned["plan"] == 0
+    assert planned["convert"] == 1
+
+
+def test_a_replaced_scan_runs_its_own_jobs_and_trains_nothing(home):
+    before = stores(home)
+    for path in sorted((patient_folder(home, 1)).glob("CT_*/*.dcm")):
+        scan = dcmread(path)
+        scan.PixelData = (scan.pixel_array + 7).tobytes()
+        scan.save_as(path)
+    changed = run(home)
+    assert changed.returncode == 0, changed.output
+    own = dict.fromkeys(("convert", "fingerprint", "preprocess"), 1)
+    assert changed.finished == Counter({**own, **ONE_BATCH, **TABLES})
+    replaced = case_of(home, 1)
+    assert touched(before, stores(home)) == {replaced}
+    report = (study_of(home) / "report" / "report.html").read_text()
+    assert f"Models were trained on an older version of, or with a case now gone: {replaced}." in report
+
+
+def test_a_removed_scan_leaves_the_tables_and_runs_no_stage_anew(home):
+    gone = case_of(home, 1)
+    before = stores(home)
+    shutil.rmtree(patient_folder(home, 1))
+    shrunk = run(home)
+    assert shrunk.returncode == 0, shrunk.output
+    assert shrunk.finished == Counter(TABLES)
+    assert touched(before, stores(home)) == set()
+    for table in sorted(study_of(home).glob("tables/*.csv")) + sorted(study_of(home).glob("cohort/*.tsv")):
+        assert gone not in table.read_text(), table.name
+    assert gone not in json.loads((study_of(home) / "cohort" / "folds.json").read_text())["cases"]
+
+
+def test_a_postprocess_setting_reaches_only_what_follows_it(home):
+    before = stores(home)
+    write_config(home, {"postprocess": {"min_volume_ml": 0.5}})
+    changed = run(home)
+    assert changed.returncode == 0, changed.output
+    after = dict.fromkeys(("postprocess", "evaluate", "export"), 4)
+    assert changed.finished == Counter({**after, "aggregate": 1, "report": 1})
+    written = {path for path, state in stores(home).items() if before.get(path) != state}
+    assert written
+    assert not [path for path in written if not ("/post." in path or "/metrics." in path or "export" in path)]
