@@ -61,8 +61,11 @@ def progress(layout: Layout) -> list[Line]:
     for folder in sorted(path for path in (layout.root / "experiments").glob("*") if path.is_dir()):
         models = sorted(folder.glob("fold-*-seed-*"))
         if models:
-            done = sum((model / "train.json").exists() for model in models)
-            lines.append(Line(f"{folder.name}: train", done, 0, len(models), 0.0))
+            done = [model for model in models if (model / "train.json").exists()]
+            n_seeds = len({model.name.rpartition("-")[2] for model in models})
+            n_folds = int(read_json(layout.ledger)["split"]["folds"])
+            seconds = sum(_seconds(model / "train.json") for model in done)
+            lines.append(Line(f"{folder.name}: train", len(done), 0, n_folds * n_seeds, seconds))
         lines += [
             _experiment_line(layout, folder.name, stage, cases)
             for stage in EXPERIMENT_STAGES
