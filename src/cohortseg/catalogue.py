@@ -17,6 +17,8 @@ from cohortseg.settings import CohortSettings
 
 MODALITIES = {"CT", "MR", "PT"}
 IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+NO_ID = "study "
+"""Begins the id of a subject whose scans carry none: the study stands for it."""
 
 
 @dataclass
@@ -92,6 +94,7 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
     files = [vars(file) for file in found]
     fates: dict[str, tuple[str, str]] = {}
     scans, labels = _scans(files, settings, fates), _labels(files, settings, fates)
+    _find_owners(labels, sorted({scan.patient for scan in scans}))
     _name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
     _name_cases(scans, identities)
     result = Catalogue([], {}, [], [], [])
@@ -143,7 +146,7 @@ def _scans(files: list[dict[str, Any]], settings: CohortSettings, fates: dict[st
     return [
         Scan(
             uid,
-            members[0]["header"]["patient_id"] or f"study {members[0]['header'].get('study_uid')}",
+            _patient(members[0]["header"]),
             members[0]["header"]["modality"] or "OT",
             members,
             all(member["header"]["identity_removed"] for member in members),
@@ -152,16 +155,26 @@ def _scans(files: list[dict[str, Any]], settings: CohortSettings, fates: dict[st
     ]
 
 
+def _patient(header: dict[str, Any]) -> str:
+    return header["patient_id"] or f"{NO_ID}{header.get('study_uid')}"
+
+
 def _labels(
     files: list[dict[str, Any]], settings: CohortSettings, fates: dict[str, tuple[str, str]]
 ) -> list[dict[str, Any]]:
     """Label objects and label files: kind, file and whom they belong to."""
     wanted = settings.labels.kind
     labels = []
+    seen: set[str] = set()
     for file in files:
         header = file["header"]
         if header is not None and header["kind"] in ("rtstruct", "seg") and wanted in ("auto", header["kind"]):
-            labels.append({"kind": header["kind"], "patient": header["patient_id"], **file})
+            if header["sop_uid"] in seen:
+                fates[file["path"]] = ("", "DUPLICATE_OBJECT")
+            elif settings.labels.structures:
+                # Without names of structures such an object would be read as an empty label.
+                labels.append({"kind": header["kind"], "patient": _patient(header), **file})
+            seen.add(header["sop_uid"])
         elif header is None and settings.labels.files is not None and wanted in ("auto", "files"):
             match = _match(settings.labels.files, file["path"], "cohort.labels.files")
             if match is not None and file["path"].endswith(IMAGE_FILES):
@@ -170,13 +183,29 @@ def _labels(
     return labels
 
 
+def _find_owners(labels: list[dict[str, Any]], patients: list[str]) -> None:
+    """Give each label file the id of the scans it belongs to: the very id, or else the only one that reads alike."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for patient in patients:
+        alike[_plain(patient)].append(patient)
+    for label in labels:
+        owners = alike.get(_plain(label["patient"]), [])
+        if label["kind"] == "files" and label["patient"] not in owners and len(owners) == 1:
+            label["patient"] = owners[0]
+
+
+def _plain(text: str) -> str:
+    """Letters and digits of any script, in lower case; the text itself where there are none."""
+    return "-".join(re.findall(r"[^\W_]+", text.lower())) or text
+
+
 def _match(pattern: str, path: str, key: str) -> dict[str, str] | None:
     match = re.search(pattern, path)
     if match is None:
         return None
     if "subject" not in match.groupdict():
         raise SettingsError(f"{key}: the pattern needs a group `(?P<subject>…)` (got {pattern!r})")
-    return match.groupdict()
+    return match.groupdict() if match["subject"] else None
 
 
 def _label_of(scan: Scan, labels: list[dict[str, Any]], settings: CohortSettings) -> dict[str, Any] | None:
@@ -192,20 +221,21 @@ def _label_of(scan: Scan, labels: list[dict[str, Any]], settings: CohortSettings
             raise Rejected("NO_LABEL", "no label object refers to this series")
         return None
     label = candidates[0]
-    if label["kind"] != "files" and label["patient"] != scan.patient:
+    if label["kind"] != "files" and label["header"]["patient_id"] not in (None, "", scan.first["patient_id"]):
         raise Rejected("LABEL_OTHER_PATIENT", f"the {label['kind']} that refers to this series has another PatientID")
     return label
 
 
 def _belongs(label: dict[str, Any], scan: Scan) -> bool:
-    """By series; by subject for files; by frame of reference only where the named series is nowhere."""
+    """By series; by subject for files; by subject and frame of reference only where the label names no series."""
     if label["kind"] == "files":
-        return slug(label["patient"]) == slug(scan.patient)
+        return bool(label["patient"] == scan.patient)
     header = label["header"]
     if header["referenced_series_uids"]:
         return scan.key in header["referenced_series_uids"]
     frames = header.get("referenced_frame_uids") or [header.get("frame_uid")]
-    return scan.first.get("frame_uid") in frames and label["patient"] == scan.patient
+    frame = scan.first.get("frame_uid")
+    return bool(frame) and frame in frames and label["patient"] == scan.patient
 
 
 def _names_a_structure(label: dict[str, Any], settings: CohortSettings) -> bool:
@@ -218,12 +248,12 @@ def _structures(label: dict[str, Any]) -> list[tuple[str, bool]]:
     if label["kind"] == "rtstruct":
         return [(roi["name"], roi["n_contours"] > 0) for roi in header["rois"]]
     if label["kind"] == "seg":
-        return [(segment["label"], (header.get("n_frames") or 0) > 0) for segment in header["segments"]]
+        return [(segment["label"] or "", (header.get("n_frames") or 0) > 0) for segment in header["segments"]]
     return []
 
 
 def _matches(name: str, settings: CohortSettings) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in settings.labels.structures.values())
+    return any(re.fullmatch(pattern, name.strip()) for pattern in settings.labels.structures.values())
 
 
 # ---- selection and facts --------------------------------------------------------------------------------------------
@@ -278,23 +308,25 @@ def _case(scan: Scan, name: str, subject: str, label: dict[str, Any] | None, set
 
 
 def _rest(files: list[dict[str, Any]], fates: dict[str, tuple[str, str]], result: Catalogue) -> None:
-    """Account for every file, and count those that are no image of a case by what they are."""
-    strays: Counter[tuple[str, str]] = Counter()
+    """Account for every file: those of a series have their row; labels and strays are counted by what they are."""
+    subjects = {row["case"]: row["subject"] for row in result.series}
+    others: Counter[tuple[str, str, str]] = Counter()
     for file in files:
         header = file["header"]
         kind = header["kind"] if header else ("unreadable" if file["problem"] else "file")
-        if file["path"] not in fates:
-            reason = "UNREADABLE" if file["problem"] else "NOT_AN_IMAGE" if header else "NOT_DICOM"
-            fates[file["path"]] = ("", reason)
-            strays[header["modality"] or kind if header else kind, reason] += 1
-        case, fate = fates[file["path"]]
-        result.files.append(
-            {"path": file["path"], "kind": kind, "case": case, "fate": fate, "problem": file["problem"]}
+        reason = "UNREADABLE" if file["problem"] else "NOT_AN_IMAGE" if header else "NOT_DICOM"
+        case, fate = fates.get(file["path"], ("", reason))
+        # A name in another code page cannot be written as it is.
+        path = file["path"].encode(errors="backslashreplace").decode()
+        result.files.append({"path": path, "kind": kind, "case": case, "fate": fate, "problem": file["problem"]})
+        if not case or fate == "label":
+            others[case, header["modality"] or kind if header else kind, fate] += 1
+    for (case, kind, fate), n_files in sorted(others.items()):
+        blank = dict.fromkeys(("manufacturer", "model", "kernel", "slice_thickness_mm"), "")
+        row = {"case": case, "subject": subjects.get(case, ""), **blank, "modality": kind, "n_files": n_files}
+        result.series.append(
+            row | ({"status": "label", "reason": ""} if case else {"status": "not used", "reason": fate})
         )
-    for (kind, reason), n_files in sorted(strays.items()):
-        blank = dict.fromkeys(("subject", "manufacturer", "model", "kernel", "slice_thickness_mm"), "")
-        row = {"case": "", **blank, "modality": kind, "n_files": n_files, "status": "not used", "reason": reason}
-        result.series.append(row)
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -305,6 +337,10 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
 
 
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
 def _name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> None:
     """Name new subjects: their own id where it is known to be no identity, else a number in a shuffled order."""
     keep: dict[str, bool] = {}
@@ -313,8 +349,8 @@ def _name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> 
     taken = set(identities.subjects.values())
     number = max((int(name[4:]) for name in taken if re.fullmatch(r"sub-\d{4,}", name)), default=0)
     # By hash, so that the order of the numbers says nothing about the order of the ids.
-    for patient in sorted(set(keep) - set(identities.subjects), key=lambda p: hashlib.sha256(p.encode()).hexdigest()):
-        name = slug(patient) if keep[patient] else ""
+    for patient in sorted(set(keep) - set(identities.subjects), key=_hash):
+        name = slug(patient) if keep[patient] and not patient.startswith(NO_ID) else ""
         if not name or name in taken or re.fullmatch(r"sub-\d{4,}", name):
             number += 1
             name = f"sub-{number:04d}"
@@ -325,7 +361,7 @@ def _name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> 
 def _name_cases(scans: list[Scan], identities: Identities) -> None:
     """Name new cases: subject, modality and a number."""
     taken = set(identities.cases.values())
-    for scan in sorted(scans, key=lambda s: hashlib.sha256(s.key.encode()).hexdigest()):
+    for scan in sorted(scans, key=lambda s: _hash(s.key)):
         if scan.key not in identities.cases:
             stem = f"{identities.subjects[scan.patient]}_{slug(scan.modality)}"
             number = next(n for n in range(1, len(taken) + 2) if f"{stem}{n}" not in taken)

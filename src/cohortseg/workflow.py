@@ -1,8 +1,11 @@
-"""What the workflow asks while it is parsed: is the cohort indexed?"""
+"""What the workflow asks while it is parsed: is the cohort indexed, and is every changed job seen?"""
 
 import os
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from cohortseg.errors import StudyError
 from cohortseg.layout import Layout
@@ -25,3 +28,36 @@ def ensure_indexed(study: Study) -> None:
     done = subprocess.run(command, check=False, env={**os.environ}, stdout=sys.stderr.fileno())
     if done.returncode != 0:
         raise StudyError("the index failed; see the line above")
+
+
+def see_jobs_behind_ancient(dag_class: Any) -> None:
+    """Let Snakemake ask the jobs behind an `ancient()` input for reasons of their own.
+
+    Snakemake asks no job behind one that runs, because it takes for granted that it will run as well. Behind `ancient()`
+    it does not, and a setting that changed together with the cohort would wait for the next call (its issue 4166).
+
+    Parameters
+    ----------
+    dag_class : type
+        `snakemake.dag.DAG`; changed in place, once.
+    """
+    plain = dag_class.bfs
+    if plain.__module__ == __name__:
+        return
+
+    def bfs(dag: Any, direction: Any, *jobs: Any, stop: Callable[[Any], bool] = lambda _: False) -> Iterator[Any]:
+        """The jobs from `jobs` on; downwards only where a run of one makes the next one run."""
+        if direction is not dag.depending:
+            yield from plain(dag, direction, *jobs, stop=stop)
+            return
+        queue, seen = deque(jobs), set(jobs)
+        while queue:
+            job = queue.popleft()
+            if stop(job):
+                continue
+            yield job
+            bound = {after for after, files in direction[job].items() if not all(file.is_ancient for file in files)}
+            queue.extend(bound - seen)
+            seen |= bound
+
+    dag_class.bfs = bfs

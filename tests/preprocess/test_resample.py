@@ -22,7 +22,9 @@ OBLIQUE = Grid(STRAIGHT.shape, STRAIGHT.spacing_mm, STRAIGHT.origin_mm, turned(1
 TARGETS = {
     "coarser": lambda source: source.with_spacing((4.0, 1.5, 1.7)),
     "finer": lambda source: source.with_spacing((1.5, 0.55, 1.1)),
-    "turned, partly outside": lambda source: Grid((21, 25, 29), (2.3, 1.1, 1.6), (-31.0, 3.0, 341.0), turned(4, 9, -15)),
+    "turned, partly outside": lambda source: Grid(
+        (21, 25, 29), (2.3, 1.1, 1.6), (-31.0, 3.0, 341.0), turned(4, 9, -15)
+    ),
 }
 
 
@@ -59,9 +61,7 @@ def test_blocks_equal_simpleitk_on_the_whole_volume(image, source, name, interpo
     target = TARGETS[name](source)
     judge = whole_by_simpleitk(image, source, target, interpolation, fill)
     out = np.empty(target.shape, judge.dtype)
-    resample_to(
-        out, image, source, target, interpolation=interpolation, block=(5, 16, 12), workers=2, fill=fill
-    )
+    resample_to(out, image, source, target, interpolation=interpolation, block=(5, 16, 12), workers=2, fill=fill)
     assert judge.std() > 100
     # 3e-4 is one step of float32 at 3000 HU: only the rounding of positions differs
     assert np.abs(out.astype(float) - judge).max() <= allowed
@@ -112,7 +112,9 @@ def test_ties_of_nearest_go_to_the_higher_voxel_in_every_block():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), turn=st.tuples(*[st.floats(-40, 40)] * 3), spacing=st.tuples(*[st.floats(0.4, 4)] * 3))
+@given(
+    seed=st.integers(0, 10_000), turn=st.tuples(*[st.floats(-40, 40)] * 3), spacing=st.tuples(*[st.floats(0.4, 4)] * 3)
+)
 def test_labels_gain_no_value_and_keep_their_type(seed, turn, spacing):
     source = Grid((5, 9, 7), (2.0, 0.7, 1.1), (1.0, -4.0, 9.0), turned(*turn))
     label = np.random.default_rng(seed).choice([0, 3, 200], source.shape).astype(np.uint8)
@@ -135,9 +137,7 @@ def test_there_and_back_keeps_a_smooth_image():
     z, y, x = np.meshgrid(*(np.linspace(0, 2, n) for n in STRAIGHT.shape), indexing="ij")
     smooth = (100 * np.sin(z + y) * np.cos(x)).astype(np.float32)
     fine = STRAIGHT.with_spacing((1.5, 0.4, 0.6))
-    back = resample(
-        resample(smooth, STRAIGHT, fine, interpolation="bspline"), fine, STRAIGHT, interpolation="bspline"
-    )
+    back = resample(resample(smooth, STRAIGHT, fine, interpolation="bspline"), fine, STRAIGHT, interpolation="bspline")
     assert np.abs(back - smooth)[2:-2, 2:-2, 2:-2].max() < 0.05
 
 

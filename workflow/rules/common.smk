@@ -10,10 +10,15 @@ from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout, model_name
 from cohortseg.settings import load_study
 from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
-from cohortseg.workflow import ensure_indexed
+from cohortseg.workflow import ensure_indexed, see_jobs_behind_ancient
+from snakemake.dag import DAG
 
 # The commands of the environment that runs Snakemake, also where nobody activated it.
-shell.prefix(f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; ')
+shell.prefix(
+    f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
+)
+
+see_jobs_behind_ancient(DAG)
 
 try:
     STUDY = load_study(config)
@@ -132,7 +137,12 @@ def members_of(wildcards):
 
 def upstream_of(wildcards):
     """The digest of the settings that shape what a network is trained on."""
-    return digest([[STAGES[s].revision, stage_settings(STUDY, s)] for s in ("convert", "plan", "preprocess")])
+    return digest(
+        [
+            [STAGES[s].revision, stage_settings(STUDY, s)]
+            for s in ("convert", "plan", "preprocess")
+        ]
+    )
 
 
 def seeds_of(experiment):
@@ -182,7 +192,12 @@ def results_of_study():
 
 def cohort_digest():
     """The digest of the cohort's tables: a case that came or went shows in the tables of results."""
-    return digest([path.read_text() for path in (LAYOUT.cases_table, LAYOUT.rejected_table, LAYOUT.series_table)])
+    return digest(
+        [
+            path.read_text()
+            for path in (LAYOUT.cases_table, LAYOUT.rejected_table, LAYOUT.series_table)
+        ]
+    )
 
 
 def shown_settings():

@@ -12,7 +12,7 @@ from typing import Any
 
 from cohortseg.errors import Rejected, SettingsError
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised when headers are read differently, so that old ones are read again."""
 PARALLEL_FROM = 400
 """Fewer new files than this are read quicker in one process than by starting several."""
@@ -57,20 +57,33 @@ def scan(source: Path, cache: Path, *, workers: int = 1) -> list[FoundFile]:
         raise SettingsError(f"cohort.source: a folder cannot be read ({error.strerror}): {error.filename}") from None
     if not stats:
         raise SettingsError(f"cohort.source: the folder is empty (got {str(source)!r})")
-    with closing(_open_cache(cache)) as database:
-        known = {
-            path: json.loads(text)
-            for path, size, mtime, text in database.execute("SELECT path, size, mtime_ns, record FROM headers")
-            if stats.get(path) == (size, mtime)
-        }
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        records = _records(source, cache, stats, workers)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        # A cache damaged by a kill holds nothing that cannot be read again.
+        cache.unlink()
+        records = _records(source, cache, stats, workers)
+    return [FoundFile(path, *stats[path], *records[path]) for path in sorted(stats)]
+
+
+def _records(source: Path, cache: Path, stats: dict[str, tuple[int, int]], workers: int) -> dict[str, Any]:
+    """Header and problem of each file: from the cache, or read and put there."""
+    with closing(sqlite3.connect(cache)) as database:
+        _prepare(database)
+        # Paths are bytes there, because a name in another code page is no text.
+        rows = database.execute("SELECT path, size, mtime_ns, record FROM headers")
+        stored = ((os.fsdecode(path), size, mtime, text) for path, size, mtime, text in rows)
+        known = {path: json.loads(text) for path, size, mtime, text in stored if stats.get(path) == (size, mtime)}
         new = sorted(set(stats) - set(known))
         read = dict(zip(new, _read_all([str(source / path) for path in new], workers), strict=True))
         # What could not be read is tried again next time: a share may have been away, a permission missing.
-        rows = [(path, *stats[path], json.dumps(record)) for path, record in read.items() if not record[1]]
+        fresh = [(os.fsencode(path), *stats[path], json.dumps(found)) for path, found in read.items() if not found[1]]
         with database:
-            database.executemany("INSERT OR REPLACE INTO headers VALUES (?, ?, ?, ?)", rows)
-    records = known | read
-    return [FoundFile(path, *stats[path], *records[path]) for path in sorted(stats)]
+            database.executemany("INSERT OR REPLACE INTO headers VALUES (?, ?, ?, ?)", fresh)
+    return known | read
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
@@ -84,23 +97,15 @@ def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, tuple[int, int]
                 yield f"{prefix}{entry.name}", (stat.st_size, stat.st_mtime_ns)
 
 
-def _open_cache(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(path)
-    try:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError:
-        # A cache cut short by a kill holds nothing that cannot be read again.
-        database.close()
-        path.unlink()
-        database, version = sqlite3.connect(path), 0
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the table where there is none, or one of another version."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
     if version != CACHE_VERSION:
         database.execute("DROP TABLE IF EXISTS headers")
     database.execute(
-        "CREATE TABLE IF NOT EXISTS headers (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, record TEXT)"
+        "CREATE TABLE IF NOT EXISTS headers (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, record TEXT)"
     )
     database.execute(f"PRAGMA user_version = {CACHE_VERSION}")
-    return database
 
 
 def _read_all(paths: list[str], workers: int) -> list[tuple[dict[str, Any] | None, str]]:

@@ -98,8 +98,6 @@ def write(target: Path, grid: Grid, dtype: Any, slabs: Iterable[tuple[int, Array
         thickness = shard_shape(grid.shape)[0]
         done = 0
         for start, slab in regroup(slabs, thickness):
-            if start != done:
-                raise StudyError(f"slabs out of order: expected z = {done}, got {start}")
             block = np.ascontiguousarray(slab, dtype=dtype)
             array[start : start + len(block)] = block
             digest.update(block)
@@ -110,12 +108,19 @@ def write(target: Path, grid: Grid, dtype: Any, slabs: Iterable[tuple[int, Array
 
 
 def regroup(slabs: Iterable[tuple[int, Array]], thickness: int) -> Iterator[tuple[int, Array]]:
-    """Slabs of any thickness, joined or cut to multiples of `thickness` (the last may be thinner)."""
+    """Slabs of any thickness, joined or cut to multiples of `thickness` (the last may be thinner).
+
+    Raises
+    ------
+    StudyError
+        When a slab does not begin where the one before it ended.
+    """
     held: list[Array] = []
     first = 0
     for start, slab in slabs:
-        if not held:
-            first = start
+        expected = first + sum(map(len, held))
+        if start != expected:
+            raise StudyError(f"slabs out of order: expected z = {expected}, got {start}")
         held.append(slab)
         if sum(map(len, held)) >= thickness:
             joined = np.concatenate(held) if len(held) > 1 else slab

@@ -60,10 +60,12 @@ def lungs(volume: Volume) -> Mask:
     inside = body(volume)
     air = inside & (np.asarray(volume.array) < AIR_BELOW_HU)
     spaces = _largest(air, 2)
-    closed = ~_dilated(
-        ~_dilated(spaces, LUNG_CLOSING_MM, volume.grid.spacing_mm), LUNG_CLOSING_MM, volume.grid.spacing_mm
-    )
-    return _filled(closed & inside, per_slice=False) if spaces.any() else spaces
+    if not spaces.any():
+        return spaces
+    spacing_mm = volume.grid.spacing_mm
+    closed = ~_dilated(~_dilated(spaces, LUNG_CLOSING_MM, spacing_mm), LUNG_CLOSING_MM, spacing_mm)
+    elsewhere = air & ~spaces  # windpipe and bowel gas, where the closing reaches them
+    return _filled(closed & inside & ~elsewhere, per_slice=False)
 
 
 REGIONS = {"all": everywhere, "body": body, "lungs": lungs}
@@ -146,7 +148,8 @@ def _filled(mask: Mask, *, per_slice: bool) -> Mask:
     import fill_voids
 
     if not per_slice:
-        return np.asarray(fill_voids.fill(mask), dtype=bool)
+        rimmed = np.pad(mask, 1)  # fill_voids 2.1.2 takes background along the edge z = y = 0 for a hole
+        return np.asarray(fill_voids.fill(rimmed, in_place=True)[1:-1, 1:-1, 1:-1], dtype=bool)
     out = mask.copy()
     for plane in out:
         if plane.any():

@@ -137,7 +137,9 @@ def build(
     def segment(volume: Volume) -> npt.NDArray[np.uint8]:
         where = None if inside == "all" else region(inside, volume)
         limits = (low, high) if rule == "fixed" else (find_threshold(volume.array, where, rule=rule), None)
-        found = opened(_between(volume.array, where, limits, strict=rule != "fixed"), opening_mm, volume.grid.spacing_mm)
+        found = opened(
+            _between(volume.array, where, limits, strict=rule != "fixed"), opening_mm, volume.grid.spacing_mm
+        )
         if inside == "lungs" and limits[0] is not None:
             found = isolated(found, np.asarray(volume.array) <= limits[0])
         return found.astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
 from cohortseg.postprocess.components import keep_largest, keep_n, minimum_volume
-from cohortseg.postprocess.morphology import closing, fill_holes, opening, reach_voxels
+from cohortseg.postprocess.morphology import closing, fill_holes, opening
 from cohortseg.volume import Array, Triple
 
 Mask = npt.NDArray[np.bool_]
@@ -101,11 +101,10 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
         raise ValueError(f"the label holds {label.max()}, only {n_classes} classes are named")
     steps = _steps(spacing_mm, opening_mm, closing_mm, fill_holes, min_volume_ml, keep)
     out = np.zeros(label.shape, np.uint8)
-    margin = [n + 1 for n in reach_voxels(closing_mm, spacing_mm)]
     for value, box in enumerate(ndimage.find_objects(label, max_label=n_classes), start=1):
         if box is None:
             continue
-        where = tuple(slice(max(0, part.start - n), part.stop + n) for part, n in zip(box, margin, strict=True))
+        where = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)  # no step leaves the box
         before, result = label[where], out[where]
         mask = before == value
         for name, options in steps:

@@ -1,8 +1,10 @@
 """Morphology of masks with radii in mm: a ball that is an ellipsoid of voxels where voxels are not cubes.
 
 A voxel belongs to the dilation when its distance to the nearest mask voxel is at most the radius. So one exact
-Euclidean distance transform does what a structuring element of thousands of voxels would. Outside the image there is
-nothing that erodes: a mask that touches the border stays there, and opening and closing are idempotent.
+Euclidean distance transform does what a structuring element of thousands of voxels would.
+
+At the border of the image nothing is made up: outside there is no background that erodes a cut-off mask, and no mask
+to which a closing could bridge. Opening and closing are idempotent.
 """
 
 import math
@@ -63,9 +65,20 @@ def opening(mask: Array, *, radius_mm: float, spacing_mm: Triple) -> Mask:
 
 
 def closing(mask: Array, *, radius_mm: float, spacing_mm: Triple) -> Mask:
-    """Dilation, then erosion: fills what no ball of the radius fits into; parameters as in `dilation`."""
-    large = dilation(mask, radius_mm=radius_mm, spacing_mm=spacing_mm)
-    return erosion(large, radius_mm=radius_mm, spacing_mm=spacing_mm)
+    """Dilation, then erosion: fills what no ball of the radius fits into; parameters as in `dilation`.
+
+    Done as if the background went on beyond the image; so the result lies in the bounding box of the mask.
+    """
+    reach = reach_voxels(radius_mm, spacing_mm)
+    if not mask.any() or not any(reach):
+        return mask.astype(bool)
+    where = _box(mask, (0, 0, 0))
+    large = np.pad(mask[where].astype(bool), [(n + 1, n + 1) for n in reach])
+    large = dilation(large, radius_mm=radius_mm, spacing_mm=spacing_mm)
+    out = np.zeros(mask.shape, bool)
+    inner = tuple(slice(n + 1, -n - 1) for n in reach)
+    out[where] = erosion(large, radius_mm=radius_mm, spacing_mm=spacing_mm)[inner]
+    return out
 
 
 def fill_holes(mask: Array, *, per_slice: bool = False) -> Mask:
@@ -81,8 +94,12 @@ def fill_holes(mask: Array, *, per_slice: bool = False) -> Mask:
     import fill_voids
 
     filled = mask.astype(bool)
-    if not per_slice and len(mask) > 1:
-        return np.asarray(fill_voids.fill(filled), dtype=bool)
+    if not per_slice and len(mask) > 1 and filled.any():
+        where = _box(mask, (0, 0, 0))
+        # fill_voids 2.1.2 takes background along the first edge of an array (z = y = 0) for a hole: a rim prevents it
+        rimmed = np.pad(filled[where], 1)
+        filled[where] = fill_voids.fill(rimmed, in_place=True)[1:-1, 1:-1, 1:-1]
+        return filled
     for plane in filled:
         if plane.any():
             plane[:] = fill_voids.fill(plane)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
 from cohortseg.preprocess.drift import Fingerprint, seen_ranges
-from cohortseg.preprocess.intensity import normaliser
+from cohortseg.preprocess.intensity import NORMALISATIONS, normaliser
 from cohortseg.preprocess.patch import Geometry, plan_network
 from cohortseg.volume import Triple
 
@@ -157,6 +158,8 @@ def _normalisation(
     fingerprints: Sequence[Fingerprint], modality: str, wanted: str, window_hu: tuple[float, float] | None
 ) -> dict[str, Any]:
     """Name, numbers (cohort) or group (whose numbers of the case), and why."""
+    if wanted != "auto":
+        choose("normalisation", wanted, NORMALISATIONS)
     if window_hu is not None and wanted not in ("auto", "window"):
         raise SettingsError(f"window_hu goes with normalisation window, not {wanted}")
     if wanted == "window" and window_hu is None:

@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pytest
+from fingerprint_phantom import fingerprint_of, plan_of
+
+from cohortseg.errors import SettingsError
+from cohortseg.preprocess.fingerprint import case_fingerprint
+from cohortseg.preprocess.intensity import normaliser
+from cohortseg.preprocess.plan import make_plan, model_spacing, normalisation_numbers
+from cohortseg.volume import Grid
+
+
+def test_spacing_is_the_median_where_voxels_are_nearly_cubes():
+    plan = plan_of([fingerprint_of(s) for s in ((1.0, 0.8, 0.7), (1.5, 0.6, 0.9), (2.0, 0.7, 0.8))])
+    assert plan["spacing_mm"]["value"] == [1.5, 0.7, 0.8]
+
+
+def test_a_coarse_axis_takes_the_10th_percentile_of_the_cohort():
+    plan = plan_of([fingerprint_of((z, 0.7, 0.9)) for z in range(1, 12)])
+    assert plan["spacing_mm"]["value"] == [2.0, 0.7, 0.9]  # median 6
+    assert "along z" in plan["spacing_mm"]["because"]
+
+
+def test_a_coarse_axis_never_becomes_finer_than_the_others():
+    plan = plan_of([fingerprint_of((z, 0.7, 0.9)) for z in (0.2, 6.0, 6.5)] * 2)
+    assert plan["spacing_mm"]["value"][0] == pytest.approx(max(0.9, np.percentile([0.2, 0.2, 6, 6, 6.5, 6.5], 10)))
+
+
+def test_slice_networks_leave_the_distance_of_slices_alone():
+    plan = plan_of([fingerprint_of((5.0, 0.8, 0.7)), fingerprint_of((1.0, 0.6, 0.5))], dims=2)
+    assert plan["spacing_mm"]["value"] == [None, 0.7, 0.6]
+    assert model_spacing(plan, (3.3, 9.0, 9.0)) == (3.3, 0.7, 0.6)
+    assert len(plan["patch"]["value"]) == len(plan["network"]["alignment"]) == 2
+
+
+def test_the_settings_win():
+    plan = plan_of([fingerprint_of((1, 1, 1))], spacing_mm=(3.0, 1.5, 1.25))
+    assert model_spacing(plan, (1, 1, 1)) == (3.0, 1.5, 1.25)
+    assert plan["shape"]["value"] == [2, 5, 7]
+
+
+def test_shape_is_the_median_after_resampling():
+    plan = plan_of([fingerprint_of((2.0, 1.0, 1.0), (6, 8, 9)), fingerprint_of((1.0, 1.0, 1.0), (30, 10, 20))])
+    # spacing (1.5, 1, 1): 8 and 20 planes
+    assert plan["shape"]["value"] == [14, 9, 14]
+
+
+def test_ct_is_clipped_to_the_pooled_foreground_each_case_counting_the_same():
+    plan = plan_of([fingerprint_of((1, 1, 1), tumour_hu=t) for t in (0, 100)])
+    numbers = plan["normalisation"]["numbers"]
+    assert plan["normalisation"]["name"] == "ct"
+    assert (numbers["low"], numbers["high"]) == (-4, 104)
+    values = np.concatenate([t + np.arange(24) % 9 - 4 for t in (0, 100)])
+    assert numbers["mean"] == pytest.approx(values.mean(), abs=1e-4)
+    assert numbers["sd"] == pytest.approx(values.std(), abs=1e-4)
+
+
+def test_ct_without_labels_uses_all_voxels():
+    plan = plan_of([fingerprint_of((1, 1, 1), with_label=False)])
+    assert plan["normalisation"]["numbers"]["low"] < -150
+    assert "all voxels" in plan["normalisation"]["because"]
+
+
+def test_a_window_has_the_mean_and_sd_of_what_it_shows():
+    case = fingerprint_of((1, 1, 1), (12, 14, 16), seed=5)
+    plan = plan_of([case], window_hu=(-50, 80))
+    image = np.random.default_rng(5).normal(0, 100, (12, 14, 16)).round()
+    image[image == 0] = 1
+    image[2:4, 3:6, 1:5] = (60 + np.arange(24) % 9 - 4).reshape(2, 3, 4)
+    shown = np.clip(image, -50, 80)
+    numbers = plan["normalisation"]["numbers"]
+    assert plan["normalisation"]["name"] == "window"
+    assert (numbers["low"], numbers["high"]) == (-50, 80)
+    assert numbers["mean"] == pytest.approx(shown.mean(), abs=0.5)
+    assert numbers["sd"] == pytest.approx(shown.std(), abs=0.5)
+
+
+@pytest.mark.parametrize("modality", ["MR", "PT", "US"])
+def test_other_modalities_are_normalised_by_their_own_numbers(modality):
+    plan = plan_of([fingerprint_of((1, 1, 1))], modality=modality)
+    assert plan["normalisation"]["name"] == "zscore"
+    new = fingerprint_of((1, 1, 1), seed=9)
+    whole = new["intensity"]["whole"]
+    assert normalisation_numbers(plan, new) == {"mean": whole["mean"], "sd": whole["sd"]}
+
+
+def test_empty_background_is_left_out_of_the_numbers_of_an_mr():
+    cases = [fingerprint_of((1, 1, 1), seed=i, empty_share=0.5) for i in range(3)]
+    plan = plan_of(cases, modality="MR")
+    assert plan["normalisation"]["group"] == "nonzero"
+    assert normalisation_numbers(plan, cases[0])["mean"] == cases[0]["intensity"]["nonzero"]["mean"]
+
+
+def test_percentiles_are_the_cases_own():
+    case = fingerprint_of((1, 1, 1))
+    plan = plan_of([case], normalisation="percentile", modality="MR")
+    whole = case["intensity"]["whole"]
+    assert normalisation_numbers(plan, case) == {"low": whole["p00_5"], "high": whole["p99_5"]}
+
+
+@pytest.mark.parametrize("name", ["ct", "zscore", "percentile", "none", "window"])
+def test_a_cohort_of_one_single_value_can_still_be_normalised(name):
+    flat = case_fingerprint(np.full((3, 4, 5), 7, np.int16), None, Grid((3, 4, 5), (1, 1, 1), (0, 0, 0)), n_classes=1)
+    plan = plan_of([flat], normalisation=name, window_hu=(-9, 9) if name == "window" else None)
+    numbers = normalisation_numbers(plan, flat)
+    found = normaliser(plan["normalisation"]["name"], numbers)(np.full((3, 4, 5), 7, np.int16))
+    assert np.unique(found).tolist() == [7 if name == "none" else 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalisation": "zscore", "window_hu": (0, 1)}, "window_hu goes with"),
+        ({"normalisation": "window"}, "needs window_hu"),
+        ({"window_hu": (5, 1)}, "low must be below high"),
+        ({"normalisation": "histogram"}, "choices"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(SettingsError, match=message):
+        plan_of([fingerprint_of((1, 1, 1))], **options)
+
+
+def test_no_case_makes_no_plan():
+    with pytest.raises(SettingsError, match="at least one"):
+        plan_of([])
+
+
+def test_the_order_of_the_cases_plays_no_part_and_the_plan_is_json():
+    cases = [fingerprint_of((1 + i / 3, 0.7, 0.8 + i / 50), seed=i, tumour_hu=30 * i) for i in range(7)]
+    names = [f"case-{i}" for i in range(7)]
+    texts = set()
+    for turn in (0, 3, 5):
+        order = [(i + turn) % 7 for i in range(7)]
+        plan = make_plan([cases[i] for i in order], cases=[names[i] for i in order], dims=3, modality="CT")
+        texts.add(json.dumps(plan, allow_nan=False))
+    assert len(texts) == 1
+    assert json.loads(texts.pop())["seen"]["cases"] == names
+
+
+def test_every_decision_says_why():
+    plan = plan_of([fingerprint_of((1, 1, 1))])
+    for key in ("spacing_mm", "shape", "normalisation", "patch", "network"):
+        assert len(plan[key]["because"]) > 10

@@ -1,0 +1,483 @@
+"""What becomes of each file: from header records made by hand to cases, labels and reasons."""
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cohortseg.catalogue import Identities, catalogue, slug
+from cohortseg.errors import REASONS, SettingsError
+from cohortseg.io.discover import FoundFile
+from cohortseg.settings import CohortSettings
+
+STRUCTURES = {"tumour": "GTV.*"}
+
+
+def wanted(images=None, exclude=(), deidentified=False, series=None, **labels) -> CohortSettings:
+    return CohortSettings.model_validate(
+        {
+            "source": "data",
+            "images": images,
+            "series": series or {},
+            "labels": {"structures": STRUCTURES} | labels,
+            "exclude": list(exclude),
+            "deidentified": deidentified,
+        }
+    )
+
+
+def header(kind: str, patient: str | None, series: str, sop: str, **more) -> dict:
+    base = {"kind": kind, "patient_id": patient, "series_uid": series, "sop_uid": sop, "study_uid": "1.1"}
+    return base | {"frame_uid": f"frame of {patient}", "identity_removed": True, "modality": "CT"} | more
+
+
+def file(path: str, record: dict | None = None, *, size=1000, problem="") -> FoundFile:
+    return FoundFile(path, size, 1_700_000_000_000_000_000, record, problem)
+
+
+def series(patient: str | None = "P1", uid: str | None = None, *, n=6, folder=None, **more) -> list[FoundFile]:
+    """The files of one series."""
+    uid = uid or f"2.{patient}"
+    facts = {"rows": 40, "columns": 30, "n_frames": 1, "series_description": "thorax", **more}
+    return [
+        file(f"{folder or patient or uid}/{uid}/{n - i:03d}.dcm", header("image", patient, uid, f"{uid}.{i}", **facts))
+        for i in range(n)
+    ]
+
+
+def rtstruct(refers="2.P1", patient: str | None = "P1", *, sop="9.1", names=(("GTV-1", 3),), path=None, **more):
+    rois = [{"name": name, "n_contours": n, "n_points": 4 * n} for name, n in names]
+    facts = {"rois": rois, "referenced_series_uids": [refers] if refers else [], "referenced_frame_uids": []}
+    record = header("rtstruct", patient, f"series of {sop}", sop, **{"modality": "RTSTRUCT", **facts, **more})
+    return file(path or f"labels/{sop}.dcm", record)
+
+
+def seg(refers="2.P1", patient="P1", *, sop="8.1", labels=("GTV-1",), n_frames=4, **more):
+    segments = [{"number": number, "label": label} for number, label in enumerate(labels, start=1)]
+    facts = {"segments": segments, "referenced_series_uids": [refers] if refers else [], "n_frames": n_frames}
+    return file(f"labels/{sop}.dcm", header("seg", patient, f"series of {sop}", sop, **{"modality": "SEG", **facts, **more}))
+
+
+def found(files, identities=None, /, **options):
+    files = sorted(files, key=lambda one: one.path)
+    result = catalogue(files, wanted(**options), Identities() if identities is None else identities)
+    check_accounts(files, result)
+    return result
+
+
+def check_accounts(files, result) -> None:
+    """Every file once in the private table; in the table of series as often as there are files."""
+    assert [row["path"] for row in result.files] == [one.path.encode(errors="backslashreplace").decode() for one in files]
+    assert all(row["fate"] for row in result.files)
+    assert sum(row["n_files"] for row in result.series) == len(files)
+    assert {row["reason"] for row in result.rejected} <= set(REASONS)
+    named = {case.case for case in result.cases} | {row["case"] for row in result.rejected}
+    assert {row["case"] for row in result.series} - {""} == named
+    assert {row["case"] for row in result.files} <= named | {""}
+
+
+def only(result):
+    (case,) = result.cases
+    return case
+
+
+def reason(result) -> str:
+    (row,) = result.rejected
+    return row["reason"]
+
+
+def fates(result) -> dict[str, str]:
+    return {row["path"]: row["fate"] for row in result.files}
+
+
+# ---- scans ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_series_becomes_a_case_with_its_facts():
+    more = {"manufacturer": "ACME", "model": "One", "kernel": "B30", "slice_thickness_mm": 2.5}
+    result = found(series("P1", n=7, **more))
+    case = only(result)
+    assert (case.case, case.subject, case.modality) == ("p1_ct1", "p1", "CT")
+    assert (case.manufacturer, case.model, case.kernel, case.slice_thickness_mm) == ("ACME", "One", "B30", "2.5")
+    assert (case.shape, case.voxels) == ("7x40x30", 7 * 40 * 30)
+    assert (case.label, case.positive) == ("none", "unknown")
+    assert result.sources["p1_ct1"]["kind"] == "dicom"
+    assert len(result.sources["p1_ct1"]["files"]) == 7
+
+
+def test_the_series_of_one_person_are_cases_of_one_subject():
+    result = found([*series("P1", "2.1"), *series("P1", "2.2"), *series("P1", "2.3", modality="PT")])
+    assert sorted(case.case for case in result.cases) == ["p1_ct1", "p1_ct2", "p1_pt1"]
+    assert {case.subject for case in result.cases} == {"p1"}
+
+
+def test_files_of_one_series_may_lie_in_several_folders():
+    one, other = series("P1", n=6)[:3], series("P1", n=6, folder="elsewhere")[3:]
+    assert only(found([*one, *other])).shape == "6x40x30"
+
+
+@pytest.mark.parametrize(
+    ("changes", "selection"),
+    [
+        ({"modality": "MR"}, {"modality": "CT"}),
+        ({"modality": "US"}, {}),
+        ({"modality": None}, {}),
+        ({"series_description": "scout"}, {"description": "thorax|abdomen"}),
+        ({"series_description": None}, {"description": "thorax"}),
+    ],
+)
+def test_a_series_that_was_not_asked_for_is_not_selected(changes, selection):
+    result = found(series("P1", **changes), series=selection)
+    assert (reason(result), result.cases) == ("NOT_SELECTED", [])
+    assert set(fates(result).values()) == {"NOT_SELECTED"}
+
+
+def test_a_description_is_searched_not_matched():
+    assert only(found(series("P1", series_description="CT Thorax 2.0"), series={"description": "(?i)thorax"}))
+
+
+def test_too_few_slices_are_refused_with_both_numbers():
+    result = found(series("P1", n=4), series={"min_slices": 5})
+    assert (reason(result), result.rejected[0]["found"]) == ("TOO_FEW_SLICES", "4 slices, at least 5 needed")
+
+
+def test_the_frames_of_a_multi_frame_object_count_as_slices():
+    assert found(series("P1", n=1, n_frames=30), series={"min_slices": 5}).rejected == []
+
+
+def test_an_excluded_case_is_refused_and_keeps_its_name():
+    identities = Identities()
+    found([*series("P1"), *series("P2")], identities)
+    result = found([*series("P1"), *series("P2")], identities, exclude=["p1_ct1"])
+    assert reason(result) == "EXCLUDED"
+    assert only(result).case == "p2_ct1"
+
+
+def test_of_a_doubled_object_the_first_copy_is_used():
+    copies = [file(f"zz copy/{one.path}", one.header) for one in series("P1")]
+    result = found([*series("P1"), *copies])
+    assert only(result).shape == "6x40x30"
+    assert Counter(fates(result).values()) == {"image": 6, "DUPLICATE_OBJECT": 6}
+    (row,) = [row for row in result.series if row["reason"] == "DUPLICATE_OBJECT"]
+    assert row["n_files"] == 6
+
+
+def test_what_is_no_scan_is_counted_by_what_it_is():
+    strays = [
+        file("readme.txt"),
+        file("notes.pdf"),
+        file("broken.dcm", problem="the header is broken"),
+        file("dose.dcm", header("other", "P1", "5", "5.1", modality="RTDOSE")),
+        file("plan.dcm", header("other", "P1", "6", "6.1", modality="RTPLAN")),
+    ]
+    result = found([*series("P1"), *strays])
+    rows = {(row["modality"], row["reason"]): row["n_files"] for row in result.series if row["status"] == "not used"}
+    assert rows == {
+        ("file", "NOT_DICOM"): 2,
+        ("unreadable", "UNREADABLE"): 1,
+        ("RTDOSE", "NOT_AN_IMAGE"): 1,
+        ("RTPLAN", "NOT_AN_IMAGE"): 1,
+    }
+    assert [row["problem"] for row in result.files if row["path"] == "broken.dcm"] == ["the header is broken"]
+
+
+def test_nothing_found_is_nothing():
+    result = found([])
+    assert (result.cases, result.rejected, result.series, result.files) == ([], [], [], [])
+
+
+# ---- label objects --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", [rtstruct(), seg()], ids=["rtstruct", "seg"])
+def test_a_label_belongs_to_the_series_that_it_names(label):
+    result = found([*series("P1", "2.P1"), *series("P1", "2.other"), label])
+    with_label = {case.case: case.label for case in result.cases}
+    assert sorted(with_label.values()) == sorted(["none", label.header["kind"]])
+    (name,) = [name for name, kind in with_label.items() if kind != "none"]
+    assert result.sources[name]["key"] == "2.P1"
+    assert result.sources[name]["label"]["path"] == label.path
+    assert fates(result)[label.path] == "label"
+
+
+def test_a_label_that_names_no_series_goes_by_frame_of_reference():
+    label = rtstruct(refers=None, referenced_frame_uids=["frame of P1"])
+    assert only(found([*series("P1"), label])).label == "rtstruct"
+
+
+def test_a_label_that_names_another_series_is_left_alone_even_in_the_same_frame():
+    result = found([*series("P1"), rtstruct(refers="2.gone", referenced_frame_uids=["frame of P1"])])
+    assert only(result).label == "none"
+    assert fates(result)["labels/9.1.dcm"] == "NOT_AN_IMAGE"
+
+
+def test_a_frame_of_reference_that_nobody_has_links_nothing():
+    label = rtstruct(refers=None, frame_uid=None)
+    assert only(found([*series("P1", frame_uid=None), label])).label == "none"
+
+
+def test_a_label_of_another_patient_is_refused():
+    result = found([*series("P1"), rtstruct(patient="P2")])
+    assert reason(result) == "LABEL_OTHER_PATIENT"
+    assert "P2" not in result.rejected[0]["found"]
+
+
+def test_scans_without_patient_id_keep_their_labels():
+    result = found([*series(None, "2.a"), rtstruct("2.a", patient=None)])
+    assert only(result).label == "rtstruct"
+
+
+def test_scans_without_patient_id_are_told_apart_by_study():
+    result = found([*series(None, "2.a", study_uid="1.1"), *series(None, "2.b", study_uid="1.2")])
+    assert len({case.subject for case in result.cases}) == 2
+
+
+def test_of_several_labels_the_one_that_names_a_wanted_structure_is_used():
+    labels = [rtstruct(sop="9.1", names=[("Lung", 3)]), rtstruct(sop="9.2")]
+    result = found([*series("P1"), *labels])
+    assert result.sources["p1_ct1"]["label"]["path"] == "labels/9.2.dcm"
+    assert only(result).positive == "yes"
+
+
+def test_several_labels_that_name_a_wanted_structure_are_refused():
+    result = found([*series("P1"), rtstruct(), seg()])
+    assert (reason(result), result.rejected[0]["found"]) == ("SEVERAL_LABELS", "2 label objects (rtstruct, seg)")
+
+
+def test_the_settings_choose_between_kinds_of_labels():
+    assert only(found([*series("P1"), rtstruct(), seg()], kind="seg")).label == "seg"
+    assert only(found([*series("P1"), rtstruct(), seg()], kind="rtstruct")).label == "rtstruct"
+    assert only(found([*series("P1"), rtstruct(), seg()], kind="none")).label == "none"
+
+
+def test_the_same_label_in_two_copies_is_one_label():
+    result = found([*series("P1"), rtstruct(path="a/rs.dcm"), rtstruct(path="b/rs.dcm")])
+    assert only(result).label == "rtstruct"
+    assert fates(result)["a/rs.dcm"] == "label"
+    assert fates(result)["b/rs.dcm"] == "DUPLICATE_OBJECT"
+
+
+def test_a_case_without_label_is_predicted_or_refused_as_the_settings_say():
+    assert only(found(series("P1"), missing="predict")).label == "none"
+    assert reason(found(series("P1"), missing="reject")) == "NO_LABEL"
+
+
+def test_no_case_lacks_a_label_where_none_are_wanted():
+    assert only(found(series("P1"), missing="reject", kind="none")).label == "none"
+
+
+@pytest.mark.parametrize(
+    ("label", "positive"),
+    [
+        (rtstruct(names=[("GTV-1", 0), ("Lung", 5)]), "no"),
+        (rtstruct(names=[("GTV-1", 0), ("GTV-2", 1)]), "yes"),
+        (rtstruct(names=[(" GTV-1 ", 2)]), "yes"),
+        (rtstruct(names=[("Lung", 5)]), "no"),
+        (seg(n_frames=0), "no"),
+        (seg(labels=["Lung"]), "no"),
+        (seg(), "yes"),
+    ],
+)
+def test_the_header_says_whether_a_label_holds_anything(label, positive):
+    assert only(found([*series("P1"), label])).positive == positive
+
+
+def test_a_segment_without_name_does_no_harm():
+    assert only(found([*series("P1"), seg(labels=[None, "GTV-1"])])).positive == "yes"
+
+
+def test_without_structures_no_dicom_label_is_taken_for_an_empty_one():
+    result = found([*series("P1"), rtstruct()], structures={}, values={"tumour": 1})
+    assert only(result).label == "none"
+
+
+def test_one_label_may_serve_two_series():
+    label = rtstruct(referenced_series_uids=["2.a", "2.b"])
+    result = found([*series("P1", "2.a"), *series("P1", "2.b"), label])
+    assert [case.label for case in result.cases] == ["rtstruct", "rtstruct"]
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+IMAGES = r"^images/(?P<subject>[^/]+)\.nii(\.gz)?$"
+LABELS = r"^labels/(?P<subject>[^/]+)\.nii(\.gz)?$"
+
+
+def test_image_files_and_their_labels_meet_by_subject():
+    files = [file(f"images/{name}.nii.gz", size=10 * n) for n, name in enumerate(["a", "b", "c"], start=1)]
+    labels = [file("labels/a.nii.gz"), file("labels/c.nii"), file("labels/other.nii"), file("labels/readme.txt")]
+    result = found([*files, *labels], images=IMAGES, files=LABELS, deidentified=True)
+    assert {case.case: case.label for case in result.cases} == {"a_mr1": "files", "b_mr1": "none", "c_mr1": "files"}
+    assert {case.positive for case in result.cases} == {"unknown"}
+    assert [case.voxels for case in sorted(result.cases, key=lambda c: c.case)] == [20, 40, 60]
+    assert result.sources["a_mr1"]["kind"] == "file"
+    assert fates(result)["labels/other.nii"] == "label without image"
+    assert fates(result)["labels/readme.txt"] == "NOT_DICOM"
+
+
+def test_dicom_images_take_label_files_by_subject():
+    result = found([*series("LUNG1-007"), file("masks/lung1_007.nii.gz")], files=r"masks/(?P<subject>\w+)\.nii\.gz")
+    assert only(result).label == "files"
+
+
+def test_a_file_goes_to_the_very_subject_not_to_one_that_looks_alike():
+    files = [file("images/p.1.nii"), file("images/p-1.nii"), file("labels/p-1.nii")]
+    result = found(files, images=IMAGES, files=LABELS, deidentified=True)
+    labelled = [result.sources[case.case]["key"] for case in result.cases if case.label == "files"]
+    assert labelled == ["images/p-1.nii"]
+
+
+def test_a_file_that_could_belong_to_two_look_alikes_belongs_to_none():
+    files = [file("images/p.1.nii"), file("images/p-1.nii"), file("labels/p_1.nii")]
+    result = found(files, images=IMAGES, files=LABELS, deidentified=True)
+    assert {case.label for case in result.cases} == {"none"}
+
+
+@pytest.mark.parametrize("names", [("患者一", "患者二"), ("x" * 45 + "1", "x" * 45 + "2"), ("?", "!")])
+def test_names_that_are_hard_to_write_are_not_mixed_up(names):
+    files = [file(f"{folder}/{name}.nii") for folder in ("images", "labels") for name in names]
+    result = found(files, images=IMAGES, files=LABELS, deidentified=True)
+    for case in result.cases:
+        source = result.sources[case.case]
+        assert source["label"]["path"] == source["key"].replace("images", "labels")
+
+
+def test_two_label_files_of_one_subject_are_refused():
+    result = found(
+        [*series("P1"), file("labels/P1.nii"), file("labels/P1.nii.gz")], files=LABELS
+    )
+    assert reason(result) == "SEVERAL_LABELS"
+
+
+@pytest.mark.parametrize(("key", "options"), [("cohort.images", {"images": "a"}), ("cohort.labels.files", {"files": "a"})])
+def test_a_pattern_without_subject_names_its_key(key, options):
+    with pytest.raises(SettingsError, match=rf"^{key}: .*\(\?P<subject>"):
+        found([file("a.nii")], **options)
+
+
+def test_a_file_whose_subject_is_empty_is_not_taken():
+    result = found([file("image.nii"), file("image7.nii")], images=r"image(?P<subject>\d+)?\.nii", deidentified=True)
+    assert only(result).subject == "7"
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def names_of(files, identities=None, /, **options) -> dict[str, str]:
+    """Original id to name of the subject."""
+    identities = Identities() if identities is None else identities
+    found(files, identities, **options)
+    return dict(identities.subjects)
+
+
+def test_an_id_is_kept_only_when_the_header_says_that_identity_was_removed():
+    names = names_of([*series("P1"), *series("P2", identity_removed=False)])
+    assert names == {"P1": "p1", "P2": "sub-0001"}
+
+
+def test_one_identified_slice_is_enough_to_give_a_number():
+    files = series("P1")
+    files[3].header["identity_removed"] = False
+    assert names_of(files) == {"P1": "sub-0001"}
+
+
+def test_one_identified_series_of_a_person_is_enough_to_give_a_number():
+    assert names_of([*series("P1", "2.1"), *series("P1", "2.2", identity_removed=False)]) == {"P1": "sub-0001"}
+
+
+def test_ids_are_kept_when_the_user_vouches_for_them():
+    assert names_of(series("P1", identity_removed=False), deidentified=True) == {"P1": "p1"}
+    assert names_of([file("images/Doe.nii")], images=IMAGES) == {"Doe": "sub-0001"}
+    assert names_of([file("images/Doe.nii")], images=IMAGES, deidentified=True) == {"Doe": "doe"}
+
+
+def test_no_uid_becomes_a_name():
+    result = found(series(None, "2.25.1", study_uid="1.2.840.99"))
+    assert (only(result).subject, only(result).case) == ("sub-0001", "sub-0001_ct1")
+
+
+def test_the_order_of_the_numbers_says_nothing_about_the_ids():
+    ids = [f"{n:03d}" for n in range(40)]
+    names = names_of([one for patient in ids for one in series(patient, n=5, identity_removed=False)])
+    assert sorted(names.values()) == [f"sub-{n:04d}" for n in range(1, 41)]
+    assert [names[patient] for patient in ids] != sorted(names.values())
+
+
+def test_nobody_is_renamed_when_others_arrive():
+    identities = Identities()
+    first = [one for n in (5, 6, 7) for one in series(f"X{n}", identity_removed=False)]
+    then = [one for n in range(12) for one in series(f"X{n}", identity_removed=False)]
+    before, cases = names_of(first, identities), dict(identities.cases)
+    after = names_of(then, identities)
+    assert {patient: after[patient] for patient in before} == before
+    assert {key: identities.cases[key] for key in cases} == cases
+    assert sorted(set(after.values()) - set(before.values())) == [f"sub-{n:04d}" for n in range(4, 13)]
+
+
+def test_nobody_inherits_the_name_of_who_is_gone():
+    identities = Identities()
+    names_of(series("X1", identity_removed=False), identities)
+    assert names_of(series("X2", identity_removed=False), identities)["X2"] == "sub-0002"
+
+
+def test_a_second_scan_gets_the_next_number():
+    identities = Identities()
+    found(series("P1", "2.1"), identities)
+    result = found([*series("P1", "2.0"), *series("P1", "2.1")], identities)
+    assert {result.sources[case.case]["key"]: case.case for case in result.cases} == {"2.1": "p1_ct1", "2.0": "p1_ct2"}
+
+
+def test_an_id_that_looks_like_a_number_of_ours_is_not_kept():
+    names = names_of([*series("SUB-0001"), *series("X", identity_removed=False)])
+    assert names["SUB-0001"] != names["X"]
+    assert set(names.values()) == {"sub-0001", "sub-0002"}
+
+
+def test_ids_that_become_one_name_become_two_subjects():
+    names = names_of([*series("P.1"), *series("P-1"), *series("p 1")])
+    assert len(set(names.values())) == 3
+    assert "p-1" in names.values()
+
+
+@pytest.mark.parametrize("patient", ["../../x", "/etc/passwd", "..", ".", "a/b", "C:\\x", "", "\0", "-rf", "*?[x]", "con\n"])
+def test_no_id_becomes_a_path(patient):
+    result = found(series(patient, "2.1"), deidentified=True)
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*_ct1", only(result).case)
+    assert "/" not in only(result).subject
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_a_slug_is_safe_in_paths(text):
+    assert re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,39}))?", slug(text))
+    assert slug(slug(text)) == slug(text)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=8), st.booleans())
+def test_no_two_people_share_a_name(patients, removed):
+    names = names_of([one for n, p in enumerate(patients) for one in series(p, f"2.{n}", identity_removed=removed)])
+    assert len(set(names.values())) == len(names) == len({p for p in patients})
+
+
+# ---- what decides about doing it again ------------------------------------------------------------------------------
+
+
+def test_another_scan_has_another_digest():
+    before = only(found([*series("P1"), rtstruct()]))
+    assert only(found([*series("P1"), rtstruct()])).source == before.source
+    assert only(found([*series("P1", n=7), rtstruct()])).source != before.source
+    assert only(found([*series("P1"), rtstruct(path="labels/moved.dcm")])).source != before.source
+    grown = [file(one.path, one.header, size=1001) for one in series("P1")]
+    assert only(found([*grown, rtstruct()])).source != before.source
+
+
+def test_the_file_name_of_a_hospital_in_another_code_page_does_no_harm():
+    # As os.scandir gives bytes that are no UTF-8.
+    files = [file("images/M\udcfcller.nii"), file("labels/M\udcfcller.nii")]
+    result = found(files, images=IMAGES, files=LABELS)
+    assert only(result).label == "files"
+    for row in result.files:
+        row["path"].encode()
