@@ -34,7 +34,7 @@ def made_series(folder: Path, n_slices: int) -> Path:
     draw = np.random.default_rng(1)
     hu = np.empty((n_slices, 512, 512), dtype=np.int16)
     for z in range(n_slices):
-        hu[z] = -1000 + body * (1040 + 100 * np.sin(x / 40 + z / 25)) + draw.normal(0, 12, (512, 512))
+        hu[z] = np.clip(-1000 + body * (1040 + 100 * np.sin(x / 40 + z / 25)) + draw.normal(0, 12, (512, 512)), -1024, None)
     write_series(folder, hu, spacing_mm=(0.7, 0.7, 0.7))
     return folder
 

@@ -8,8 +8,8 @@ case, of a case twice as long (memory must stay flat), and of SimpleITK on the w
 
 import argparse
 import json
-import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -126,40 +126,46 @@ def job(name: str, folder: Path, slices: int, workers: int) -> dict[str, float]:
     return dict(json.loads(numbers))
 
 
-def clean(folder: Path) -> None:
-    for path in folder.glob("*_*"):
-        subprocess.run(["rm", "-r", str(path)], check=True)
+def measure(name: str, folder: Path, slices: int, workers: int, repeats: int) -> None:
+    """Print the medians of several runs, each into empty stores."""
+    runs = []
+    for _ in range(repeats):
+        for written in folder.glob("*_prepared" if name == "blocks" else "*_whole"):
+            shutil.rmtree(written)
+        runs.append(job(name, folder, slices, workers))
+    middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    print(f"{slices} slices, {name}: " + ", ".join(f"{key} {value:.2f}" for key, value in middle.items()))
+
+
+def run_job(name: str, folder: Path, slices: int, workers: int) -> None:
+    """What the child process does; the last line it prints are its numbers."""
+    # Zarr decodes in a pool of its own, as large as the machine, and each thread keeps memory of its own.
+    zarr.config.set({"threading.max_workers": workers})
+    begin, cpu = time.perf_counter(), time.process_time()
+    JOBS[name](folder, slices, workers)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - begin, "peak_mb": peak}))
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--slices", type=int, default=300)
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--repeats", type=int, default=3)
-    arguments.add_argument("--job", choices=sorted(JOBS))
-    arguments.add_argument("--folder", type=Path)
+    arguments.add_argument("--job", choices=sorted(JOBS), help=argparse.SUPPRESS)
+    arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.job:
-        begin, cpu = time.perf_counter(), time.process_time()
-        JOBS[given.job](given.folder, given.slices, given.workers)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        used = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - begin, "peak_mb": peak}
-        print(json.dumps(used))
+        run_job(given.job, given.folder, given.slices, given.workers)
         return
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
-        for slices in (given.slices, 2 * given.slices):
-            folder = Path(scratch) / str(slices)
-            job("make", folder, slices, 1)
-            for name in ("blocks", "whole") if slices == given.slices else ("blocks",):
-                runs = []
-                for _ in range(given.repeats):
-                    clean(folder) if name == "blocks" else None
-                    subprocess.run(["rm", "-rf", *map(str, folder.glob(f"*_{name}"))], check=True)
-                    runs.append(job(name, folder, slices, given.workers))
-                middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-                print(f"{slices} slices, {name}: " + ", ".join(f"{key} {value:.2f}" for key, value in middle.items()))
-            if slices == given.slices:
-                job("gate", folder, slices, 1)
+    with tempfile.TemporaryDirectory() as scratch:
+        once, twice = (Path(scratch) / str(n * given.slices) for n in (1, 2))
+        job("make", once, given.slices, 1)
+        measure("blocks", once, given.slices, given.workers, given.repeats)
+        measure("whole", once, given.slices, given.workers, given.repeats)
+        job("gate", once, given.slices, 1)
+        job("make", twice, 2 * given.slices, 1)
+        measure("blocks", twice, 2 * given.slices, given.workers, given.repeats)
 
 
 if __name__ == "__main__":

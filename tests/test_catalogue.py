@@ -1,96 +1,12 @@
 """What becomes of each file: from header records made by hand to cases, labels and reasons."""
 
-import re
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from catalogue_records import IMAGES, LABELS, fates, file, found, header, only, reason, rtstruct, seg, series
 
-from cohortseg.catalogue import Identities, catalogue, slug
-from cohortseg.errors import REASONS, SettingsError
-from cohortseg.io.discover import FoundFile
-from cohortseg.settings import CohortSettings
-
-STRUCTURES = {"tumour": "GTV.*"}
-
-
-def wanted(images=None, exclude=(), deidentified=False, series=None, **labels) -> CohortSettings:
-    return CohortSettings.model_validate(
-        {
-            "source": "data",
-            "images": images,
-            "series": series or {},
-            "labels": {"structures": STRUCTURES} | labels,
-            "exclude": list(exclude),
-            "deidentified": deidentified,
-        }
-    )
-
-
-def header(kind: str, patient: str | None, series: str, sop: str, **more) -> dict:
-    base = {"kind": kind, "patient_id": patient, "series_uid": series, "sop_uid": sop, "study_uid": "1.1"}
-    return base | {"frame_uid": f"frame of {patient}", "identity_removed": True, "modality": "CT"} | more
-
-
-def file(path: str, record: dict | None = None, *, size=1000, problem="") -> FoundFile:
-    return FoundFile(path, size, 1_700_000_000_000_000_000, record, problem)
-
-
-def series(patient: str | None = "P1", uid: str | None = None, *, n=6, folder=None, **more) -> list[FoundFile]:
-    """The files of one series."""
-    uid = uid or f"2.{patient}"
-    facts = {"rows": 40, "columns": 30, "n_frames": 1, "series_description": "thorax", **more}
-    return [
-        file(f"{folder or patient or uid}/{uid}/{n - i:03d}.dcm", header("image", patient, uid, f"{uid}.{i}", **facts))
-        for i in range(n)
-    ]
-
-
-def rtstruct(refers="2.P1", patient: str | None = "P1", *, sop="9.1", names=(("GTV-1", 3),), path=None, **more):
-    rois = [{"name": name, "n_contours": n, "n_points": 4 * n} for name, n in names]
-    facts = {"rois": rois, "referenced_series_uids": [refers] if refers else [], "referenced_frame_uids": []}
-    record = header("rtstruct", patient, f"series of {sop}", sop, **{"modality": "RTSTRUCT", **facts, **more})
-    return file(path or f"labels/{sop}.dcm", record)
-
-
-def seg(refers="2.P1", patient="P1", *, sop="8.1", labels=("GTV-1",), n_frames=4, **more):
-    segments = [{"number": number, "label": label} for number, label in enumerate(labels, start=1)]
-    facts = {"segments": segments, "referenced_series_uids": [refers] if refers else [], "n_frames": n_frames}
-    return file(f"labels/{sop}.dcm", header("seg", patient, f"series of {sop}", sop, **{"modality": "SEG", **facts, **more}))
-
-
-def found(files, identities=None, /, **options):
-    files = sorted(files, key=lambda one: one.path)
-    result = catalogue(files, wanted(**options), Identities() if identities is None else identities)
-    check_accounts(files, result)
-    return result
-
-
-def check_accounts(files, result) -> None:
-    """Every file once in the private table; in the table of series as often as there are files."""
-    assert [row["path"] for row in result.files] == [one.path.encode(errors="backslashreplace").decode() for one in files]
-    assert all(row["fate"] for row in result.files)
-    assert sum(row["n_files"] for row in result.series) == len(files)
-    assert {row["reason"] for row in result.rejected} <= set(REASONS)
-    named = {case.case for case in result.cases} | {row["case"] for row in result.rejected}
-    assert {row["case"] for row in result.series} - {""} == named
-    assert {row["case"] for row in result.files} <= named | {""}
-
-
-def only(result):
-    (case,) = result.cases
-    return case
-
-
-def reason(result) -> str:
-    (row,) = result.rejected
-    return row["reason"]
-
-
-def fates(result) -> dict[str, str]:
-    return {row["path"]: row["fate"] for row in result.files}
-
+from cohortseg.catalogue import Identities
+from cohortseg.errors import SettingsError
 
 # ---- scans ----------------------------------------------------------------------------------------------------------
 
@@ -301,9 +217,6 @@ def test_one_label_may_serve_two_series():
 
 # ---- files ----------------------------------------------------------------------------------------------------------
 
-IMAGES = r"^images/(?P<subject>[^/]+)\.nii(\.gz)?$"
-LABELS = r"^labels/(?P<subject>[^/]+)\.nii(\.gz)?$"
-
 
 def test_image_files_and_their_labels_meet_by_subject():
     files = [file(f"images/{name}.nii.gz", size=10 * n) for n, name in enumerate(["a", "b", "c"], start=1)]
@@ -345,13 +258,13 @@ def test_names_that_are_hard_to_write_are_not_mixed_up(names):
 
 
 def test_two_label_files_of_one_subject_are_refused():
-    result = found(
-        [*series("P1"), file("labels/P1.nii"), file("labels/P1.nii.gz")], files=LABELS
-    )
+    result = found([*series("P1"), file("labels/P1.nii"), file("labels/P1.nii.gz")], files=LABELS)
     assert reason(result) == "SEVERAL_LABELS"
 
 
-@pytest.mark.parametrize(("key", "options"), [("cohort.images", {"images": "a"}), ("cohort.labels.files", {"files": "a"})])
+@pytest.mark.parametrize(
+    ("key", "options"), [("cohort.images", {"images": "a"}), ("cohort.labels.files", {"files": "a"})]
+)
 def test_a_pattern_without_subject_names_its_key(key, options):
     with pytest.raises(SettingsError, match=rf"^{key}: .*\(\?P<subject>"):
         found([file("a.nii")], **options)
@@ -360,106 +273,6 @@ def test_a_pattern_without_subject_names_its_key(key, options):
 def test_a_file_whose_subject_is_empty_is_not_taken():
     result = found([file("image.nii"), file("image7.nii")], images=r"image(?P<subject>\d+)?\.nii", deidentified=True)
     assert only(result).subject == "7"
-
-
-# ---- names ----------------------------------------------------------------------------------------------------------
-
-
-def names_of(files, identities=None, /, **options) -> dict[str, str]:
-    """Original id to name of the subject."""
-    identities = Identities() if identities is None else identities
-    found(files, identities, **options)
-    return dict(identities.subjects)
-
-
-def test_an_id_is_kept_only_when_the_header_says_that_identity_was_removed():
-    names = names_of([*series("P1"), *series("P2", identity_removed=False)])
-    assert names == {"P1": "p1", "P2": "sub-0001"}
-
-
-def test_one_identified_slice_is_enough_to_give_a_number():
-    files = series("P1")
-    files[3].header["identity_removed"] = False
-    assert names_of(files) == {"P1": "sub-0001"}
-
-
-def test_one_identified_series_of_a_person_is_enough_to_give_a_number():
-    assert names_of([*series("P1", "2.1"), *series("P1", "2.2", identity_removed=False)]) == {"P1": "sub-0001"}
-
-
-def test_ids_are_kept_when_the_user_vouches_for_them():
-    assert names_of(series("P1", identity_removed=False), deidentified=True) == {"P1": "p1"}
-    assert names_of([file("images/Doe.nii")], images=IMAGES) == {"Doe": "sub-0001"}
-    assert names_of([file("images/Doe.nii")], images=IMAGES, deidentified=True) == {"Doe": "doe"}
-
-
-def test_no_uid_becomes_a_name():
-    result = found(series(None, "2.25.1", study_uid="1.2.840.99"))
-    assert (only(result).subject, only(result).case) == ("sub-0001", "sub-0001_ct1")
-
-
-def test_the_order_of_the_numbers_says_nothing_about_the_ids():
-    ids = [f"{n:03d}" for n in range(40)]
-    names = names_of([one for patient in ids for one in series(patient, n=5, identity_removed=False)])
-    assert sorted(names.values()) == [f"sub-{n:04d}" for n in range(1, 41)]
-    assert [names[patient] for patient in ids] != sorted(names.values())
-
-
-def test_nobody_is_renamed_when_others_arrive():
-    identities = Identities()
-    first = [one for n in (5, 6, 7) for one in series(f"X{n}", identity_removed=False)]
-    then = [one for n in range(12) for one in series(f"X{n}", identity_removed=False)]
-    before, cases = names_of(first, identities), dict(identities.cases)
-    after = names_of(then, identities)
-    assert {patient: after[patient] for patient in before} == before
-    assert {key: identities.cases[key] for key in cases} == cases
-    assert sorted(set(after.values()) - set(before.values())) == [f"sub-{n:04d}" for n in range(4, 13)]
-
-
-def test_nobody_inherits_the_name_of_who_is_gone():
-    identities = Identities()
-    names_of(series("X1", identity_removed=False), identities)
-    assert names_of(series("X2", identity_removed=False), identities)["X2"] == "sub-0002"
-
-
-def test_a_second_scan_gets_the_next_number():
-    identities = Identities()
-    found(series("P1", "2.1"), identities)
-    result = found([*series("P1", "2.0"), *series("P1", "2.1")], identities)
-    assert {result.sources[case.case]["key"]: case.case for case in result.cases} == {"2.1": "p1_ct1", "2.0": "p1_ct2"}
-
-
-def test_an_id_that_looks_like_a_number_of_ours_is_not_kept():
-    names = names_of([*series("SUB-0001"), *series("X", identity_removed=False)])
-    assert names["SUB-0001"] != names["X"]
-    assert set(names.values()) == {"sub-0001", "sub-0002"}
-
-
-def test_ids_that_become_one_name_become_two_subjects():
-    names = names_of([*series("P.1"), *series("P-1"), *series("p 1")])
-    assert len(set(names.values())) == 3
-    assert "p-1" in names.values()
-
-
-@pytest.mark.parametrize("patient", ["../../x", "/etc/passwd", "..", ".", "a/b", "C:\\x", "", "\0", "-rf", "*?[x]", "con\n"])
-def test_no_id_becomes_a_path(patient):
-    result = found(series(patient, "2.1"), deidentified=True)
-    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*_ct1", only(result).case)
-    assert "/" not in only(result).subject
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.text())
-def test_a_slug_is_safe_in_paths(text):
-    assert re.fullmatch(r"([a-z0-9]([a-z0-9-]{0,39}))?", slug(text))
-    assert slug(slug(text)) == slug(text)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=8), st.booleans())
-def test_no_two_people_share_a_name(patients, removed):
-    names = names_of([one for n, p in enumerate(patients) for one in series(p, f"2.{n}", identity_removed=removed)])
-    assert len(set(names.values())) == len(names) == len({p for p in patients})
 
 
 # ---- what decides about doing it again ------------------------------------------------------------------------------

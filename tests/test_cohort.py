@@ -205,7 +205,9 @@ def test_who_is_gone_is_remembered():
 
 
 @pytest.mark.parametrize(
-    "change", [{"folds": 2}, {"seed": 2}, {"test_fraction": 0.4}, {"stratify": []}], ids=lambda change: next(iter(change))
+    "change",
+    [{"folds": 2}, {"seed": 2}, {"test_fraction": 0.4}, {"stratify": []}],
+    ids=lambda change: next(iter(change)),
 )
 def test_other_split_settings_deal_anew(change):
     _, ledger = deal(people(*range(6)))
@@ -300,6 +302,7 @@ def test_with_refit_a_model_trains_on_who_is_there_now():
     listed = members(ledger, list(later.values()), "1", refit=True)
     assert "p0_ct1" not in {*listed["train"], *listed["validation"]}
     assert {*listed["train"], *listed["validation"]} == set(later)
+    assert set(listed["validation"]) == {name for name, case in later.items() if case.fold == "1"}
     # Another scan under the same name trains again as well.
     changed = [replace(case, source="sha256:other") if case.case == "p3_ct1" else case for case in later.values()]
     assert members(ledger, changed, "1", refit=True) != listed
@@ -307,6 +310,17 @@ def test_with_refit_a_model_trains_on_who_is_there_now():
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_no_model_ever_sees_the_test_set(refit):
+    placed, ledger = deal(people(*range(10)), test_fraction=0.4)
+    held_out = {name for name, case in placed.items() if case.fold == TEST}
+    assert len(held_out) == 4
+    for fold in ("0", "1", "2"):
+        listed = members(ledger, list(placed.values()), fold, refit=refit)
+        assert not held_out & {*listed["train"], *listed["validation"]}
+        assert len({*listed["train"], *listed["validation"]}) == 6
 
 
 def test_the_table_of_cases_comes_back_as_it_was(tmp_path):

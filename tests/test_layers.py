@@ -98,7 +98,8 @@ def test_the_check_knows_up_from_down(importer, imported, up):
 
 
 def test_the_check_sees_lazy_imports_and_modules_imported_by_name():
-    text = "from cohortseg.io import store\ndef f():\n    from cohortseg.train.loop import train\n    import cohortseg.cli.main\n"
+    text = "from cohortseg.io import store\ndef f():\n    from cohortseg.train.loop import train\n"
+    text += "    import cohortseg.cli.main\n"
     assert imports_in(text) == {("io", "store"), ("train", "loop"), ("cli", "main")}
 
 

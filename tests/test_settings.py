@@ -133,7 +133,9 @@ def test_a_wrong_value_is_named_with_its_key_and_what_would_be_right(key, value,
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
-@pytest.mark.parametrize("key", ["metrics.nsd_tolerance_mm", "experiments.my-unet.learning_rate", "experiments.otsu.low"])
+@pytest.mark.parametrize(
+    "key", ["metrics.nsd_tolerance_mm", "experiments.my-unet.learning_rate", "experiments.otsu.low"]
+)
 def test_numbers_are_finite(key, number):
     assert refusal(changed(key, number)).startswith(f"{key}: ")
 
@@ -201,13 +203,21 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
         ("cohort.labels", {}, "cohort.labels: name at least one class"),
         ("cohort.labels", {"structures": {"a": "A"}, "values": {"b": 1}}, "cohort.labels: `structures` and `values`"),
         ("cohort.labels", {"kind": "files", "values": {"a": 1}}, "cohort.labels: `kind: files` needs the pattern"),
-        ("cohort.labels", {"kind": "rtstruct", "values": {"a": 1}}, "cohort.labels: `kind: rtstruct` needs `structures`"),
+        (
+            "cohort.labels",
+            {"kind": "rtstruct", "values": {"a": 1}},
+            "cohort.labels: `kind: rtstruct` needs `structures`",
+        ),
         ("cohort.labels", {"kind": "seg", "values": {"a": 1}}, "cohort.labels: `kind: seg` needs `structures`"),
         ("cohort.labels", {"values": {"a": 1, "b": 1}}, "cohort.labels: `values`"),
         ("cohort.labels", {"values": {"a": 0}}, "cohort.labels: `values`"),
         ("experiments.otsu.rule", "fixed", "experiments.otsu: `rule: fixed` needs `low` or `high`"),
         ("experiments.otsu.low", 3.0, "experiments.otsu: `low` and `high` go with `rule: fixed`"),
-        ("experiments.otsu", {"method": "threshold", "rule": "fixed", "low": 3, "high": 3}, "experiments.otsu: low must"),
+        (
+            "experiments.otsu",
+            {"method": "threshold", "rule": "fixed", "low": 3, "high": 3},
+            "experiments.otsu: low must",
+        ),
         ("experiments.my-unet.seeds", [1, 2, 1], "experiments.my-unet: `seeds` names 1 twice"),
     ],
 )
@@ -263,7 +273,11 @@ def test_values_of_label_files_are_those_of_the_settings():
     st.floats(1e-6, 1e6),
 )
 def test_settings_come_back_from_json_unchanged(split, keep, tolerance_mm):
-    values = deepcopy(GOOD) | {"split": split, "postprocess": {"keep": keep}, "metrics": {"nsd_tolerance_mm": tolerance_mm}}
+    values = deepcopy(GOOD) | {
+        "split": split,
+        "postprocess": {"keep": keep},
+        "metrics": {"nsd_tolerance_mm": tolerance_mm},
+    }
     study = load_study(values)
     assert Study.model_validate_json(study.model_dump_json()) == study
 

@@ -23,7 +23,9 @@ spacings = st.tuples(*[st.floats(0.2, 9)] * 3)
 
 @st.composite
 def grids(draw):
-    turned, _ = np.linalg.qr(np.array(draw(st.lists(st.floats(-1, 1), min_size=9, max_size=9))).reshape(3, 3) + np.eye(3))
+    turned, _ = np.linalg.qr(
+        np.array(draw(st.lists(st.floats(-1, 1), min_size=9, max_size=9))).reshape(3, 3) + np.eye(3)
+    )
     axes = tuple(tuple(float(number) for number in axis) for axis in turned)
     return Grid(draw(sizes), draw(spacings), draw(st.tuples(numbers, numbers, numbers)), axes)
 

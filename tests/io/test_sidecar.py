@@ -53,7 +53,10 @@ def test_a_digest_is_the_sha_256_of_the_sorted_json():
 
 
 def test_what_json_cannot_say_becomes_null():
-    assert dumps({"a": [math.nan, (math.inf, -math.inf)], "b": {"c": math.nan}}) == '{"a": [null, [null, null]], "b": {"c": null}}'
+    assert (
+        dumps({"a": [math.nan, (math.inf, -math.inf)], "b": {"c": math.nan}})
+        == '{"a": [null, [null, null]], "b": {"c": null}}'
+    )
 
 
 def test_keys_become_text_and_other_letters_are_escaped():

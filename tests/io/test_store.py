@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def volume_of(shape=(70, 9, 130), dtype=np.int16, seed=3) -> Volume:
 def slabs_of(array, cuts):
     """The array cut at these places along z."""
     places = [0, *sorted({min(cut, len(array)) for cut in cuts} - {0, len(array)}), len(array)]
-    return [(start, array[start:end]) for start, end in zip(places, places[1:], strict=False)]
+    return [(start, array[start:end]) for start, end in pairwise(places)]
 
 
 def files_of(path: Path) -> list[Path]:
@@ -276,7 +277,9 @@ def test_the_digest_does_not_depend_on_chunks_or_compression(tmp_path):
         lambda v: Volume(v.array.astype(np.int32), v.grid),
         lambda v: Volume(v.array + (np.arange(v.array.size).reshape(v.array.shape) == 7).astype(np.int16), v.grid),
         lambda v: Volume(v.array, Grid(v.grid.shape, v.grid.spacing_mm, (0.0, 0.0, 0.0), v.grid.axes)),
-        lambda v: Volume(v.array.reshape(4, 3, 5), Grid((4, 3, 5), *(v.grid.spacing_mm, v.grid.origin_mm, v.grid.axes))),
+        lambda v: Volume(
+            v.array.reshape(4, 3, 5), Grid((4, 3, 5), *(v.grid.spacing_mm, v.grid.origin_mm, v.grid.axes))
+        ),
     ],
     ids=["dtype", "one voxel", "grid", "shape"],
 )
@@ -298,8 +301,7 @@ def sees_damage(path: Path, expected: str) -> bool:
     """Whether a check by digest finds the store damaged, as `cohortseg verify` does."""
     try:
         return store.content_digest(path) != expected
-    except StudyError as error:
-        assert "damaged" in str(error) or "no readable" in str(error)
+    except StudyError:
         return True
 
 
@@ -351,4 +353,7 @@ def test_temporary_names_carry_the_process(tmp_path):
         assert str(os.getpid()) in part.name
         assert part.name.startswith(".")
         part.mkdir()
+        node = part.stat().st_ino
     assert left_in(tmp_path) == ["image.zarr"]
+    # Moved in one step, never copied.
+    assert (tmp_path / "image.zarr").stat().st_ino == node

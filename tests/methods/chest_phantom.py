@@ -27,7 +27,7 @@ def chest():
         "vessel": ellipsoid((0, 62, 150), (endless, 2.6, 2.6)),
     }
     couch = np.zeros(GRID.shape, bool)
-    couch[:, 55:57, 20:90] = True
+    couch[:, 55:57, 20:90] = couch[:, 52:55, 40:43] = True  # the body touches it at one rail
     hu = np.full(GRID.shape, -1000, np.int16)
     hu[masks["body"] | (couch & ~masks["body"])] = 40
     for name, value in (("lungs", -850), ("windpipe", -990), ("bowel gas", -900)):

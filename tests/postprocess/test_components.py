@@ -38,11 +38,10 @@ def test_corners_touch_only_where_the_connectivity_says_so():
 
 
 def test_clusters_of_99_100_and_101_voxels_at_a_limit_of_100():
-    mask = np.zeros((3, 2, 210), bool)
-    for row, n in zip(((0, 0), (2, 0), (0, 1)), (99, 100, 101), strict=True):
-        mask[row[0], row[1] if n != 101 else 0, 105 if n == 101 else 0 :][:n] = True
-    voxel_ml = 0.7 * 0.7 * 1.1 / 1000
-    kept = minimum_volume(mask, 100 * voxel_ml, voxel_ml)
+    mask = np.zeros((3, 4, 120), bool)
+    mask[0, 0, :99] = mask[2, 0, :100] = mask[0, 3, :101] = True
+    voxel_ml = 0.7 / 1000
+    kept = minimum_volume(mask, 0.07, voxel_ml)  # 0.07 / voxel_ml is 100 to the last bits
     sizes = sorted(ndimage.sum_labels(kept, ndimage.label(kept)[0], [1, 2]))
     assert sizes == [100, 101]
     assert kept.sum() == 201

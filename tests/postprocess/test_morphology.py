@@ -160,4 +160,11 @@ def test_a_single_plane_has_holes_of_its_own():
 
 def test_reach_counts_whole_voxels():
     assert reach_voxels(2.5, SPACING_MM) == (1, 3, 2)
-    assert reach_voxels(2.1, SPACING_MM) == (0, 3, 1)  # 3 * 0.7 = 2.1 to the last bit but one
+    assert reach_voxels(2.1, SPACING_MM) == (0, 3, 1)
+    assert reach_voxels(0.3, (0.1, 0.4, 0.15)) == (3, 0, 2)  # 0.3 / 0.1 is a little less than 3
+
+
+def test_a_voxel_at_exactly_the_radius_belongs_to_the_ball():
+    mask = np.zeros((9, 3, 3), bool)
+    mask[4, 1, 1] = True
+    assert dilation(mask, radius_mm=0.3, spacing_mm=(0.1, 0.4, 0.4)).sum() == 7

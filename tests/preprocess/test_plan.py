@@ -1,10 +1,14 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fingerprint_phantom import fingerprint_of, plan_of
 
 from cohortseg.errors import SettingsError
+from cohortseg.io.itk import read_image, read_label
+from cohortseg.preprocess.drift import drift
 from cohortseg.preprocess.fingerprint import case_fingerprint
 from cohortseg.preprocess.intensity import normaliser
 from cohortseg.preprocess.plan import make_plan, model_spacing, normalisation_numbers
@@ -41,9 +45,10 @@ def test_the_settings_win():
 
 
 def test_shape_is_the_median_after_resampling():
-    plan = plan_of([fingerprint_of((2.0, 1.0, 1.0), (6, 8, 9)), fingerprint_of((1.0, 1.0, 1.0), (30, 10, 20))])
-    # spacing (1.5, 1, 1): 8 and 20 planes
-    assert plan["shape"]["value"] == [14, 9, 14]
+    sizes = {(6, 8, 9): 2.0, (30, 10, 20): 1.0, (90, 11, 70): 1.5}
+    plan = plan_of([fingerprint_of((z_mm, 1.0, 1.0), shape) for shape, z_mm in sizes.items()])
+    assert plan["spacing_mm"]["value"][0] == 1.5
+    assert plan["shape"]["value"] == [20, 10, 20]  # planes: 8, 20, 90
 
 
 def test_ct_is_clipped_to_the_pooled_foreground_each_case_counting_the_same():
@@ -54,6 +59,16 @@ def test_ct_is_clipped_to_the_pooled_foreground_each_case_counting_the_same():
     values = np.concatenate([t + np.arange(24) % 9 - 4 for t in (0, 100)])
     assert numbers["mean"] == pytest.approx(values.mean(), abs=1e-4)
     assert numbers["sd"] == pytest.approx(values.std(), abs=1e-4)
+
+
+def test_a_case_with_a_large_foreground_counts_no_more_than_another():
+    grid = Grid((6, 8, 9), (1, 1, 1), (0, 0, 0))
+    cases = []
+    for value, thick in ((0, 5), (100, 1)):
+        label = np.zeros(grid.shape, np.uint8)
+        label[:thick] = 1
+        cases.append(case_fingerprint(np.full(grid.shape, value, np.int16), label, grid, n_classes=1))
+    assert plan_of(cases)["normalisation"]["numbers"]["mean"] == 50
 
 
 def test_ct_without_labels_uses_all_voxels():
@@ -143,3 +158,22 @@ def test_every_decision_says_why():
     plan = plan_of([fingerprint_of((1, 1, 1))])
     for key in ("spacing_mm", "shape", "normalisation", "patch", "network"):
         assert len(plan[key]["because"]) > 10
+
+
+DATA = Path(os.environ.get("COHORTSEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+@pytest.mark.data
+def test_hippocampi_are_held_whole_and_half_of_them_are_familiar_to_a_plan_of_the_others():
+    found = []
+    for path in sorted((DATA / "hippocampus" / "images").iterdir())[:40]:
+        image = read_image(path)
+        label, _ = read_label(DATA / "hippocampus" / "labels" / path.name, image.grid, {"anterior": 1, "posterior": 2})
+        found.append(case_fingerprint(image.array, label, image.grid, n_classes=2))
+    plan = plan_of(found[::2], modality="MR")
+    assert plan["spacing_mm"]["value"] == [1, 1, 1]
+    assert plan["patch"]["value"] == [40, 56, 40]
+    assert plan["network"]["alignment"] == [8, 8, 8]
+    assert plan["normalisation"]["name"] == "zscore"
+    assert plan["seen"]["classes"] == [1, 2]
+    assert sum(drift(plan, case) == [] for case in found[1::2]) >= 18

@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 from tiny_study import (
     COHORT,
+    CONFIG,
     NEWCOMER,
     admit,
     case_of,
@@ -83,17 +84,19 @@ def test_a_replaced_scan_runs_its_own_jobs_and_trains_nothing(home):
     assert f"Models were trained on an older version of, or with a case now gone: {replaced}." in report
 
 
-def test_a_removed_scan_leaves_the_tables_and_runs_no_stage_anew(home):
+def test_a_removed_scan_leaves_the_tables_and_nothing_is_computed_for_the_others(home):
     gone = case_of(home, 1)
     before = stores(home)
     shutil.rmtree(patient_folder(home, 1))
     shrunk = run(home)
     assert shrunk.returncode == 0, shrunk.output
-    assert shrunk.finished == Counter(TABLES)
+    # The batch that it left looks at its other cases and finds them done.
+    assert shrunk.finished == Counter({**ONE_BATCH, **TABLES})
     assert touched(before, stores(home)) == set()
     for table in sorted(study_of(home).glob("tables/*.csv")) + sorted(study_of(home).glob("cohort/*.tsv")):
         assert gone not in table.read_text(), table.name
     assert gone not in json.loads((study_of(home) / "cohort" / "folds.json").read_text())["cases"]
+    assert f"or with a case now gone: {gone}." in (study_of(home) / "report" / "report.html").read_text()
 
 
 def test_a_postprocess_setting_reaches_only_what_follows_it(home):
@@ -106,3 +109,34 @@ def test_a_postprocess_setting_reaches_only_what_follows_it(home):
     written = {path for path, state in stores(home).items() if before.get(path) != state}
     assert written
     assert not [path for path in written if not ("/post." in path or "/metrics." in path or "export" in path)]
+
+
+def test_a_change_of_cohort_and_settings_at_once_is_seen_in_one_run(home, pool):
+    admit(home, pool, NEWCOMER)
+    network = {**CONFIG["experiments"]["unet"], "loss": "dice"}
+    write_config(home, {"experiments": {"unet": network}, "postprocess": {"min_volume_ml": 0.5}})
+    planned = run(home, "-n").planned
+    assert planned["train"] == 2
+    assert planned["plan"] == 0
+    assert planned["preprocess"] == 1
+    # The old batches of the network, and the new one of both experiments.
+    assert planned["predict"] == 2 + 2
+    assert planned["postprocess"] == planned["evaluate"] == planned["export"] == 4 + 2
+
+
+def test_a_token_that_is_lost_costs_no_work(home):
+    before = stores(home)
+    for token in [*study_of(home).glob("**/done/predict/*.json"), *study_of(home).glob("**/done/convert/b000[12].json")]:
+        token.unlink()
+    again = run(home)
+    assert again.returncode == 0, again.output
+    assert touched(before, stores(home)) == set()
+
+
+def test_a_lost_memory_of_snakemake_costs_no_work(home):
+    before = stores(home)
+    shutil.rmtree(home / ".snakemake")
+    again = run(home)
+    assert again.returncode == 0, again.output
+    assert again.finished == Counter()
+    assert touched(before, stores(home)) == set()

@@ -16,7 +16,7 @@ rule convert:
         mem_mb=memory_of("convert"),
         runtime=runtime_of("convert"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         sources=sources_of,
         settings=settings_of("convert"),
@@ -45,7 +45,7 @@ rule fingerprint:
         mem_mb=memory_of("fingerprint"),
         runtime=runtime_of("fingerprint"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("fingerprint"),
         revision=revision_of("fingerprint"),
@@ -73,7 +73,7 @@ rule survey:
         mem_mb=memory_once("split"),
         runtime=30,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
     message:
         "survey: fingerprints of all cases"
     shell:
@@ -97,7 +97,7 @@ rule plan:
         mem_mb=memory_once("plan"),
         runtime=30,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         settings=settings_of("plan"),
         revision=revision_of("plan"),
     message:
@@ -124,7 +124,7 @@ rule preprocess:
         mem_mb=memory_of("preprocess"),
         runtime=runtime_of("preprocess"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("preprocess"),
         revision=revision_of("preprocess"),
@@ -152,7 +152,7 @@ rule split:
         mem_mb=memory_once("split"),
         runtime=30,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         settings=settings_of("split"),
         revision=revision_of("split"),
     message:

@@ -74,6 +74,11 @@ def benchmark_of(rule, name="{batch}"):
     return str(LAYOUT.root / "benchmarks" / rule / f"{name}.jsonl")
 
 
+def study_folder(wildcards):
+    """The study's folder; a function, because Snakemake's lint takes a plain text for the prefix of an output."""
+    return str(LAYOUT.root)
+
+
 def batch_of(wildcards):
     """The cases of a job."""
     if "fold_batch" in wildcards.keys():
@@ -130,9 +135,14 @@ def prepared_tokens():
     return tokens("preprocess") if STUDY.trained else tokens("convert")
 
 
+def text_of(path):
+    """The text of a file of the index; empty where there is only a table of cases, enough to plan with."""
+    return path.read_text() if path.exists() else ""
+
+
 def members_of(wildcards):
     """The digest of the frozen members of a fold: trained again when it changes."""
-    return digest(LAYOUT.members(wildcards.fold).read_text())
+    return digest(text_of(LAYOUT.members(wildcards.fold)))
 
 
 def upstream_of(wildcards):
@@ -194,7 +204,7 @@ def cohort_digest():
     """The digest of the cohort's tables: a case that came or went shows in the tables of results."""
     return digest(
         [
-            path.read_text()
+            text_of(path)
             for path in (LAYOUT.cases_table, LAYOUT.rejected_table, LAYOUT.series_table)
         ]
     )
@@ -202,4 +212,4 @@ def cohort_digest():
 
 def shown_settings():
     """The digest of the settings that the report prints."""
-    return digest(LAYOUT.settings.read_text())
+    return digest(text_of(LAYOUT.settings))

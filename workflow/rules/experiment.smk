@@ -14,13 +14,13 @@ rule train:
         benchmark_of("train", "{experiment}/fold-{fold}-seed-{seed}")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 4
+    threads: 2
     resources:
         mem_mb=memory_once("train"),
         runtime=1440,
         gpu=gpus_of,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         members=members_of,
         upstream=upstream_of,
         settings=settings_of("train"),
@@ -52,7 +52,7 @@ rule predict:
         runtime=runtime_of("predict"),
         gpu=gpus_of,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("predict"),
         revision=revision_of("predict"),
@@ -80,7 +80,7 @@ rule postprocess:
         mem_mb=memory_of("postprocess"),
         runtime=runtime_of("postprocess"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("postprocess"),
         revision=revision_of("postprocess"),
@@ -109,7 +109,7 @@ rule evaluate:
         mem_mb=memory_of("evaluate"),
         runtime=runtime_of("evaluate"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("evaluate"),
         revision=revision_of("evaluate"),
@@ -137,7 +137,7 @@ rule export:
         mem_mb=memory_of("export"),
         runtime=runtime_of("export"),
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cases=names_of,
         settings=settings_of("export"),
         revision=revision_of("export"),

@@ -24,7 +24,7 @@ rule aggregate:
         mem_mb=memory_once("aggregate"),
         runtime=60,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         cohort=cohort_digest(),
         settings=settings_of("aggregate"),
         revision=revision_of("aggregate"),
@@ -56,7 +56,7 @@ rule report:
         mem_mb=memory_once("report"),
         runtime=60,
     params:
-        study=str(LAYOUT.root),
+        study=study_folder,
         settings=settings_of("report"),
         all_settings=shown_settings(),
         revision=revision_of("report"),

@@ -31,9 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     layout = Layout(arguments.study)
     if not layout.cases_table.exists():
         raise StudyError(f"no study at {layout.root}")
-    patterns = [
-        pattern for word in arguments.what or ["resume"] for pattern in choose("what to clean", word, CLEANABLE)
-    ]
+    words = dict.fromkeys(arguments.what or ["resume"])
+    patterns = [pattern for word in words for pattern in choose("what to clean", word, CLEANABLE)]
     found = [path for pattern in patterns for path in sorted(layout.root.glob(pattern))]
     size = sum(_size(path) for path in found)
     if not arguments.dry_run:

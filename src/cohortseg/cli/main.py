@@ -5,6 +5,7 @@ Nothing heavy is imported here: `cohortseg --help` must not wait for torch.
 
 import argparse
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from typing import NoReturn
@@ -62,20 +63,27 @@ def main() -> NoReturn:
         sys.exit(0)
     commands = COMMANDS | STEPS
     if arguments[0] not in commands:
-        sys.exit(f"cohortseg: unknown command {arguments[0]!r}; choices: {', '.join(commands)}")
+        print(f"cohortseg: unknown command {arguments[0]!r}; choices: {', '.join(commands)}", file=sys.stderr)
+        sys.exit(2)
     command = commands[arguments[0]]
+    # Threads that wait for each other by spinning cost three times the CPU as soon as two jobs share the cores. OpenMP
+    # reads this when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module = importlib.import_module(command.module)
     parser = argparse.ArgumentParser(prog=f"cohortseg {arguments[0]}", description=command.summary)
     module.add_arguments(parser)
     try:
         module.run(parser.parse_args(arguments[1:]))
+        sys.stdout.flush()
     except CohortError as error:
         sys.exit(f"cohortseg {arguments[0]}: {error}")
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more is said to it, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         # A full disk or a folder without permission is the machine's matter, not a bug; the path may name a patient.
         sys.exit(f"cohortseg {arguments[0]}: {error.strerror or error}: {_last_part(error)}")
-    except BrokenPipeError:
-        sys.exit(1)
     sys.exit(0)
 
 

@@ -73,7 +73,8 @@ def _prediction_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
     for sidecar in sorted((layout.root / "experiments").glob("*/*/train.json")):
         record = read_sidecar(sidecar)
         if record is not None:
-            checks.append((sidecar, sidecar.with_name("weights.safetensors"), record["weights"]))
+            # Weights are recorded by their plain SHA-256.
+            checks.append((sidecar, sidecar.with_name("weights.safetensors"), f"sha256:{record['weights']}"))
     return checks
 
 
@@ -91,5 +92,6 @@ def _forget(layout: Layout, sidecars: list[Path]) -> None:
     """Remove sidecars and all tokens: the next run looks at every case, and makes only what is missing."""
     for sidecar in sidecars:
         sidecar.unlink(missing_ok=True)
-    for token in layout.root.glob("**/done/**/*.json"):
-        token.unlink()
+    for home in ("cohort", "experiments/*"):
+        for token in layout.root.glob(f"{home}/done/*/*.json"):
+            token.unlink()

@@ -89,6 +89,8 @@ def run_case(work: Work, settings: str) -> tuple[Record, str]:
     present = sidecar.read_sidecar(work.sidecar)
     if present is not None and present.get("key") == key and _complete(present, work):
         return present, "already done" if present["status"] == "ok" else f"rejected: {present['reason']}"
+    # From here on the stores change: an old sidecar must not vouch for them if this work dies half way.
+    work.sidecar.unlink(missing_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
     record: Record = {"key": key, "stage": work.stage, "revision": STAGES[work.stage].revision, "inputs": work.inputs}
     if work.upstream is not None and work.upstream["status"] == "rejected":

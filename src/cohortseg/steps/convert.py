@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cohortseg.errors import Rejected
+from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
@@ -45,10 +45,11 @@ def _work(layout: Layout, case: str, settings: ConvertStage, text: str) -> Work:
 
 def convert(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Record:
     """Write `image.zarr` and, where there is a label, `label.zarr`; returns facts and digests."""
+    # First of all: a case that lost its label and is refused now must not keep the old one.
+    store.remove(folder / "label.zarr")
     _check_unchanged(source)
     grid, image, facts = _image(folder / "image.zarr", source, settings)
     label = None
-    store.remove(folder / "label.zarr")
     if source["label"] is not None:
         array, found = _label(source, grid, settings)
         label = store.write_volume(folder / "label.zarr", Volume(array, grid), name="label")
@@ -62,6 +63,9 @@ def convert(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Rec
 
 def _check_unchanged(source: dict[str, Any]) -> None:
     """A file that changed after the index would be read with the wrong header."""
+    if not Path(source["root"]).is_dir():
+        # A share that is away for a while: no case is refused for good because of that.
+        raise StudyError("the source folder is not there; is it mounted?")
     files = [*source["files"], *([source["label"]] if source["label"] else [])]
     for number, file in enumerate(files, start=1):
         try:

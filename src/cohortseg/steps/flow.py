@@ -47,7 +47,8 @@ def _evaluated(layout: Layout, experiments: list[str]) -> dict[str, Counter[tupl
         for unit in all_units(layout, experiment, "evaluate"):
             model, case = split_unit(unit)
             record = read_json(layout.prediction(experiment, model, case) / "metrics.json")
-            if record["status"] == "ok" or record["stage"] in ("evaluate", "predict", "postprocess"):
+            # What `convert` refused has its row already; every other case must stand here.
+            if record["stage"] != "convert":
                 states[case] = (record["status"], record["reason"] or "")
         result[experiment] = Counter(states.values())
     return result

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ def index(study: Study) -> str:
     layout.private.mkdir(parents=True, exist_ok=True)
     layout.private.chmod(0o700)
     identities = Identities(**_read(layout.identities, {}))
-    found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
+    try:
+        found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
+    except sqlite3.OperationalError as error:
+        # A full disk, a folder that is only to be read, or another index at work.
+        raise StudyError(f"{layout.headers_cache.name} of the study cannot be written: {error}") from None
     result = catalogue(found, study.cohort, identities)
     split = study.split.model_dump(mode="json", exclude={"refit"})
     cases, ledger = assign(

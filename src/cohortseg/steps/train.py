@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         log("already done")
         write_json(arguments.token, done)
         return
+    folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
     classes = ExperimentStage.model_validate_json(arguments.settings).classes
     used = {role: _usable(layout, list(members[role])) for role in ("train", "validation")}
