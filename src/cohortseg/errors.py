@@ -38,15 +38,12 @@ REASONS: dict[str, str] = {
     "SEVERAL_LABELS": "several label objects belong to this series and the settings do not choose one",
     "LABEL_UNREADABLE": "the label object cannot be read",
     "LABEL_OTHER_PATIENT": "the label object names another patient than the image",
-    "LABEL_OTHER_FRAME": "the label object lies in another frame of reference than the image",
     "LABEL_STRUCTURE_MISSING": "the label object does not name a wanted structure",
     "LABEL_OFF_GRID": "the label does not lie on the grid of the image",
     "LABEL_OUTSIDE": "a part of the label lies outside the image",
     "LABEL_VALUES": "the label holds values that the settings do not name",
     # later stages
-    "TOO_SMALL": "the image is too small for the step",
     "NO_REFERENCE": "the case has no reference label to compare with",
-    "NO_MODEL": "no trained model is there for this case",
 }
 
 

@@ -126,7 +126,7 @@ class PlanSettings(Part):
         "auto", description="intensity normalisation; auto chooses by modality"
     )
     window_hu: tuple[float, float] | None = Field(None, description="clip to this range before normalising (CT)")
-    patch_voxels: int = Field(110_000, ge=4096, description="upper bound of the voxels in one training patch")
+    patch_voxels: int = Field(110_592, ge=4096, description="upper bound of the voxels in one training patch")
 
     @model_validator(mode="after")
     def _window(self) -> "PlanSettings":

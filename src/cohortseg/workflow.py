@@ -33,8 +33,9 @@ def ensure_indexed(study: Study) -> None:
 def see_jobs_behind_ancient(dag_class: Any) -> None:
     """Let Snakemake ask the jobs behind an `ancient()` input for reasons of their own.
 
-    Snakemake asks no job behind one that runs, because it takes for granted that it will run as well. Behind `ancient()`
-    it does not, and a setting that changed together with the cohort would wait for the next call (its issue 4166).
+    Snakemake asks no job behind one that runs, because it takes for granted that it will run as well. Behind
+    `ancient()` it does not, and a setting that changed together with the cohort would wait for the next call (its
+    issue 4166).
 
     Parameters
     ----------

@@ -42,7 +42,9 @@ def test_spoiled_scans_are_rejected_with_their_reason_and_everything_else_is_don
     rows = read_table(tables / "metrics_by_case.csv")
     assert len({row["case"] for row in rows}) == len(COHORT)
     assert not {row["case"] for row in rows} & set(rejected)
-    flow = [(row["stage"], row["status"], row["reason"], int(row["n"])) for row in read_table(tables / "cohort_flow.csv")]
+    flow = [
+        (row["stage"], row["status"], row["reason"], int(row["n"])) for row in read_table(tables / "cohort_flow.csv")
+    ]
     assert ("found", "ok", "", len(COHORT) + len(SPOILED)) in flow
     assert ("convert", "ok", "", len(COHORT)) in flow
     assert all(("convert", "rejected", reason, 1) in flow for reason in ("MISSING_SLICE", "TRUNCATED"))
@@ -64,6 +66,7 @@ WRONG = {
     "empty folder": ({"cohort": {"source": "empty-folder"}}, "empty-folder"),
     "unreadable folder": ({}, "Permission denied"),
 }
+
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_setting_stops_with_one_line_before_any_job(fresh, what):

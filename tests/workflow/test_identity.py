@@ -1,21 +1,25 @@
 """No name, birth date, id, UID or source path leaves `private/`; from there every number leads back to its scan."""
 
+import hashlib
 import re
 import stat
+import sys
 from pathlib import Path
 
 import pytest
+from bad_machine import WITHOUT_RIGHTS
 from pydicom import dcmread
 from tiny_study import (
     COHORT,
     IDENTITY,
     SECRETS,
     SOURCE,
+    call,
     case_of,
     cohortseg,
     patient_folder,
     read_table,
-    run,
+    snakemake_command,
     study_of,
 )
 
@@ -34,7 +38,7 @@ def outside_private(study: Path) -> list[Path]:
 
 def test_the_identities_are_in_the_scans_and_in_the_private_folder(finished):
     home, _, _ = finished
-    scan = dcmread(next(patient_folder(home, 1).rglob("*.dcm")), stop_before_pixels=True)
+    scan = dcmread(next(patient_folder(home, 1).glob("CT_*/*.dcm")), stop_before_pixels=True)
     planted = (scan.PatientName, scan.PatientID, scan.PatientBirthDate, scan.StudyDescription, scan.InstitutionName)
     assert [secrets_in(str(value).encode()) for value in planted] == [[secret] for secret in SECRETS[1:6]]
     assert scan.PatientIdentityRemoved == "NO"
@@ -68,13 +72,17 @@ def test_no_identity_is_printed_or_kept_by_the_run(finished):
 
 
 def test_no_identity_is_printed_when_a_job_fails(home):
-    # A folder stands where the converted image must be written: a fault of the machine, with a traceback of ours.
-    study, case = study_of(home), case_of(home, 1)
-    (study / "cohort" / "done" / "convert" / "b0001.json").unlink()
-    (study / "private" / "converted" / f"{case}.json").unlink(missing_ok=True)
-    scan = next(patient_folder(home, 1).rglob("CT_*/*.dcm"))
-    scan.write_bytes(scan.read_bytes()[:400])
-    failed = run(home)
+    study = study_of(home)
+    (study / "private" / "converted" / f"{case_of(home, 1)}.json").unlink()
+    scans = sorted(patient_folder(home, 1).glob("CT_*/*.dcm"))
+    for scan in scans:
+        scan.chmod(0)
+    failed = call(
+        [sys.executable, "-c", WITHOUT_RIGHTS, *snakemake_command("-R", "convert", "--until", "convert")], home
+    )
+    assert failed.returncode != 0
+    assert "Permission denied" in failed.output
+    assert failed.finished["convert"] == len(COHORT) - 1
     assert secrets_in(failed.output.encode()) == []
     told = {path.name: secrets_in(path.read_bytes()) for path in outside_private(study) if path.is_file()}
     assert {name: found for name, found in told.items() if found} == {}
@@ -83,13 +91,15 @@ def test_no_identity_is_printed_when_a_job_fails(home):
 def test_explain_leads_from_the_series_to_each_metric_row(finished):
     home, _, _ = finished
     case = case_of(home, 1)
-    scan = dcmread(next(patient_folder(home, 1).rglob("*.dcm")), stop_before_pixels=True)
+    scan = dcmread(next(patient_folder(home, 1).glob("CT_*/*.dcm")), stop_before_pixels=True)
     told = cohortseg(home, "explain", "results/tiny", case)
     assert told.returncode == 0, told.output
     assert f"SeriesInstanceUID {scan.SeriesInstanceUID}" in told.output
     assert f"{SOURCE}" in told.output
-    for what in ("revision", "key sha256:", "content sha256:", "weights sha256:", "plan: sha256:", "seed 1"):
+    for what in ("revision", "key sha256:", "content sha256:", "plan: sha256:", "seed 1", "trained: fold"):
         assert what in told.output, what
+    weights = [path.read_bytes() for path in study_of(home).glob("experiments/unet/*/weights.safetensors")]
+    assert [hashlib.sha256(content).hexdigest() in told.output for content in weights].count(True) == 1
     rows = [row for row in read_table(study_of(home) / "tables" / "metrics_by_case.csv") if row["case"] == case]
     shown = re.findall(r"row (raw|post) (\w+): (.*)", told.output)
     assert len(shown) == len(rows) == 4

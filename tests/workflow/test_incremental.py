@@ -126,7 +126,10 @@ def test_a_change_of_cohort_and_settings_at_once_is_seen_in_one_run(home, pool):
 
 def test_a_token_that_is_lost_costs_no_work(home):
     before = stores(home)
-    for token in [*study_of(home).glob("**/done/predict/*.json"), *study_of(home).glob("**/done/convert/b000[12].json")]:
+    for token in [
+        *study_of(home).glob("**/done/predict/*.json"),
+        *study_of(home).glob("**/done/convert/b000[12].json"),
+    ]:
         token.unlink()
     again = run(home)
     assert again.returncode == 0, again.output

@@ -3,7 +3,9 @@
 import re
 import sys
 import time
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
 
 import lint_workflow
 import pytest
@@ -17,41 +19,84 @@ pytestmark = pytest.mark.workflow
 N_CASES = 1000
 
 
-def jobs_of(output: str) -> list[dict[str, str]]:
-    """The jobs of a dry run: rule, message and resources."""
-    blocks = re.split(r"^\[.*\]\n", output, flags=re.MULTILINE)[1:]
-    found = []
-    for block in blocks:
-        head = re.match(r"Job \d+: (\w+)(.*)", block)
-        resources = re.search(r"resources: (.*)", block)
-        if head and resources:
-            pairs = re.findall(r"(\w+)=(?:'([^']*)'|([^,\s]+))", resources[1])
-            found.append({"rule": head[1], "what": head[2], **{key: quoted or plain for key, quoted, plain in pairs}})
-    return found
+def made_up(number: int, *, voxels: int, batch: str, fold_batch: str) -> Case:
+    """A row of the table of cases, as one could write it by hand."""
+    return Case(
+        case=f"sub-{number:04d}_ct1",
+        subject=f"sub-{number:04d}",
+        modality="CT",
+        manufacturer="",
+        model="",
+        kernel="",
+        slice_thickness_mm="2",
+        shape="",
+        voxels=voxels,
+        label="rtstruct",
+        positive="yes",
+        source=f"sha256:{number}",
+        fold=str(number % 2),
+        role="cohort",
+        batch=batch,
+        fold_batch=fold_batch,
+    )
+
+
+# Without the rules' own messages Snakemake tells the wildcards and resources of each job.
+TALKATIVE = f"""
+include: "{ROOT}/Snakefile"
+
+workflow.default_target = "all"
+for each in workflow.rules:
+    each.message = None
+"""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One job of a dry run."""
+
+    rule: str
+    wildcards: str
+    resources: dict[str, str]
+
+
+def plan_jobs(home: Path, *arguments: str) -> list[Planned]:
+    """The jobs that a dry run from the root of the repository tells."""
+    (home / "Talkative.smk").write_text(TALKATIVE)
+    places = ["-s", str(home / "Talkative.smk"), "--configfile", str(home / "config.yaml"), "--directory", str(home)]
+    done = call([sys.executable, "-m", "snakemake", "--cores", "all", "-n", *places, *arguments], ROOT)
+    assert done.returncode == 0, done.output
+    blocks = re.findall(r"^rule (\w+):\n((?:    .*\n)+)", done.output, re.MULTILINE)
+    told = [(rule, dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))) for rule, block in blocks]
+    return [
+        Planned(rule, lines.get("wildcards", ""), dict(re.findall(r"(\w+)=([^,]*)", lines["resources"])))
+        for rule, lines in told
+        if rule != "all"
+    ]
 
 
 def test_the_cluster_profile_asks_for_a_gpu_only_where_a_network_is(fresh):
-    command = [sys.executable, "-m", "snakemake", "--cores", "all", "--profile", "slurm", "-n", "--verbose"]
-    planned = call([*command, "--configfile", str(fresh / "config.yaml"), "--directory", str(fresh)], ROOT)
-    assert planned.returncode == 0, planned.output
-    jobs = jobs_of(planned.output)
-    assert {job["rule"] for job in jobs} >= {"convert", "train", "predict", "evaluate", "report"}
-    for job in jobs:
-        trained = job["rule"] == "train" or (job["rule"] == "predict" and job["what"].startswith(" unet"))
-        assert job.get("gpu", "0") == ("1" if trained else "0"), job
+    jobs = plan_jobs(fresh, "--profile", "slurm")
+    assert Counter(job.rule for job in jobs)["train"] == 2
+    assert len(jobs) == 41
+    with_gpu = {(job.rule, job.wildcards.split(",")[0]) for job in jobs if job.resources.get("gpu", "0") != "0"}
+    assert with_gpu == {("train", "experiment=unet"), ("predict", "experiment=unet")}
+    assert all(int(job.resources["mem_mb"]) > 0 and int(job.resources["runtime"]) > 0 for job in jobs)
 
 
-def test_memory_grows_with_the_voxels_of_the_largest_case(tmp_path):
-    small = Case("a_ct1", "a", "CT", "", "", "", "1", "", 1_000_000, "none", "no", "x", "0", "cohort", "b0001", "f0-b0001")
-    large = replace(small, case="b_ct1", subject="b", voxels=100_000_000, fold="1", batch="b0002", fold_batch="f1-b0001")
+def test_memory_and_time_grow_with_the_voxels_of_a_case(tmp_path):
+    small = made_up(1, voxels=1_000_000, batch="b0001", fold_batch="f1-b0001")
+    large = made_up(2, voxels=200_000_000, batch="b0002", fold_batch="f0-b0001")
     write_study(tmp_path, [small, large], CONFIG)
-    planned = call(snakemake_command("-n"), tmp_path)
-    assert planned.returncode == 0, planned.output
-    memory = {job["rule"] + job["what"]: int(job["mem_mb"]) for job in jobs_of(planned.output) if "mem_mb" in job}
-    for stage in ("convert b0001", "fingerprint b0001", "preprocess b0001"):
-        first, second = memory[f"{stage}: a_ct1"], memory[f"{stage.replace('b0001', 'b0002')}: b_ct1"]
-        assert second > first + 200, stage
-    assert memory["predict unet f1-b0001: b_ct1"] > memory["predict unet f0-b0001: a_ct1"] + 1000
+    jobs = {(job.rule, job.wildcards): job.resources for job in plan_jobs(tmp_path)}
+    for rule in ("convert", "fingerprint", "preprocess"):
+        first, second = jobs[rule, "batch=b0001"], jobs[rule, "batch=b0002"]
+        assert int(second["mem_mb"]) > 1.3 * int(first["mem_mb"]), rule
+        assert int(second["runtime"]) > int(first["runtime"]), rule
+    for rule in ("predict", "postprocess", "evaluate"):
+        first, second = (jobs[rule, f"experiment=unet, fold_batch={batch}"] for batch in ("f1-b0001", "f0-b0001"))
+        assert int(second["mem_mb"]) > 1.3 * int(first["mem_mb"]), rule
+        assert int(second["runtime"]) > int(first["runtime"]), rule
 
 
 def test_it_can_be_used_as_a_module_of_another_workflow(fresh):
@@ -76,24 +121,7 @@ def test_the_demo_without_its_scans_says_so_in_one_line(tmp_path):
 
 def test_a_thousand_written_down_cases_are_planned(tmp_path):
     cases = [
-        Case(
-            case=f"sub-{number:04d}_ct1",
-            subject=f"sub-{number:04d}",
-            modality="CT",
-            manufacturer="",
-            model="",
-            kernel="",
-            slice_thickness_mm="2",
-            shape="100x512x512",
-            voxels=26_214_400,
-            label="rtstruct",
-            positive="yes",
-            source=f"sha256:{number}",
-            fold=str(number % 2),
-            role="cohort",
-            batch=f"b{number // 5:04d}",
-            fold_batch=f"f{number % 2}-b{number // 40:04d}",
-        )
+        made_up(number, voxels=26_214_400, batch=f"b{number // 5:04d}", fold_batch=f"f{number % 2}-b{number // 40:04d}")
         for number in range(N_CASES)
     ]
     write_study(tmp_path, cases, CONFIG)

@@ -69,6 +69,8 @@ def main() -> NoReturn:
     # Threads that wait for each other by spinning cost three times the CPU as soon as two jobs share the cores. OpenMP
     # reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Zarr's pool would grow with the machine, and each of its threads keeps memory; here jobs run in parallel.
+    os.environ.setdefault("ZARR_THREADING__MAX_WORKERS", "1")
     module = importlib.import_module(command.module)
     parser = argparse.ArgumentParser(prog=f"cohortseg {arguments[0]}", description=command.summary)
     module.add_arguments(parser)

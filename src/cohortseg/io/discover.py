@@ -86,12 +86,15 @@ def _records(source: Path, cache: Path, stats: dict[str, tuple[int, int]], worke
     return known | read
 
 
-def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, tuple[int, int]]]:
-    """Relative path, size and time of every regular file; links to folders are not followed."""
+def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Relative path, size and time of every regular file; a link back to a folder above is not followed."""
+    real = str(folder.resolve())
+    if real in above:
+        return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
             elif entry.is_file():
                 stat = entry.stat()
                 yield f"{prefix}{entry.name}", (stat.st_size, stat.st_mtime_ns)

@@ -192,11 +192,15 @@ def content_digest(path: Path) -> str:
 
 
 class ContentDigest:
-    """SHA-256 over grid, dtype and voxels in C order; slabs may be fed in any thickness."""
+    """SHA-256 of the voxels in C order, then one of grid and dtype; slabs may be fed in any thickness.
+
+    The two stand side by side, so that the same voxels are known again under another position or spacing.
+    """
 
     def __init__(self, grid: Grid, dtype: Any) -> None:
         head = json.dumps([grid.as_dict(), np.dtype(dtype).str], sort_keys=True)
-        self._hash = hashlib.sha256(head.encode())
+        self._grid = hashlib.sha256(head.encode()).hexdigest()[:16]
+        self._hash = hashlib.sha256()
 
     def update(self, slab: Array) -> None:
         """Add the next voxels."""
@@ -204,7 +208,12 @@ class ContentDigest:
 
     def hexdigest(self) -> str:
         """The digest so far."""
-        return f"sha256:{self._hash.hexdigest()}"
+        return f"sha256:{self._hash.hexdigest()}-{self._grid}"
+
+
+def voxels_part(content: str) -> str:
+    """The part of a content digest that is of the voxels alone."""
+    return content.partition("-")[0]
 
 
 def _attributes(grid: Grid, name: str) -> dict[str, Any]:

@@ -25,14 +25,11 @@ WAYS_OUT: dict[str, str] = {
     "SEVERAL_LABELS": "Say which is meant by `cohort.labels.kind` or `cohort.labels.structures`, or remove the others.",
     "LABEL_UNREADABLE": "Export the label object again from the contouring software.",
     "LABEL_OTHER_PATIENT": "Check the export: this label object belongs to another person.",
-    "LABEL_OTHER_FRAME": "Export the label on this very series; a registration would be needed to carry it over.",
     "LABEL_STRUCTURE_MISSING": "Compare the names in the object with the patterns of `cohort.labels.structures`.",
     "LABEL_OFF_GRID": "Export the label on the grid of the image, or resample it (nearest neighbour) before.",
     "LABEL_OUTSIDE": "Check that label and image belong together; export the full image if it was cropped.",
     "LABEL_VALUES": "Name every value of the label file in `cohort.labels.values`.",
-    "TOO_SMALL": "Leave the case out (`cohort.exclude`), or plan a smaller patch (`plan.patch_voxels`).",
     "NO_REFERENCE": "Nothing to do: the case is predicted, and can be scored once it has a reference label.",
-    "NO_MODEL": "Train the model for this fold, then run again.",
 }
 """Reason code: what to do."""
 

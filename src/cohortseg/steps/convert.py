@@ -37,10 +37,23 @@ def _work(layout: Layout, case: str, settings: ConvertStage, text: str) -> Work:
         stores=(folder / "image.zarr", *([folder / "label.zarr"] if source["label"] else [])),
         inputs={},
         upstream=None,
-        make=lambda: convert(folder, source, settings),
+        make=lambda: _convert_or_fail(folder, source, settings),
         # Paths and times of the source are private, so they are no part of the sidecar.
         guard=(layout.source_key(case), expected),
     )
+
+
+def _convert_or_fail(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Record:
+    """As `convert`; a source that changes under our hands fails the job, so that the next run looks again.
+
+    A rejection would stay: the file may come back as it was, and then nothing tells that there is something to do.
+    """
+    try:
+        return convert(folder, source, settings)
+    except Rejected as rejected:
+        if rejected.reason == "SOURCE_CHANGED":
+            raise StudyError(f"{rejected.found}; run again") from None
+        raise
 
 
 def convert(folder: Path, source: dict[str, Any], settings: ConvertStage) -> Record:
@@ -71,9 +84,9 @@ def _check_unchanged(source: dict[str, Any]) -> None:
         try:
             stat = (Path(source["root"]) / file["path"]).stat()
         except FileNotFoundError:
-            raise Rejected("SOURCE_CHANGED", f"file {number} of {len(files)} is gone; index again") from None
+            raise Rejected("SOURCE_CHANGED", f"file {number} of {len(files)} is gone") from None
         if (stat.st_size, stat.st_mtime_ns) != (file["size"], file["mtime_ns"]):
-            raise Rejected("SOURCE_CHANGED", f"file {number} of {len(files)} was written after the index; index again")
+            raise Rejected("SOURCE_CHANGED", f"file {number} of {len(files)} was written after the index")
 
 
 def _image(target: Path, source: dict[str, Any], settings: ConvertStage) -> tuple[Grid, str, Record]:

@@ -1,6 +1,7 @@
 """Step `predict`: a case -> its raw label on the native grid, by whatever method the experiment uses."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,8 @@ from cohortseg.volume import Array, Grid, Volume
 __all__ = ["add_arguments", "run"]
 
 PROBABILITY_BINS = 50
+TILE_VOXELS = 131_072
+"""Voxels that go through the network at a time: small tiles of a plane go together."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +172,7 @@ def predict_trained(
         n_channels_out=n_classes + 1,
         overlap=method.overlap,
         mirror=method.mirror,
+        batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
     )
     counts = np.zeros((n_classes, 2, PROBABILITY_BINS), dtype=np.int64)
     finished = resample_slabs(slabs, store.read_grid(folder / "prepared.zarr"), native)

@@ -46,7 +46,11 @@ def _work(layout: Layout, case: str, settings: PreprocessStage, model_space: str
         stage="preprocess",
         sidecar=folder / "prepared.json",
         stores=(folder / "prepared.zarr",),
-        inputs={"image": fingerprint["inputs"]["image"], "plan": model_space},
+        inputs={
+            "image": fingerprint["inputs"]["image"],
+            "fingerprint": fingerprint["content"],
+            "plan": model_space,
+        },
         upstream=fingerprint,
         make=lambda: preprocess(layout, case, settings, threads),
     )

@@ -6,6 +6,7 @@ from collections import defaultdict
 from cohortseg.cohort import Case, read_cases
 from cohortseg.errors import LeakageError
 from cohortseg.io.sidecar import read_json, write_json
+from cohortseg.io.store import voxels_part
 from cohortseg.layout import Layout
 from cohortseg.steps.arguments import add_settings, add_study
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         record = read_json(layout.case(case.case) / "image.json")
         if record["status"] == "ok":
             usable.append(case)
-            digests[case.case] = record["contents"]["image"]
+            digests[case.case] = voxels_part(record["contents"]["image"])
     check_leakage(usable, digests)
     folds: dict[str, list[str]] = defaultdict(list)
     for case in usable:

@@ -32,6 +32,8 @@ from cohortseg.train.validate import validation
 
 __all__ = ["add_arguments", "run"]
 
+VALIDATION_CASES, VALIDATION_VOXELS = 6, 150_000
+"""What one point of the training curve may cost; the real measure of a model is `evaluate`."""
 CACHE_MB = 2048.0
 """Decoded training cases kept in memory; of the others only patches are read."""
 
@@ -137,6 +139,9 @@ def fit(  # noqa: PLR0913 (what one training is made of)
                 patch=patch,
                 n_classes=len(classes) + 1,
                 loss=loss,
+                n_cases=VALIDATION_CASES,
+                max_voxels=VALIDATION_VOXELS,
+                overlap=0.0,
                 precision=method.precision,
             ),
             _recipe(method, loss, seed),
