@@ -205,3 +205,14 @@ def test_its_header_record_lists_the_segments(tmp_path):
     assert record["segments"] == [{"number": 1, "label": "Tumour 1"}, {"number": 2, "label": "Lung"}]
     assert record["n_frames"] == 5
     assert len(record["referenced_series_uids"]) == 1
+
+
+def test_frames_that_begin_in_the_middle_of_a_byte_are_read(tmp_path):
+    grid = grid_of((5, 13, 11))
+    label = np.zeros(grid.shape, np.uint8)
+    label[1, 2:9, 3:5] = 1
+    label[2, 0, 0] = label[2, 12, 10] = 1
+    label[3, 4:7, 1:10] = 1
+    path = write(tmp_path / "odd.dcm", label, names=("Tumour 1",), grid=grid)
+    found, _ = seg_mask(path, grid, {"tumour": "Tumour.*"})
+    np.testing.assert_array_equal(found, label)

@@ -226,3 +226,10 @@ def test_a_folder_that_cannot_be_read_stops_the_index(source, cache, monkeypatch
 def test_a_refused_source_leaves_no_cache(tmp_path, cache):
     refusal(tmp_path / "none", cache)
     assert not cache.exists()
+
+
+def test_a_linked_folder_is_followed(source, cache, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "scan").write_bytes(b"x")
+    (source / "link").symlink_to(tmp_path / "elsewhere")
+    assert "link/scan" in {file.path for file in scan(source, cache)}

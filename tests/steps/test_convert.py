@@ -237,7 +237,7 @@ def test_one_refused_scan_does_not_spoil_the_other(source):
 
 
 @pytest.mark.parametrize("change", ["written", "touched", "gone", "label"])
-def test_a_source_that_changed_after_the_index_is_refused(source, change):
+def test_a_source_that_changed_after_the_index_fails_the_job_and_is_tried_again(source, change):
     files = scan(source)
     write_rtstruct(source / "P1" / "rs.dcm", {"GTV-1": MASK}, files)
     study = study_of(source)
@@ -250,11 +250,12 @@ def test_a_source_that_changed_after_the_index_is_refused(source, change):
         files[2].unlink()
     else:
         os.utime(source / "P1" / "rs.dcm", ns=(10**18, 10**18))
-    reason, found = refusal(study, again=False)
-    assert reason == "SOURCE_CHANGED"
-    assert "index again" in found
-    assert str(source) not in found
-    assert ".dcm" not in found
+    with pytest.raises(StudyError, match="run again") as caught:
+        converted(study, again=False)
+    assert str(source) not in str(caught.value)
+    assert ".dcm" not in str(caught.value)
+    # A rejection would stay when the file comes back as it was: no sidecar may say so.
+    assert not (Layout(study.folder).case("p1_ct1") / "image.json").exists()
 
 
 def test_after_a_new_index_the_changed_source_is_read(source):
@@ -262,7 +263,8 @@ def test_after_a_new_index_the_changed_source_is_read(source):
     study = study_of(source)
     index(study)
     os.utime(files[2], ns=(10**18, 10**18))
-    assert refusal(study, again=False)[0] == "SOURCE_CHANGED"
+    with pytest.raises(StudyError):
+        converted(study, again=False)
     _, records = converted(study)
     assert records["p1_ct1"]["status"] == "ok"
 

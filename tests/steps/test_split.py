@@ -88,3 +88,17 @@ def test_a_twin_of_a_twin_is_found_whatever_the_order():
 def test_other_pixels_and_no_cases_are_fine():
     check_leakage([case_of("a_ct1"), case_of("b_ct1")], {"a_ct1": "x", "b_ct1": "y"})
     check_leakage([], {})
+
+
+def test_the_same_voxels_at_another_place_are_found():
+    from cohortseg.io.store import ContentDigest, voxels_part
+    from cohortseg.volume import Grid
+
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    contents = []
+    for origin_mm in ((0.0, 0.0, 0.0), (5.0, 0.0, 0.0)):
+        digest = ContentDigest(Grid((2, 3, 4), (3.0, 2.0, 1.0), origin_mm), np.int16)
+        digest.update(voxels)
+        contents.append(digest.hexdigest())
+    assert contents[0] != contents[1]
+    assert voxels_part(contents[0]) == voxels_part(contents[1])

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_study import COHORT, SOURCE, Run, admit, run, write_config, write_patients
+from tiny_study import CLEANING, COHORT, SOURCE, Run, admit, run, write_config, write_patients
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,17 @@ def finished(tmp_path_factory, admitted) -> tuple[Path, Run, float]:
     done = run(home)
     assert done.returncode == 0, done.output
     return home, done, time.monotonic() - started
+
+
+@pytest.fixture(scope="session")
+def cleaned(tmp_path_factory, finished) -> tuple[Path, Run]:
+    """The finished study with another setting of the cleaning, and the run that followed the change."""
+    home = tmp_path_factory.mktemp("cleaned") / "home"
+    shutil.copytree(finished[0], home, symlinks=True)
+    write_config(home, CLEANING)
+    changed = run(home)
+    assert changed.returncode == 0, changed.output
+    return home, changed
 
 
 @pytest.fixture

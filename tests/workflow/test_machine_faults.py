@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bad_machine import WITHOUT_RIGHTS, on_a_small_disk
 from comparable import comparable_bytes
-from tiny_study import COHORT, call, case_of, cohortseg, run, snakemake_command, study_of
+from tiny_study import COHORT, call, case_of, cohortseg, run, snakemake_command, stores, study_of, touched
 
 pytestmark = pytest.mark.workflow
 
@@ -69,7 +69,7 @@ def damage(home: Path) -> list[str]:
 
 
 def test_damaged_stores_are_found_and_made_again_with_the_same_bytes(home):
-    expected = comparable_bytes(study_of(home))
+    expected, before = comparable_bytes(study_of(home)), stores(home)
     names = damage(home)
     found = cohortseg(home, "verify", "results/tiny")
     assert found.returncode == 1
@@ -81,4 +81,8 @@ def test_damaged_stores_are_found_and_made_again_with_the_same_bytes(home):
     assert again.returncode == 0, again.output
     after = comparable_bytes(study_of(home))
     assert [path for path in {*expected, *after} if expected.get(path) != after.get(path)] == []
+    # What was whole was not made again.
+    model = "experiments/unet/fold-0-seed-1/"
+    others = touched(before, stores(home)) - {case_of(home, 1), case_of(home, 2)}
+    assert {path for path in others if not path.startswith(model)} == set()
     assert cohortseg(home, "verify", "results/tiny").returncode == 0

@@ -54,6 +54,8 @@ CONFIG: dict[str, Any] = {
     },
     "jobs": {"cases_per_job": 1},
 }
+CLEANING = {"postprocess": {"min_volume_ml": 0.5, "fill_holes": True}}
+"""A change of one group of settings that changes labels."""
 
 
 # ---- patients -------------------------------------------------------------------------------------------------------

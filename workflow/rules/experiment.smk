@@ -14,7 +14,7 @@ rule train:
         benchmark_of("train", "{experiment}/fold-{fold}-seed-{seed}")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory_once("train"),
         runtime=1440,
@@ -46,7 +46,7 @@ rule predict:
         benchmark_of("predict", "{experiment}/{fold_batch}")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory_of("predict"),
         runtime=runtime_of("predict"),

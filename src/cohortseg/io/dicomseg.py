@@ -80,7 +80,8 @@ def seg_mask(
     threshold = _threshold(header)
     label = np.zeros(grid.shape, np.uint8)
     n_overlap = 0
-    frames_read = _pixels(path, header.file_meta.TransferSyntaxUID, [index for index, _ in jobs])
+    indices = [index for index, _ in jobs]
+    frames_read = _bits(path, header, indices) if _is_packed(header) else _pixels(path, header, indices)
     for (index, wanted), pixels in zip(jobs, frames_read, strict=True):
         for number, segments in wanted:
             marked = np.isin(pixels, segments) if frames[index].segment is None else pixels >= threshold
@@ -189,14 +190,38 @@ def _place(frame: Mapping[str, Any], grid: Grid, tolerance_mm: float) -> Frame:
     return whole
 
 
-def _pixels(path: str | Path, syntax: str, indices: Sequence[int]) -> Iterator[Array]:
+def _is_packed(header: Any) -> bool:
+    """Whether the frames are plain bits in the file, eight voxels to a byte."""
+    syntax = header.file_meta.TransferSyntaxUID
+    return int(header.BitsAllocated) == 1 and syntax != DEFLATED and not syntax.is_encapsulated
+
+
+def _bits(path: str | Path, header: Any, indices: Sequence[int]) -> Iterator[Array]:
+    """The frames of a bit-packed segmentation, one after the other.
+
+    Frames follow each other without padding (PS3.5 8.1.1), so one may begin in the middle of a byte; pydicom 3.0 reads
+    single frames only where each fills whole bytes.
+    """
+    n_voxels = int(header.Rows) * int(header.Columns)
+    with Path(path).open("rb") as file:
+        offset = pixel_place(file, header)["pixel_offset"]
+        for index in indices:
+            first, lead = divmod(index * n_voxels, 8)
+            file.seek(offset + first)
+            packed = np.frombuffer(file.read(-(-(lead + n_voxels) // 8)), np.uint8)
+            bits = np.unpackbits(packed, bitorder="little")[lead : lead + n_voxels]
+            yield bits.reshape(int(header.Rows), int(header.Columns))
+
+
+def _pixels(path: str | Path, header: Any, indices: Sequence[int]) -> Iterator[Array]:
     """The frames one after the other: a segmentation of many segments never lies in memory whole."""
     from pydicom.pixels import iter_pixels
 
     if not indices:
         return
     try:
-        yield from iter_pixels(path, indices=indices, raw=True, decoding_plugin=decoder_of(syntax) or "")
+        plugin = decoder_of(header.file_meta.TransferSyntaxUID) or ""
+        yield from iter_pixels(path, indices=indices, raw=True, decoding_plugin=plugin)
     except Exception as error:
         raise Rejected("LABEL_UNREADABLE", f"a frame cannot be decoded ({type(error).__name__})") from error
 
