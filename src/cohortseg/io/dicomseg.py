@@ -202,8 +202,11 @@ def _bits(path: str | Path, header: Any, indices: Sequence[int]) -> Iterator[Arr
     Frames follow each other without padding (PS3.5 8.1.1), so one may begin in the middle of a byte; pydicom 3.0 reads
     single frames only where each fills whole bytes.
     """
+    from pydicom import dcmread
+
     n_voxels = int(header.Rows) * int(header.Columns)
     with Path(path).open("rb") as file:
+        dcmread(file, stop_before_pixels=True, specific_tags=[])
         offset = pixel_place(file, header)["pixel_offset"]
         for index in indices:
             first, lead = divmod(index * n_voxels, 8)
