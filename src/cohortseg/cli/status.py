@@ -25,6 +25,7 @@ class Line:
     rejected: int
     total: int
     seconds: float
+    note: str = ""
 
     def __str__(self) -> str:
         finished = self.done + self.rejected
@@ -32,7 +33,7 @@ class Line:
         text = f"{self.name:<28}{self.done:>6} done {self.rejected:>5} rejected {left:>6} to do of {self.total:>6}"
         if left and finished and self.seconds:
             text += f"   about {_span(self.seconds / finished * left)} of work left"
-        return text
+        return f"{text}   {self.note}".rstrip()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +66,8 @@ def progress(layout: Layout) -> list[Line]:
             n_seeds = len({model.name.rpartition("-")[2] for model in models})
             n_folds = int(read_json(layout.ledger)["split"]["folds"])
             seconds = sum(_seconds(model / "train.json") for model in done)
-            lines.append(Line(f"{folder.name}: train", len(done), 0, n_folds * n_seeds, seconds))
+            note = "; ".join(_training(layout, model) for model in models if model not in done)
+            lines.append(Line(f"{folder.name}: train", len(done), 0, n_folds * n_seeds, seconds, note))
         lines += [
             _experiment_line(layout, folder.name, stage, cases)
             for stage in EXPERIMENT_STAGES
@@ -73,6 +75,17 @@ def progress(layout: Layout) -> list[Line]:
         ]
     lines.append(Line("report", int(layout.report.exists()), 0, 1, 0.0))
     return lines
+
+
+def _training(layout: Layout, model: Path) -> str:
+    """The last word of a training that is not done."""
+    log = layout.root / "logs" / "train" / model.parent.name / f"{model.name}.log"
+    steps = (
+        [line for line in log.read_text(errors="replace").splitlines() if line.startswith("step ")]
+        if log.exists()
+        else []
+    )
+    return f"{model.name} {steps[-1]}" if steps else f"{model.name} has begun"
 
 
 def _begun(layout: Layout, stage: str) -> bool:
@@ -130,12 +143,12 @@ def _span(seconds: float) -> str:
 def follow(layout: Layout, pid: int) -> None:
     """Print a line for each stage that moved, every few seconds, until the process ends."""
     started = time.monotonic()
-    shown: dict[str, tuple[int, int]] = {}
+    shown: dict[str, tuple[int, int, str]] = {}
     while True:
         alive = _alive(pid)
         if layout.cases_table.exists():
             for line in progress(layout):
-                state = (line.done, line.rejected)
+                state = (line.done, line.rejected, line.note)
                 if shown.get(line.name) != state and any(state):
                     shown[line.name] = state
                     print(f"{_clock(time.monotonic() - started)}  {line}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def fit(  # noqa: PLR0913 (what one training is made of)
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
-            report=_report,
+            report=partial(_report, method.steps),
         )
         metadata = {"architecture": "unet", "arguments": network_arguments, "patch": patch, "classes": classes}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
@@ -200,8 +201,8 @@ def _recipe(method: UNetMethod, loss: Any, seed: int) -> Recipe:
     )
 
 
-def _report(row: dict[str, Any]) -> None:
-    log(f"step {row['step']}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}, {row['seconds_train']:.0f} s")
+def _report(steps: int, row: dict[str, Any]) -> None:
+    log(f"step {row['step']} of {steps}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
 
 
 def history_text(history: list[dict[str, Any]]) -> str:
