@@ -145,7 +145,7 @@ def fit(  # noqa: PLR0913 (what one training is made of)
                 overlap=0.0,
                 precision=method.precision,
             ),
-            _recipe(method, loss, seed),
+            _recipe(method, loss, seed, model_spacing_mm(plan)),
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
@@ -185,7 +185,12 @@ def network_of(plan: dict[str, Any], method: UNetMethod, n_classes: int) -> dict
     }
 
 
-def _recipe(method: UNetMethod, loss: Any, seed: int) -> Recipe:
+def model_spacing_mm(plan: dict[str, Any]) -> tuple[float, ...]:
+    """Voxel size along the axes the network sees: rotations must know that thick slices are thick."""
+    return tuple(float(size) for size in plan["spacing_mm"]["value"][3 - plan["dims"] :])
+
+
+def _recipe(method: UNetMethod, loss: Any, seed: int, spacing_mm: tuple[float, ...]) -> Recipe:
     how = choose("augmentation", method.augmentation, AUGMENTATIONS)
     return Recipe(
         loss=loss,
@@ -196,7 +201,7 @@ def _recipe(method: UNetMethod, loss: Any, seed: int) -> Recipe:
         seed=seed,
         optimiser=method.optimiser,
         precision=method.precision,
-        augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed),
+        augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed, spacing_mm=spacing_mm),
         validate_every=method.validate_every,
     )
 
