@@ -1,15 +1,20 @@
-"""What the workflow asks while it is parsed: is the cohort indexed, and is every changed job seen?"""
+"""What the workflow asks while it is parsed: is the cohort indexed, is every changed job seen; and what it says at a failure."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import StudyError
 from cohortseg.layout import Layout
 from cohortseg.settings import Study
+
+FULL_BELOW_MB = 10
+"""With less room than this a failure is put down to the disk."""
 
 
 def ensure_indexed(study: Study) -> None:
@@ -28,6 +33,14 @@ def ensure_indexed(study: Study) -> None:
     done = subprocess.run(command, check=False, env={**os.environ}, stdout=sys.stderr.fileno())
     if done.returncode != 0:
         raise StudyError("the index failed; see the line above")
+
+
+def advice(folder: Path) -> str:
+    """What to say when jobs failed; a full disk is named here, because the logs that lie on it stay empty."""
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if free_mb < FULL_BELOW_MB:
+        return f"No space left on device: {free_mb:.1f} MB free for {folder}; make room and run the same command again"
+    return f"`cohortseg status {folder}` names what failed and its logs; finished work is kept"
 
 
 def see_jobs_behind_ancient(dag_class: Any) -> None:

@@ -1,5 +1,6 @@
 """Faults of the machine: a folder that cannot be written, a full disk, damaged stores."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -7,7 +8,19 @@ from pathlib import Path
 import pytest
 from bad_machine import WITHOUT_RIGHTS, on_a_small_disk
 from comparable import comparable_bytes
-from tiny_study import COHORT, call, case_of, cohortseg, run, snakemake_command, stores, study_of, touched
+from tiny_study import (
+    COHORT,
+    SOURCE,
+    call,
+    case_of,
+    cohortseg,
+    run,
+    snakemake_command,
+    stores,
+    study_of,
+    touched,
+    write_config,
+)
 
 pytestmark = pytest.mark.workflow
 
@@ -41,7 +54,8 @@ def test_a_study_that_is_only_to_be_read_stops_the_run_with_one_line(home):
 def test_a_full_disk_fails_the_run_with_its_name_and_what_is_there_is_whole(fresh):
     failed = on_a_small_disk(snakemake_command("--cores", "1", "--until", "convert"), fresh, kilobytes=600)
     assert failed.returncode != 0
-    assert "No space left on device" in failed.output
+    # Also where the log of the job stayed empty for want of room.
+    assert re.search(r"^cohortseg: No space left on device: 0\.\d MB free", failed.output, re.MULTILINE), failed.output
     converted = sorted(study_of(fresh).glob("cases/*/image.json"))
     assert 0 < len(converted) < len(COHORT)
     checked = cohortseg(fresh, "verify", str(study_of(fresh)))
@@ -68,7 +82,9 @@ def damage(home: Path) -> list[str]:
     return [path.relative_to(study).as_posix() for path in (image, prediction, weights)]
 
 
-def test_damaged_stores_are_found_and_made_again_with_the_same_bytes(home):
+def test_damaged_stores_are_found_and_made_again_with_the_same_bytes(home, finished):
+    # The scans stay where they are: their place is a part of what a conversion was made from.
+    write_config(home, {"cohort": {"source": str(finished[0] / SOURCE)}})
     expected, before = comparable_bytes(study_of(home)), stores(home)
     names = damage(home)
     found = cohortseg(home, "verify", "results/tiny")

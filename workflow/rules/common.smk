@@ -10,7 +10,7 @@ from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout, model_name
 from cohortseg.settings import load_study
 from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
-from cohortseg.workflow import ensure_indexed, see_jobs_behind_ancient
+from cohortseg.workflow import advice, ensure_indexed, see_jobs_behind_ancient
 from snakemake.dag import DAG
 
 # The commands of the environment that runs Snakemake, also where nobody activated it.
@@ -35,6 +35,10 @@ FOLD_BATCHES = defaultdict(list)
 for case in CASES.values():
     BATCHES[case.batch].append(case)
     FOLD_BATCHES[case.fold_batch].append(case)
+
+
+onerror:
+    print(f"cohortseg: {advice(LAYOUT.root)}", file=sys.stderr)
 
 
 wildcard_constraints:
