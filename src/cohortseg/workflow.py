@@ -1,4 +1,4 @@
-"""What the workflow asks while it is parsed: is the cohort indexed, is every changed job seen; and what it says at a failure."""
+"""What the workflow asks while it is parsed (is there an index, is each changed job seen), and says at a failure."""
 
 import os
 import shutil
@@ -47,8 +47,8 @@ def see_jobs_behind_ancient(dag_class: Any) -> None:
     """Let Snakemake ask the jobs behind an `ancient()` input for reasons of their own.
 
     Snakemake asks no job behind one that runs, because it takes for granted that it will run as well. Behind
-    `ancient()` it does not, and a setting that changed together with the cohort would wait for the next call (its
-    issue 4166).
+    `ancient()` it does not, and a setting that changed together with the cohort would wait for the next call (a
+    known fault of Snakemake 9).
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from comparable import comparable_bytes
 from pydicom import dcmread
 from tiny_study import (
     COHORT,
@@ -84,10 +85,10 @@ def test_a_replaced_scan_runs_its_own_jobs_and_trains_nothing(home):
     assert f"Models were trained on an older version of, or with a case now gone: {replaced}." in report
 
 
-def test_a_removed_scan_leaves_the_tables_and_nothing_is_computed_for_the_others(home):
+def test_a_removed_scan_leaves_the_tables_and_one_that_comes_back_finds_its_place(home, finished):
     gone = case_of(home, 1)
     before = stores(home)
-    shutil.rmtree(patient_folder(home, 1))
+    patient_folder(home, 1).rename(home / "away")
     shrunk = run(home)
     assert shrunk.returncode == 0, shrunk.output
     # The batch that it left looks at its other cases and finds them done.
@@ -97,6 +98,11 @@ def test_a_removed_scan_leaves_the_tables_and_nothing_is_computed_for_the_others
         assert gone not in table.read_text(), table.name
     assert gone not in json.loads((study_of(home) / "cohort" / "folds.json").read_text())["cases"]
     assert f"or with a case now gone: {gone}." in (study_of(home) / "report" / "report.html").read_text()
+    (home / "away").rename(patient_folder(home, 1))
+    back = run(home)
+    assert back.returncode == 0, back.output
+    assert back.finished == Counter({**ONE_BATCH, **TABLES})
+    assert comparable_bytes(study_of(home)) == comparable_bytes(study_of(finished[0]))
 
 
 def test_a_postprocess_setting_reaches_only_what_follows_it(finished, cleaned):
