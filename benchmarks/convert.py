@@ -34,7 +34,9 @@ def made_series(folder: Path, n_slices: int) -> Path:
     draw = np.random.default_rng(1)
     hu = np.empty((n_slices, 512, 512), dtype=np.int16)
     for z in range(n_slices):
-        hu[z] = np.clip(-1000 + body * (1040 + 100 * np.sin(x / 40 + z / 25)) + draw.normal(0, 12, (512, 512)), -1024, None)
+        hu[z] = np.clip(
+            -1000 + body * (1040 + 100 * np.sin(x / 40 + z / 25)) + draw.normal(0, 12, (512, 512)), -1024, None
+        )
     write_series(folder, hu, spacing_mm=(0.7, 0.7, 0.7))
     return folder
 
@@ -86,7 +88,9 @@ def gate(source: Path, command: list[str], folder: Path) -> str:
     reader.SetFileNames(names)
     theirs = reader.Execute()
     same = np.array_equal(sitk.GetArrayFromImage(theirs), ours.array)
-    near = np.allclose(theirs.GetOrigin(), ours.grid.origin_mm) and np.allclose(theirs.GetSpacing()[::-1], ours.grid.spacing_mm)
+    near = np.allclose(theirs.GetOrigin(), ours.grid.origin_mm) and np.allclose(
+        theirs.GetSpacing()[::-1], ours.grid.spacing_mm
+    )
     size = sum(path.stat().st_size for path in folder.glob("bench/cases/*/image.zarr/**/*") if path.is_file())
     return f"voxels {'equal' if same else 'DIFFER'}, grid {'equal' if near else 'DIFFERS'}, store {size / 1e6:.1f} MB"
 
@@ -114,7 +118,13 @@ def compare(name: str, source: Path, n_runs: int) -> None:
         again = ["sh", "-c", f'rm -rf {token}/cases {token}/private/converted; exec "$@"', "sh", *ours]
         commands = {"cohortseg": again, "cohortseg, start-up alone": [sys.executable, "-c", IMPORTS]}
         (work / "itk").mkdir()
-        commands["SimpleITK to .nii.gz"] = [sys.executable, "-c", SIMPLEITK, str(series), str(work / "itk" / "out.nii.gz")]
+        commands["SimpleITK to .nii.gz"] = [
+            sys.executable,
+            "-c",
+            SIMPLEITK,
+            str(series),
+            str(work / "itk" / "out.nii.gz"),
+        ]
         dcm2niix = os.environ.get("DCM2NIIX") or shutil.which("dcm2niix")
         if dcm2niix:
             out = work / "niix"
@@ -125,7 +135,9 @@ def compare(name: str, source: Path, n_runs: int) -> None:
         first = costs["cohortseg"]
         for tool, cost in costs.items():
             ratio = first.cpu_s / cost.cpu_s
-            print(f"  {tool:<28} {cost.cpu_s:>7.2f} CPU s {cost.wall_s:>7.2f} s {cost.peak_mb:>7.0f} MB   ours/this {ratio:.2f}")
+            print(
+                f"  {tool:<28} {cost.cpu_s:>7.2f} CPU s {cost.wall_s:>7.2f} s {cost.peak_mb:>7.0f} MB   ours/this {ratio:.2f}"
+            )
 
 
 IMPORTS = "import cohortseg.steps.convert, cohortseg.io.series, cohortseg.io.geometry, zarr, numpy"

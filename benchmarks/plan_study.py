@@ -32,7 +32,20 @@ def made_up_study(folder: Path, n_cases: int, cases_per_job: int | None) -> Path
     study = load_study(config)
     layout = Layout(study.folder)
     plain = [
-        Case(f"sub-{n:05d}_ct1", f"sub-{n:05d}", "CT", "A", "B", "C", "5", "100x512x512", 26214400, "rtstruct", "yes", f"{n}")
+        Case(
+            f"sub-{n:05d}_ct1",
+            f"sub-{n:05d}",
+            "CT",
+            "A",
+            "B",
+            "C",
+            "5",
+            "100x512x512",
+            26214400,
+            "rtstruct",
+            "yes",
+            f"{n}",
+        )
         for n in range(n_cases)
     ]
     split = study.split.model_dump(mode="json", exclude={"refit"})

@@ -46,7 +46,9 @@ def write(folder: Path, n_volumes: int, n_slices: int) -> None:
         (folder / name).mkdir(parents=True)
     for number in range(n_volumes):
         for array, path in zip(
-            volume(number, n_slices), (f"imagesTr/case_{number}_0000.nii.gz", f"labelsTr/case_{number}.nii.gz"), strict=True
+            volume(number, n_slices),
+            (f"imagesTr/case_{number}_0000.nii.gz", f"labelsTr/case_{number}.nii.gz"),
+            strict=True,
         ):
             image = sitk.GetImageFromArray(array)
             image.SetSpacing(SPACING_MM[::-1])
@@ -85,7 +87,11 @@ def ours(work: Path, source: Path, interpolation: str) -> list[str]:
             "source": str(source),
             "images": r"imagesTr/(?P<subject>case_\d+)_0000\.nii\.gz$",
             "modality": "CT",
-            "labels": {"kind": "files", "files": r"labelsTr/(?P<subject>case_\d+)\.nii\.gz$", "values": {"organ": 1, "lesion": 2}},
+            "labels": {
+                "kind": "files",
+                "files": r"labelsTr/(?P<subject>case_\d+)\.nii\.gz$",
+                "values": {"organ": 1, "lesion": 2},
+            },
         },
         "plan": {"spacing_mm": [1.0, 1.0, 1.0]},
         "preprocess": {"interpolation": interpolation},
@@ -102,7 +108,17 @@ def ours(work: Path, source: Path, interpolation: str) -> list[str]:
     layout = Layout(study.folder)
     cases = sorted(folder.name for folder in (layout.root / "cases").iterdir())
     settings = ["--settings", stage_settings(study, "preprocess"), "--token", str(work / "token.json")]
-    command = [sys.executable, "-m", "cohortseg", "preprocess", "--study", str(layout.root), "--cases", *cases, *settings]
+    command = [
+        sys.executable,
+        "-m",
+        "cohortseg",
+        "preprocess",
+        "--study",
+        str(layout.root),
+        "--cases",
+        *cases,
+        *settings,
+    ]
     return ["sh", "-c", f'rm -rf {layout.root}/cases/*/prepared.*; exec "$@"', "sh", *command]
 
 
@@ -121,7 +137,9 @@ def compare(peer: Path | None, n_volumes: int, n_slices: int, n_runs: int) -> No
         for name, cost in costs.items():
             ratios = f"{cost.cpu_s / last.cpu_s:.2f}x CPU, {cost.peak_mb / last.peak_mb:.2f}x memory"
             failed = " FAILED" if cost.returncode else ""
-            print(f"  {name:<20} {cost.cpu_s:>7.1f} CPU s {cost.wall_s:>7.1f} s {cost.peak_mb:>7.0f} MB   {ratios}{failed}")
+            print(
+                f"  {name:<20} {cost.cpu_s:>7.1f} CPU s {cost.wall_s:>7.1f} s {cost.peak_mb:>7.0f} MB   {ratios}{failed}"
+            )
         shutil.rmtree(work, ignore_errors=True)
 
 
