@@ -7,7 +7,7 @@ from collections import defaultdict
 from cohortseg.cohort import read_cases
 from cohortseg.errors import CohortError
 from cohortseg.io.sidecar import digest
-from cohortseg.layout import TEST, Layout, model_name
+from cohortseg.layout import TEST, Layout
 from cohortseg.settings import load_study
 from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
 from cohortseg.workflow import advice, ensure_indexed, see_jobs_behind_ancient
@@ -159,9 +159,13 @@ def upstream_of(wildcards):
     )
 
 
-def seeds_of(experiment):
-    """The seeds of a trained experiment."""
-    return STUDY.trained[experiment].seeds
+def trainings(experiment, folds):
+    """The training records of the models of an experiment on some folds, for all seeds."""
+    return [
+        str(LAYOUT.model(experiment, str(fold), seed) / "train.json")
+        for fold in folds
+        for seed in STUDY.trained[experiment].seeds
+    ]
 
 
 def models_of(wildcards):
@@ -170,11 +174,7 @@ def models_of(wildcards):
         return []
     fold = batch_of(wildcards)[0].fold
     folds = range(STUDY.split.folds) if fold == TEST else [fold]
-    return [
-        str(LAYOUT.model(wildcards.experiment, str(fold), seed) / "train.json")
-        for fold in folds
-        for seed in seeds_of(wildcards.experiment)
-    ]
+    return trainings(wildcards.experiment, folds)
 
 
 def images_of(wildcards):
@@ -190,11 +190,11 @@ def converted_of(wildcards):
 
 def histories():
     """The training records of all models."""
+    folds = range(STUDY.split.folds)
     return [
-        str(LAYOUT.model(experiment, str(fold), seed) / "train.json")
+        record
         for experiment in sorted(STUDY.trained)
-        for fold in range(STUDY.split.folds)
-        for seed in seeds_of(experiment)
+        for record in trainings(experiment, folds)
     ]
 
 

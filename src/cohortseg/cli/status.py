@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cohortseg.cohort import Case, read_cases
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import read_json, read_sidecar
+from cohortseg.io.sidecar import read_json, read_sidecar, run_seconds
 from cohortseg.layout import Layout
 
 COHORT_STAGES = ("convert", "fingerprint", "preprocess")
@@ -65,7 +65,7 @@ def progress(layout: Layout) -> list[Line]:
             done = [model for model in models if (model / "train.json").exists()]
             n_seeds = len({model.name.rpartition("-")[2] for model in models})
             n_folds = int(read_json(layout.ledger)["split"]["folds"])
-            seconds = sum(_seconds(model / "train.json") for model in done)
+            seconds = sum(run_seconds(model / "train.json") or 0.0 for model in done)
             note = "; ".join(_training(layout, model) for model in models if model not in done)
             lines.append(Line(f"{folder.name}: train", len(done), 0, n_folds * n_seeds, seconds, note))
         lines += [
@@ -109,16 +109,9 @@ def _experiment_line(layout: Layout, experiment: str, stage: str, cases: list[Ca
 
 def _line(name: str, sidecars: list[Path]) -> Line:
     records = [record for path in sidecars if (record := read_sidecar(path)) is not None]
-    seconds = [_seconds(path) for path in sidecars]
+    seconds = [run_seconds(path) or 0.0 for path in sidecars]
     rejected = sum(record["status"] == "rejected" for record in records)
     return Line(name, len(records) - rejected, rejected, len(sidecars), sum(seconds))
-
-
-def _seconds(path: Path) -> float:
-    try:
-        return float(read_json(path.with_suffix(".run.json"))["seconds"])
-    except (StudyError, KeyError):
-        return 0.0
 
 
 def failures(layout: Layout) -> list[str]:

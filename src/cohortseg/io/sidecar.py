@@ -88,6 +88,14 @@ def run_path(path: Path) -> Path:
     return path.with_suffix(".run.json")
 
 
+def run_seconds(path: Path) -> float | None:
+    """Wall seconds of the work behind a sidecar, from its run record; None where there is none."""
+    try:
+        return float(read_json(run_path(path))["seconds"])
+    except (StudyError, KeyError):
+        return None
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:

@@ -7,13 +7,12 @@ from typing import Any
 import pandas as pd
 
 from cohortseg.cohort import Case, read_cases, safe_cell
-from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import read_json, run_path, write_text
+from cohortseg.io.sidecar import read_json, run_seconds, write_text
 from cohortseg.layout import TEST, Layout
 from cohortseg.metrics import case as case_metrics
 from cohortseg.metrics.summary import compare, summarise
 from cohortseg.stages import AggregateStage
-from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.arguments import add_cohort as add_arguments
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.units import all_units, seed_of_model, split_unit
 
@@ -36,12 +35,6 @@ SUMMARISED += ["lesion_sensitivity", "lesion_precision"]
 COMPARED = ["dice", "nsd", "hd95_mm", "assd_mm"]
 LESION_SIZES_ML = ((0, 0, "no lesion"), (0, 5, "below 5 ml"), (5, 30, "5 to 30 ml"), (30, float("inf"), "above 30 ml"))
 BOOTSTRAP_SEED = 1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study and settings."""
-    add_study(parser)
-    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -78,7 +71,7 @@ def metric_rows(layout: Layout, settings: AggregateStage) -> pd.DataFrame:
             record = read_json(folder / "metrics.json")
             if record["status"] != "ok":
                 continue
-            seconds = (read_sidecar_seconds(folder / "raw.json"),)
+            seconds = (run_seconds(folder / "raw.json"),)
             head = [settings.study, experiment, cases[name].fold, seed_of_model(model), _split_of(cases[name], model)]
             for stage in ("raw", "post"):
                 for label in settings.classes:
@@ -96,14 +89,6 @@ def metric_rows(layout: Layout, settings: AggregateStage) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*HEAD, *METRICS, "seconds_predict"])
     floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
     return frame.astype(dict.fromkeys(floats, float))
-
-
-def read_sidecar_seconds(path: Path) -> float | None:
-    """Wall seconds of the work behind a sidecar."""
-    try:
-        return float(read_json(run_path(path))["seconds"])
-    except StudyError:
-        return None
 
 
 def _split_of(case: Case, model: str) -> str:

@@ -26,6 +26,18 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="written when all cases are done")
 
 
+def add_cohort(parser: argparse.ArgumentParser) -> None:
+    """What every step over the whole cohort takes."""
+    add_study(parser)
+    add_settings(parser)
+
+
+def add_experiment_batch(parser: argparse.ArgumentParser) -> None:
+    """What every step over a batch of an experiment takes."""
+    add_batch(parser)
+    add_experiment(parser)
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """`--threads`."""
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads")

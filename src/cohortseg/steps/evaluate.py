@@ -8,17 +8,11 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.stages import EvaluateStage
-from cohortseg.steps.arguments import add_batch, add_experiment
+from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.units import split_unit, units_of
 
 __all__ = ["add_arguments", "run"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A batch of an experiment."""
-    add_batch(parser)
-    add_experiment(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -55,7 +55,6 @@ def _overlay(
     place = key_slice(reference, prediction)
     grid = store.read_grid(folder / "image.zarr")
     image = np.asarray(store.open_array(folder / "image.zarr")[place])
-    # Patients lie on their backs in pictures: the y axis of a supine scan grows to the back, which is down.
     png = overlay_png(
         image,
         reference[place],

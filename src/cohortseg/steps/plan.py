@@ -8,16 +8,10 @@ from cohortseg.io.sidecar import read_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.preprocess.plan import make_plan
 from cohortseg.stages import PlanStage
-from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.arguments import add_cohort as add_arguments
 from cohortseg.steps.model_space import write_plan
 
 __all__ = ["add_arguments", "run"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study and settings."""
-    add_study(parser)
-    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

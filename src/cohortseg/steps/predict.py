@@ -17,7 +17,7 @@ from cohortseg.layout import Layout
 from cohortseg.methods import METHODS
 from cohortseg.settings import Part, UNetMethod
 from cohortseg.stages import ExperimentStage
-from cohortseg.steps.arguments import add_batch, add_experiment, add_threads
+from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.model_space import patch_zyx, read_plan
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
@@ -32,8 +32,7 @@ TILE_VOXELS = 131_072
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A batch of an experiment, and threads."""
-    add_batch(parser)
-    add_experiment(parser)
+    add_experiment_batch(parser)
     add_threads(parser)
 
 

@@ -16,19 +16,13 @@ from cohortseg.preprocess.drift import drift
 from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent
 from cohortseg.report.page import render
 from cohortseg.stages import ReportStage
-from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.arguments import add_cohort as add_arguments
 from cohortseg.steps.pictures import overlays
 
 __all__ = ["add_arguments", "run"]
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study and settings."""
-    add_study(parser)
-    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,15 +8,9 @@ from cohortseg.errors import LeakageError
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.io.store import voxels_part
 from cohortseg.layout import Layout
-from cohortseg.steps.arguments import add_settings, add_study
+from cohortseg.steps.arguments import add_cohort as add_arguments
 
 __all__ = ["add_arguments", "run"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Study and settings."""
-    add_study(parser)
-    add_settings(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

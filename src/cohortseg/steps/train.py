@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train, or see that it is done."""
     layout: Layout = arguments.study
-    method = ExperimentStage.model_validate_json(arguments.settings).experiment
+    settings = ExperimentStage.model_validate_json(arguments.settings)
+    method = settings.experiment
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
@@ -68,11 +69,10 @@ def run(arguments: argparse.Namespace) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    classes = ExperimentStage.model_validate_json(arguments.settings).classes
     used = {role: _usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    record = fit(layout, folder, method, plan, classes, used, arguments, key)
+    record = fit(layout, folder, method, plan, settings.classes, used, arguments, key)
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     # Kept beside the declared output, which Snakemake removes before it runs a job again.
     write_json(folder / "done.json", record)
