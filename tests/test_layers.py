@@ -13,7 +13,7 @@ HOUSE = Path(cohortseg.__file__).parent
 FLOORS = (
     {"__init__"},
     {"errors", "volume"},
-    {"choose"},
+    {"choose", "slices"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"catalogue"},
@@ -26,7 +26,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
-BASICS = {"errors", "volume", "choose"}
+BASICS = {"errors", "volume", "choose", "slices"}
 SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures"}
 
 
