@@ -16,7 +16,7 @@ EXAMPLES = sorted(path.name for path in CONFIG.glob("*.yaml") if path.name != "d
 @pytest.mark.parametrize("name", ["schema.json", "default.yaml", "README.md"])
 def test_generated_files_are_fresh(name):
     fresh = generated_files()[name] == (CONFIG / name).read_text()
-    assert fresh, f"config/{name} is not what settings.py says; run `cohortseg settings --write config`"
+    assert fresh, f"config/{name} is not what the settings say; run `cohortseg settings --write config`"
 
 
 def test_nothing_else_is_generated():

@@ -11,7 +11,7 @@ from cohortseg.settings import METHOD_SETTINGS, Study
 
 HEAD = """# Settings
 
-Generated from `src/cohortseg/settings.py` by `cohortseg settings --write config`; a test holds it in sync.
+Generated from `src/cohortseg/settings/` by `cohortseg settings --write config`; a test holds it in sync.
 
 A config file is one study. `snakemake --cores all --configfile config/sarcoma.yaml` runs it; without `--configfile` the
 demo of `config.yaml` runs. An unknown key or a wrong value stops everything before the first job, with a line that
@@ -112,6 +112,8 @@ def _kind(annotation: Any) -> str:
         return "empty"
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(_kind(argument) for argument in arguments))
+    if isinstance(annotation, type) and hasattr(annotation, "_fields"):
+        return f"list of {', '.join(annotation._fields)}"
     if origin in (list, tuple, dict):
         inside = ", ".join("…" if argument is Ellipsis else _kind(argument) for argument in arguments)
         return f"{ {list: 'list', tuple: 'list', dict: 'map'}[origin] } of {inside}"

@@ -5,7 +5,7 @@ import argparse
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
-from cohortseg.stages import ClassesStage
+from cohortseg.stages import FingerprintStage
 from cohortseg.steps.arguments import add_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 
@@ -14,7 +14,7 @@ __all__ = ["add_arguments", "run"]
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure a batch."""
-    settings = ClassesStage.model_validate_json(arguments.settings)
+    settings = FingerprintStage.model_validate_json(arguments.settings)
     run_batch(
         arguments.cases,
         lambda case: _work(arguments.study, case, settings),
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def _work(layout: Layout, case: str, settings: ClassesStage) -> Work:
+def _work(layout: Layout, case: str, settings: FingerprintStage) -> Work:
     folder = layout.case(case)
     image = read_json(folder / "image.json")
     return Work(

@@ -1,0 +1,44 @@
+"""All settings of a study: type, unit, default and description in one place.
+
+`config/schema.json`, the comments of `config/default.yaml` and the tables of `config/README.md` are generated from here
+(`cohortseg settings`), and a test holds them in sync. Machine limits (memory, partitions, GPUs) are the profile's.
+"""
+
+from cohortseg.settings.base import Name, Part
+from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.load import load_study
+from cohortseg.settings.methods import METHOD_SETTINGS, Method, ThresholdMethod, UNetMethod
+from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
+from cohortseg.settings.results import (
+    Code,
+    ExportSettings,
+    JobSettings,
+    MetricSettings,
+    PostprocessSettings,
+    ReportSettings,
+)
+from cohortseg.settings.study import Study
+
+__all__ = [
+    "METHOD_SETTINGS",
+    "Code",
+    "CohortSettings",
+    "ConvertSettings",
+    "ExportSettings",
+    "JobSettings",
+    "LabelSettings",
+    "Method",
+    "MetricSettings",
+    "Name",
+    "Part",
+    "PlanSettings",
+    "PostprocessSettings",
+    "PreprocessSettings",
+    "ReportSettings",
+    "SeriesSettings",
+    "SplitSettings",
+    "Study",
+    "ThresholdMethod",
+    "UNetMethod",
+    "load_study",
+]

@@ -1,0 +1,52 @@
+"""Settings of model space and folds: plan, preprocessing, split."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cohortseg.settings.base import Part, Spacing
+
+
+class PlanSettings(Part):
+    """How the plan (model-space grid, normalisation, network size) is made; frozen once made."""
+
+    dims: Literal[2, 3] = Field(3, description="2: slice-wise networks, 3: volumetric networks")
+    spacing_mm: Spacing | None = Field(
+        None, description="voxel size (z, y, x) in model space; from the fingerprint when empty"
+    )
+    normalisation: Literal["auto", "ct", "zscore", "percentile", "window"] = Field(
+        "auto", description="intensity normalisation; auto chooses by modality"
+    )
+    window_hu: tuple[float, float] | None = Field(None, description="clip to this range before normalising (CT)")
+    patch_voxels: int = Field(110_592, ge=4096, description="upper bound of the voxels in one training patch")
+
+    @model_validator(mode="after")
+    def _window(self) -> "PlanSettings":
+        if self.window_hu is not None and self.window_hu[0] >= self.window_hu[1]:
+            raise ValueError(f"window_hu must be (low, high), got {self.window_hu}")
+        if self.normalisation == "window" and self.window_hu is None:
+            raise ValueError("`normalisation: window` needs `window_hu`")
+        return self
+
+
+class PreprocessSettings(Part):
+    """How an image is brought into model space."""
+
+    interpolation: Literal["linear", "bspline"] = Field(
+        "linear", description="interpolation of images; labels: nearest"
+    )
+
+
+class SplitSettings(Part):
+    """Cross-validation folds, by subject, frozen once made."""
+
+    folds: int = Field(5, ge=2, le=20, description="number of cross-validation folds")
+    seed: int = Field(1, ge=0, description="seed of the assignment")
+    test_fraction: float = Field(0.0, ge=0, lt=1, description="share of subjects kept apart as independent test set")
+    stratify: list[Literal["labelled", "positive", "manufacturer", "modality"]] = Field(
+        ["labelled", "positive"],
+        description="properties known from headers that folds should share evenly",
+    )
+    refit: bool = Field(
+        False, description="train again when the training cases change; else models are kept and newcomers are `unseen`"
+    )

@@ -1,0 +1,82 @@
+"""Settings of what comes after the methods: cleaning, metrics, report, files for other software, size of jobs."""
+
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from cohortseg.settings.base import Name, NotNegative, Part, Positive
+
+
+class PostprocessSettings(Part):
+    """What is done to a predicted label, per class, in this order."""
+
+    opening_mm: NotNegative = Field(0.0, description="radius of the morphological opening")
+    closing_mm: NotNegative = Field(0.0, description="radius of the morphological closing")
+    fill_holes: bool = Field(False, description="fill cavities that touch no border")
+    min_volume_ml: NotNegative = Field(0.0, description="components below this volume are removed")
+    keep: Literal["all", "largest"] | Annotated[int, Field(ge=1)] = Field(
+        "all", description="components to keep: all, the largest, or the n largest"
+    )
+
+
+class MetricSettings(Part):
+    """Choices of the metrics."""
+
+    nsd_tolerance_mm: Positive = Field(2.0, description="tolerance of the normalised surface distance")
+
+
+class ReportSettings(Part):
+    """What the tables and the report show."""
+
+    subgroups: list[Literal["manufacturer", "model", "kernel", "slice_thickness_mm", "modality", "lesion_size"]] = (
+        Field(
+            ["manufacturer", "slice_thickness_mm", "lesion_size"],
+            description="properties by which results are broken down",
+        )
+    )
+    primary_metric: Literal["dice", "nsd", "hd95_mm", "assd_mm", "lesion_sensitivity"] = Field(
+        "dice", description="metric of comparisons and of the worst and median cases"
+    )
+    overlays: int = Field(
+        3, ge=0, le=50, description="number of worst and of median cases shown as pictures per experiment"
+    )
+
+
+class Code(NamedTuple):
+    """A coded term, such as 10200004, SCT, Liver: its value, coding scheme and meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+class ExportSettings(Part):
+    """Which files are written for other software."""
+
+    formats: list[Literal["nifti", "nrrd", "mha", "dicom_seg", "rtstruct", "stl", "ply"]] = Field(
+        ["nifti"], description="formats of exported labels; dicom_seg and rtstruct for cases that came from DICOM"
+    )
+    codes: dict[Name, Code] = Field(
+        default_factory=dict,
+        description="class name: its coded type in DICOM-SEG (value, scheme, meaning); default: Tissue (SCT 85756007)",
+    )
+    category: Code = Field(
+        Code("91723000", "SCT", "Anatomical structure"),
+        description="coded category of all classes in DICOM-SEG",
+    )
+    uids: Literal["keep", "remap"] = Field(
+        "keep", description="UIDs in exported DICOM: those of the source, or remapped by a key that stays in `private/`"
+    )
+
+
+class JobSettings(Part):
+    """How much work one cluster job takes; finished cases in a job are never made again."""
+
+    cases_per_job: int | None = Field(
+        None, ge=1, description="cases per convert, preprocess … job; default: one up to 200 cases, then more"
+    )
+    cases_per_predict_job: int | None = Field(
+        None,
+        ge=1,
+        description="cases of one fold per predict, postprocess, evaluate job (weights are loaded once); default: 20",
+    )
