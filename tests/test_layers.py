@@ -13,9 +13,10 @@ HOUSE = Path(cohortseg.__file__).parent
 FLOORS = (
     {"__init__"},
     {"errors", "volume"},
-    {"choose", "slices"},
+    {"choose"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
+    {"selection"},
     {"catalogue"},
     {"io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom"},
     {"infer"},
@@ -26,7 +27,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
-BASICS = {"errors", "volume", "choose", "slices"}
+BASICS = {"errors", "volume", "choose"}
 SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures"}
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
+from cohortseg.selection import check_series, chosen
 from cohortseg.settings import CohortSettings
 
-MODALITIES = {"CT", "MR", "PT"}
 IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 NO_ID = "study "
 """Begins the id of a subject whose scans carry none: the study stands for it."""
@@ -97,12 +97,17 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
     _find_owners(labels, sorted({scan.patient for scan in scans}))
     _name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
     _name_cases(scans, identities)
+    strangers = sorted(set(settings.exclude) - set(identities.cases.values()))
+    if strangers:
+        raise SettingsError(f"cohort.exclude: no case is called {', '.join(map(repr, strangers))}")
+    left_out = _not_chosen(scans, settings, identities)
     result = Catalogue([], {}, [], [], [])
     for scan in sorted(scans, key=lambda scan: identities.cases[scan.key]):
         name, subject = identities.cases[scan.key], identities.subjects[scan.patient]
         row = {"case": name, "subject": subject, **_facts(scan), "n_files": len(scan.files)}
         try:
             _check_selected(scan, name, settings)
+            _check_chosen(scan, left_out, settings)
             label = _label_of(scan, labels, settings)
         except Rejected as rejected:
             result.rejected.append(
@@ -253,7 +258,8 @@ def _structures(label: dict[str, Any]) -> list[tuple[str, bool]]:
 
 
 def _matches(name: str, settings: CohortSettings) -> bool:
-    return any(re.fullmatch(pattern, name.strip()) for pattern in settings.labels.structures.values())
+    patterns = (pattern for patterns in settings.labels.structures.values() for pattern in patterns)
+    return any(re.fullmatch(pattern, name.strip()) for pattern in patterns)
 
 
 # ---- selection and facts --------------------------------------------------------------------------------------------
@@ -262,16 +268,28 @@ def _matches(name: str, settings: CohortSettings) -> bool:
 def _check_selected(scan: Scan, name: str, settings: CohortSettings) -> None:
     if name in settings.exclude:
         raise Rejected("EXCLUDED", "named in cohort.exclude")
-    if settings.images is not None:
-        return
-    wanted = settings.series
-    if scan.modality not in MODALITIES or wanted.modality not in (None, scan.modality):
-        raise Rejected("NOT_SELECTED", f"modality {scan.modality}")
-    if wanted.description and not re.search(wanted.description, scan.first.get("series_description") or ""):
-        raise Rejected("NOT_SELECTED", "SeriesDescription does not match")
-    n_slices = sum(file["header"].get("n_frames") or 1 for file in scan.files)
-    if n_slices < wanted.min_slices:
-        raise Rejected("TOO_FEW_SLICES", f"{n_slices} slices, at least {wanted.min_slices} needed")
+    if settings.images is None:
+        check_series(scan.files, scan.modality, settings.series)
+
+
+def _check_chosen(scan: Scan, left_out: set[str], settings: CohortSettings) -> None:
+    if scan.key in left_out:
+        raise Rejected("NOT_CHOSEN", f"cohort.series.choose is {settings.series.choose}")
+
+
+def _not_chosen(scans: list[Scan], settings: CohortSettings, identities: Identities) -> set[str]:
+    """Keys of the series that match, while the settings choose another one of the same study or subject."""
+    if settings.images is not None or settings.series.choose == "all":
+        return set()
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for scan in scans:
+        try:
+            _check_selected(scan, identities.cases[scan.key], settings)
+        except Rejected:
+            continue
+        study = "" if settings.series.choose_per == "subject" else str(scan.first.get("study_uid"))
+        groups[f"{scan.patient} {study}"][scan.key] = scan.files
+    return {key for group in groups.values() for key in set(group) - {chosen(group, settings.series.choose)}}
 
 
 def _facts(scan: Scan) -> dict[str, Any]:

@@ -19,8 +19,6 @@ REASONS: dict[str, str] = {
     "EXCLUDED": "the settings exclude this case by name",
     "BURNED_IN": "the image says that identity is burned into its pixels",
     "NOT_CHOSEN": "another series of the same subject or study was chosen by the settings",
-    "SEVERAL_SERIES": "several series match one channel and the settings choose none",
-    "MISSING_CHANNEL": "the case lacks a channel that the settings ask for",
     # geometry
     "TOO_FEW_SLICES": "fewer slices than the settings ask for",
     "NO_POSITION": "a slice carries no position or orientation",
@@ -30,10 +28,7 @@ REASONS: dict[str, str] = {
     "MISSING_SLICE": "the distance between neighbouring slices doubles: a slice is missing",
     "UNEVEN_SPACING": "the distances between slices vary beyond the tolerance",
     "GANTRY_TILT": "the slices are sheared against their normal (gantry tilt)",
-    "SEVERAL_PHASES": "the series holds several volumes (phases, echoes, b-values) and the settings choose none",
     "NO_FRAMES": "the multi-frame object does not say where its frames lie",
-    "OTHER_FRAME": "two channels, or label and image, lie in different frames of reference",
-    "NOT_REGISTERED": "the registration of a channel did not converge",
     # pixels
     "TRUNCATED": "the pixel data are shorter than the header says",
     "UNSUPPORTED_SYNTAX": "no decoder for this transfer syntax",

@@ -31,9 +31,6 @@ class ConvertStage(Part):
 
     labels: LabelSettings
     convert: ConvertSettings
-    channels: list[str]
-    colour: str
-    pixel_mm: tuple[float, float] | None
     min_slices: int = Field(ge=1)
 
 
@@ -41,14 +38,12 @@ class FingerprintStage(Part):
     """Settings of `fingerprint`."""
 
     classes: list[str]
-    channels: list[str]
 
 
 class PlanStage(Part):
     """Settings of `plan`."""
 
     classes: list[str]
-    channels: list[str]
     plan: PlanSettings
 
 
@@ -56,7 +51,6 @@ class PreprocessStage(Part):
     """Settings of `preprocess`."""
 
     classes: list[str]
-    channels: list[str]
     preprocess: PreprocessSettings
 
 
@@ -70,7 +64,6 @@ class ExperimentStage(Part):
     """Settings of `train` and `predict`."""
 
     classes: list[str]
-    channels: list[str]
     experiment: Method
 
 
@@ -111,7 +104,6 @@ class ReportStage(Part):
 class ExportStage(Part):
     """Settings of `export`."""
 
-    classes: list[str]
     export: ExportSettings
 
 
@@ -140,7 +132,7 @@ class Stage:
 
 # Memory and time are upper estimates measured on 1 to 80 million voxels (benchmarks/RESULTS.md).
 STAGES: dict[str, Stage] = {
-    "convert": Stage(1, ConvertStage, 600, 4, 1.0),
+    "convert": Stage(2, ConvertStage, 600, 4, 1.0),
     "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
     "plan": Stage(1, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
@@ -159,13 +151,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     """The settings of one stage as JSON text, for a command line and for Snakemake's params."""
     cohort: CohortSettings = study.cohort
     available: dict[str, Any] = {name: getattr(study, name) for name in Study.model_fields}
-    available |= {name: getattr(cohort, name) for name in ("labels", "colour", "pixel_mm")}
-    selections = cohort.channels.values() or [cohort.series]
-    available |= {
-        "classes": cohort.labels.classes,
-        "channels": cohort.channel_names,
-        "min_slices": min(selection.min_slices for selection in selections),
-    }
+    available |= {"labels": cohort.labels, "classes": cohort.labels.classes, "min_slices": cohort.series.min_slices}
     available["experiment_names"] = sorted(study.experiments)
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]

@@ -179,7 +179,61 @@ def test_numbers_that_describe_no_plane_are_refused(grid, changed):
 def test_too_few_slices_and_multi_frame_objects_are_refused(grid):
     assert reason(records_of(grid), min_slices=8) == "TOO_FEW_SLICES"
     assert reason([]) == "TOO_FEW_SLICES"
-    assert reason(records_of(grid, n_frames=40)[:1], min_slices=8) == "UNSUPPORTED_PIXELS"
+    assert reason(records_of(grid, n_frames=40)[:1], min_slices=8) == "NO_FRAMES"
+
+
+def test_a_missing_slice_is_made_of_its_neighbours_and_counted():
+    grid = grid_of((41, 6, 5), (20.0, 10.0, 30.0))
+    stack = stack_geometry([r for i, r in enumerate(records_of(grid)) if i != 17], mend=["missing_slices"])
+    assert stack.grid.matches(grid, 1e-6)
+    assert (stack.mended, stack.blend[17], stack.blend[18]) == ({"missing_slices": 1}, (16, 17, 0.5), (17, 17, 0.0))
+
+
+def test_too_many_missing_slices_are_not_invented():
+    records = records_of(grid_of((41, 6, 5)))
+    assert reason(records[:10] + records[13:], mend=["missing_slices"]) == "MISSING_SLICE"
+    assert reason(records[::2] + records[1:21:2], mend=["missing_slices"]) == "MISSING_SLICE"
+
+
+def test_a_localiser_inside_a_series_is_left_out(grid):
+    records = records_of(grid_of((12, 6, 5)))
+    stray = records[0] | {"rows": 99}
+    lost = records[1] | {"position": None}
+    stack = stack_geometry([stray, *records, lost], mend=["stray_slices"])
+    assert (sorted(stack.order), stack.mended) == (list(range(1, 13)), {"stray_slices": 2})
+    assert reason([stray, *records]) == "MIXED_MATRIX"
+
+
+def test_half_and_half_is_no_series_with_strays():
+    records = records_of(grid_of((12, 6, 5)))
+    mixture = records + [record | {"rows": 99} for record in records]
+    assert reason(mixture, mend=["stray_slices"]) == "MIXED_MATRIX"
+
+
+def test_of_repeated_slices_the_lowest_instance_number_is_kept(grid):
+    records = records_of(grid)
+    copy = records[3] | {"instance_number": 1}
+    stack = stack_geometry([*records, copy], mend=["repeated_slices"])
+    assert stack.repeats == ((len(records), 3),)
+    assert stack.grid.matches(grid, 1e-6)
+    assert reason([*records, copy]) == "DUPLICATE_POSITION"
+
+
+def test_uneven_slices_are_resampled_at_their_median_distance():
+    records = records_of(grid_of((9, 6, 5), (0.0, 0.0, 0.0), (2.0, 1.0, 1.0)))
+    uneven = records[:4] + [moved(record, 1.0, grid_of((9, 6, 5), (0.0, 0.0, 0.0))) for record in records[4:]]
+    assert reason(uneven) == "UNEVEN_SPACING"
+    stack = stack_geometry(uneven, mend=["uneven_spacing"])
+    assert (stack.grid.spacing_mm[0], stack.grid.shape[0]) == (2.0, 9)
+    assert stack.blend[3] == (3, 3, 0.0)
+    assert stack.blend[4] == (3, 4, pytest.approx(2 / 3))
+
+
+def test_deviations_below_the_tolerance_are_told(grid):
+    records = records_of(grid)
+    records[3] = moved(records[3], 0.04, grid)
+    assert len(stack_geometry(records, tolerance_mm=0.1).warnings) == 2
+    assert stack_geometry(records_of(grid)).warnings == ()
 
 
 @pytest.mark.data

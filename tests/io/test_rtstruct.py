@@ -10,7 +10,8 @@ from skimage.draw import polygon2mask
 from cohortseg.errors import Rejected
 from cohortseg.io.geometry import stack_geometry
 from cohortseg.io.headers import read_header
-from cohortseg.io.rtstruct import even_odd, read_rois, rtstruct_mask
+from cohortseg.io.planar import even_odd
+from cohortseg.io.rtstruct import read_rois, rtstruct_mask
 from cohortseg.volume import Grid
 
 GRID = grid_of((7, 14, 11))

@@ -40,7 +40,7 @@ def scan(source: Path, patient="P1", hu=HU, **options) -> list[Path]:
     return write_series(source / patient / "scan", hu, **options)
 
 
-def study_of(source: Path, **labels) -> Study:
+def study_of(source: Path, convert=None, **labels) -> Study:
     cohort = {"source": str(source), "labels": {"structures": {"tumour": "GTV.*"}} | labels}
     if "images" in labels:
         cohort["images"] = cohort["labels"].pop("images")
@@ -50,6 +50,7 @@ def study_of(source: Path, **labels) -> Study:
             "study": "small",
             "results": str(source.parent / "results"),
             "cohort": cohort,
+            "convert": convert or {},
             "experiments": {"net": {"method": "unet"}},
         }
     )
@@ -185,6 +186,45 @@ def test_a_drawn_structure_without_contours_is_an_empty_label(source):
     layout, records = converted(study_of(source))
     assert records["p1_ct1"]["status"] == "ok"
     assert not store.read_volume(layout.case("p1_ct1") / "label.zarr").array.any()
+
+
+# ---- mended ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_slice_is_interpolated_on_demand(source):
+    slices = np.arange(40, dtype=np.int16)[:, None, None] * 10
+    hu = np.random.default_rng(5).integers(-900, 900, (1, 18, 16)).astype(np.int16) + slices
+    write_series(source / "P1", hu, spacing_mm=SPACING_MM, origin_mm=ORIGIN_MM, patient_id="P1", drop=[17])
+    layout, records = converted(study_of(source, convert={"mend": ["missing_slices"]}))
+    assert records["p1_ct1"]["facts"]["mended"] == {"missing_slices": 1}
+    np.testing.assert_array_equal(store.read_volume(layout.case("p1_ct1") / "image.zarr").array, hu)
+
+
+def test_a_tilted_stack_is_set_upright_on_demand(source):
+    # Each slice lies one pixel further down than the one before it.
+    scan(source, step_mm=(0.0, 0.8, 2.5))
+    layout, records = converted(study_of(source, convert={"gantry_tilt": "deskew"}))
+    volume = store.read_volume(layout.case("p1_ct1") / "image.zarr")
+    assert volume.grid.shape == (7, 18 + 6, 16)
+    for z in range(7):
+        np.testing.assert_array_equal(volume.array[z, z : z + 18], HU[z])
+        first = volume.grid.world((z, z, 0))
+        assert first == pytest.approx(np.add(ORIGIN_MM, (0.0, 0.8 * z, 2.5 * z)), abs=1e-6)
+    assert records["p1_ct1"]["facts"]["mended"] == {"gantry_tilt": 7}
+
+
+def test_a_repeated_slice_of_other_pixels_is_no_copy(source):
+    from pydicom import dcmread
+
+    first, second = scan(source)[:2]
+    for number, (pixels, expected) in enumerate([(first, "ok"), (second, "rejected")]):
+        copy = dcmread(first)
+        copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        copy.PixelData, copy.InstanceNumber = dcmread(pixels).PixelData, 99
+        copy.save_as(source / "P1" / "scan" / "copy.dcm")
+        _, records = converted(study_of(source, convert={"mend": ["repeated_slices"]}))
+        assert records["p1_ct1"]["status"] == expected
+    assert records["p1_ct1"]["reason"] == "DUPLICATE_POSITION"
 
 
 # ---- refused --------------------------------------------------------------------------------------------------------

@@ -6,58 +6,81 @@ one named first keeps the voxel, and the overlap is counted.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.volume import Array
+
+Patterns: TypeAlias = str | Sequence[str]
+"""One regular expression for the names of a structure, or several (synonyms)."""
+Missing: TypeAlias = Literal["reject", "empty"]
+Counts: TypeAlias = npt.NDArray[np.int64]
 
 MOST_CLASSES = 255
 """Labels are stored in 8 bits."""
 
 
-def is_structure(pattern: str, name: str) -> bool:
-    """Whether a regular expression matches the whole name of an ROI or segment, blanks around it apart.
+def is_structure(patterns: Patterns, name: str) -> bool:
+    """Whether one of the regular expressions matches the whole name of an ROI or segment, blanks around it apart.
 
     Examples
     --------
     >>> is_structure("GTV.*", "GTV-1"), is_structure("GTV", "GTV-1"), is_structure("(?i)gtv.*", " GTV-1 ")
     (True, False, True)
+    >>> is_structure(["Heart", "Cor"], "Cor")
+    True
     """
-    return re.fullmatch(pattern, name.strip()) is not None
+    own = name.strip()
+    return any(re.fullmatch(pattern, own) for pattern in _several(patterns))
 
 
-def members(names: Sequence[str], structures: Mapping[str, str]) -> list[list[int]]:
+def members(names: Sequence[str], structures: Mapping[str, Patterns], missing: Missing = "reject") -> list[list[int]]:
     """For each class the positions of its structures in `names`.
 
     Parameters
     ----------
     names : sequence of str
         Names of the ROIs or segments of one label object.
-    structures : mapping of str to str
-        Class name to the regular expression of its structures.
+    structures : mapping of str to str or sequence of str
+        Class name to the regular expressions of its structures.
+    missing : "reject" or "empty"
+        What becomes of a class without structure.
 
     Returns
     -------
     list of list of int
-        One for each class, in order; never empty.
+        One for each class, in order; some may be empty with `missing="empty"`, never all.
 
     Raises
     ------
     Rejected
-        LABEL_STRUCTURE_MISSING, when a class has no structure.
+        LABEL_STRUCTURE_MISSING, when a class has no structure and must have one, or when no class has any.
     SettingsError
         For more than 255 classes.
     """
     check_count(len(structures))
     found = []
-    for name, pattern in structures.items():
-        own = [position for position, structure in enumerate(names) if is_structure(pattern, structure)]
-        if not own:
-            found_in = f"none of {len(names)} structures is called like class {name!r} ({pattern!r})"
+    for name, patterns in structures.items():
+        own = [position for position, structure in enumerate(names) if is_structure(patterns, structure)]
+        if not own and missing == "reject":
+            shown = " or ".join(repr(pattern) for pattern in _several(patterns))
+            found_in = f"none of {len(names)} structures is called like class {name!r} ({shown})"
             raise Rejected("LABEL_STRUCTURE_MISSING", found_in)
         found.append(own)
+    if not any(found):
+        raise Rejected(
+            "LABEL_STRUCTURE_MISSING", f"none of {len(names)} structures belongs to any of {len(structures)} classes"
+        )
     return found
+
+
+def member_facts(key: str, structures: Mapping[str, Patterns], classes: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Number of structures of each class under `key`, and the classes that have none (`missing`)."""
+    counts = {name: len(own) for name, own in zip(structures, classes, strict=True)}
+    return {key: counts, "missing": [name for name, count in counts.items() if not count]}
 
 
 def check_count(n_classes: int) -> None:
@@ -66,7 +89,12 @@ def check_count(n_classes: int) -> None:
         raise SettingsError(f"{n_classes} classes; a label holds at most {MOST_CLASSES}")
 
 
-def paint(label: Array, mask: Array, number: int) -> int:
+def no_overlaps(n_classes: int) -> Counts:
+    """The table that `paint` fills: voxels by the class that keeps them (row) and the one that claims them too."""
+    return np.zeros((n_classes + 1, n_classes + 1), np.int64)
+
+
+def paint(label: Array, mask: Array, number: int, overlaps: Counts) -> None:
     """Give the voxels of a mask to a class, where no other class has them.
 
     Parameters
@@ -77,12 +105,32 @@ def paint(label: Array, mask: Array, number: int) -> int:
         Same shape.
     number : int
         Number of the class.
+    overlaps : int array, shape (n_classes + 1, n_classes + 1)
+        Changed in place: `overlaps[kept, number]` grows by the voxels of the mask that class `kept` keeps.
+    """
+    before = label[mask]
+    taken = before[(before != 0) & (before != number)]
+    if len(taken):
+        overlaps[:, number] += np.bincount(taken, minlength=len(overlaps))
+        mask = mask & ((label == 0) | (label == number))
+    label[mask] = number
+
+
+def overlap_facts(overlaps: Counts, structures: Mapping[str, Patterns]) -> dict[str, Any]:
+    """The table of overlaps by the names of the classes.
 
     Returns
     -------
-    int
-        Voxels of the mask that another class keeps.
+    dict
+        `n_overlap_voxels`, their sum; `overlap_voxels`, for each class that keeps some the classes that claimed them
+        too, with their number. A voxel that two structures of one class claim counts twice.
     """
-    taken = mask & (label != 0) & (label != number)
-    label[mask & ~taken] = number
-    return int(np.count_nonzero(taken))
+    names = ["", *structures]
+    pairs: dict[str, dict[str, int]] = {}
+    for kept, claimed in np.argwhere(overlaps):
+        pairs.setdefault(names[kept], {})[names[claimed]] = int(overlaps[kept, claimed])
+    return {"n_overlap_voxels": int(overlaps.sum()), "overlap_voxels": pairs}
+
+
+def _several(patterns: Patterns) -> Sequence[str]:
+    return (patterns,) if isinstance(patterns, str) else patterns

@@ -90,6 +90,10 @@ FACTS: dict[str, tuple[int, Reader]] = {
     "tr_ms": (0x00180080, real),
     "field_strength_t": (0x00180087, real),
     "contrast": (0x00180010, filled),
+    "burned_in": (0x00280301, yes),
+    "study_date": (0x00080020, text),
+    "series_date": (0x00080021, text),
+    "series_time": (0x00080031, text),
 }
 """What tables show: a value that is no number is None."""
 PET: dict[str, tuple[int, Reader]] = {
@@ -97,8 +101,8 @@ PET: dict[str, tuple[int, Reader]] = {
     "suv_type": (0x00541006, text),
     "decay_correction": (0x00541102, text),
     "weight_kg": (0x00101030, real),
-    "series_date": (0x00080021, text),
-    "series_time": (0x00080031, text),
+    "height_m": (0x00101020, real),
+    "sex": (0x00100040, text),
     "acquisition_date": (0x00080022, text),
     "acquisition_time": (0x00080032, text),
     "philips_creator": (0x70530010, text),
@@ -226,7 +230,7 @@ def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], modality: s
     found: Record = {key: _read(elements, *field) for key, field in PIXELS.items()}
     found |= {key: _lenient(elements, *field) for key, field in FACTS.items()}
     found["n_frames"] = found["n_frames"] or 1
-    found["contrast"] = bool(found["contrast"])
+    found["contrast"], found["burned_in"] = bool(found["contrast"]), bool(found["burned_in"])
     if found["signed"] and (found["pixel_padding"] or 0) > 32767:
         found["pixel_padding"] -= 65536
     syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]

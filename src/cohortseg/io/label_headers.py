@@ -13,11 +13,25 @@ STRUCTURES, ROI_NUMBER, ROI_NAME, ROI_FRAME_UID = 0x30060020, 0x30060022, 0x3006
 CONTOURED, CONTOURED_NUMBER, CONTOURS = 0x30060039, 0x30060084, 0x30060040
 GEOMETRIC_TYPE, COORDINATES = 0x30060042, 0x30060050
 SEGMENTS, SEGMENT_NUMBER, SEGMENT_LABEL, REFERENCED_SERIES = 0x00620002, 0x00620004, 0x00620005, 0x00081115
-LABEL_SEQUENCES = (REFERENCED_FRAMES, STRUCTURES, CONTOURED, SEGMENTS, REFERENCED_SERIES)
+OTHER_STUDIES = 0x00081200
+SERIES_TIMES, CONTENT_TIMES, STRUCTURE_SET_TIMES = (
+    (0x00080021, 0x00080031),
+    (0x00080023, 0x00080033),
+    (0x30060008, 0x30060009),
+)
+"""Date and time of day."""
+LABEL_SEQUENCES = (
+    *(REFERENCED_FRAMES, STRUCTURES, CONTOURED, SEGMENTS, REFERENCED_SERIES, OTHER_STUDIES),
+    *(*SERIES_TIMES, *CONTENT_TIMES, *STRUCTURE_SET_TIMES),
+)
+"""Every element that this file reads."""
 
 
 def structure_set(header: Any) -> Record:
-    """Structures (`rois`: name, n_contours, n_points) and references of an RTSTRUCT.
+    """Structures (`rois`: name, n_contours, n_points), references and `date`, `time` of an RTSTRUCT.
+
+    The moment is that of the structure set, else that of the content or the series: the newest of several can be
+    chosen. Like the references it is identity.
 
     Raises
     ------
@@ -33,7 +47,7 @@ def structure_set(header: Any) -> Record:
         "rois": [{"name": name} | _extent(contours) for name, contours in named_contours(header)],
         "referenced_series_uids": texts(series, SERIES_UID),
         "referenced_frame_uids": sorted({*texts(frames, FRAME_UID), *texts(structures, ROI_FRAME_UID)}),
-    }
+    } | _moment(header, STRUCTURE_SET_TIMES, CONTENT_TIMES, SERIES_TIMES)
 
 
 def named_contours(header: Any) -> list[tuple[str, list[Any]]]:
@@ -47,7 +61,10 @@ def named_contours(header: Any) -> list[tuple[str, list[Any]]]:
 
 
 def segmentation(header: Any) -> Record:
-    """Segments (`segments`: number, label) and references of a DICOM segmentation.
+    """Segments (`segments`: number, label), references and `date`, `time` of a DICOM segmentation.
+
+    The moment is that of the content, else that of the series. The frame of reference is the object's own, in which its
+    frames lie.
 
     Raises
     ------
@@ -57,13 +74,16 @@ def segmentation(header: Any) -> Record:
     _check_whole(header, SEGMENTS)
     charset = encodings(header)
     segments = items(header, SEGMENTS)
+    # Series of other studies stand one floor deeper.
+    holders = [header, *items(header, OTHER_STUDIES)]
     return {
         "segments": [
             {"number": short(one.get_item(SEGMENT_NUMBER)), "label": _words(one, SEGMENT_LABEL, charset)}
             for one in segments
         ],
-        "referenced_series_uids": texts(items(header, REFERENCED_SERIES), SERIES_UID),
-    }
+        "referenced_series_uids": texts((s for one in holders for s in items(one, REFERENCED_SERIES)), SERIES_UID),
+        "referenced_frame_uids": texts([header], FRAME_UID),
+    } | _moment(header, CONTENT_TIMES, SERIES_TIMES)
 
 
 def contour_kind(contour: Any) -> str | None:
@@ -74,6 +94,15 @@ def contour_kind(contour: Any) -> str | None:
 def contour_data(contour: Any) -> bytes:
     """Coordinates of a contour as they stand in the file, separated by backslashes; empty when there are none."""
     return (contour.get_item(COORDINATES).value or b"") if COORDINATES in contour else b""
+
+
+def _moment(header: Any, *sources: tuple[int, int]) -> Record:
+    """The first date that the header carries, and the time that goes with it; None where it does not say."""
+    for date_tag, time_tag in sources:
+        date = text(header.get_item(date_tag)) if date_tag in header else None
+        if date:
+            return {"date": date, "time": text(header.get_item(time_tag)) if time_tag in header else None}
+    return {"date": None, "time": None}
 
 
 def _extent(contours: list[Any]) -> Record:

@@ -1,24 +1,38 @@
 """The voxels of a DICOM series, slab by slab: HU, SUV or rescaled values, whatever the length of the series.
 
-What the headers promise is settled first; then each file is opened once, and memory holds one slab.
+What the headers promise is settled first; then each file is opened once, and memory holds one slab (and two slices,
+where slices are blended or shifted).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import Rejected
+from cohortseg.io.geometry import Stack
+from cohortseg.io.mend import Blend, Bools, Floats, mix, shift_plane
 from cohortseg.io.pixels import check_readable, read_stored
-from cohortseg.io.suv import suv_factor
+from cohortseg.io.suv import Kind, suv_factor
 from cohortseg.volume import Array, Shape
 
 Record: TypeAlias = Mapping[str, Any]
+Source: TypeAlias = tuple[str, Record]
+Colour: TypeAlias = Literal["grey", "red", "green", "blue"]
 
 INT16 = np.iinfo(np.int16)
+AIR_HU = -1024.0
+"""New voxels of a CT that names no padding: the lowest value of most scanners."""
+COLOUR_SHARES: dict[str, tuple[float, float, float]] = {
+    "grey": (0.299, 0.587, 0.114),
+    "red": (1.0, 0.0, 0.0),
+    "green": (0.0, 1.0, 0.0),
+    "blue": (0.0, 0.0, 1.0),
+}
+"""Of red, green and blue; grey is the luminance of ITU-R BT.601."""
 
 
 class Digest(Protocol):
@@ -39,9 +53,9 @@ class Series:
     Parameters
     ----------
     paths, records : tuple
-        Files and their header records in slice order.
+        Files and their slice records in slice order; a multi-frame file occurs once for each of its frames.
     shape : (int, int, int)
-        Slices, rows, columns.
+        Slices, rows, columns: of what comes out, which a mend may have made larger than what goes in.
     dtype : numpy dtype
         int16 when every rescale slope and intercept is a whole number and SUV plays no part; else float32.
     unit : str
@@ -52,6 +66,12 @@ class Series:
         What a sidecar may say: `rescale_slopes` (smallest, largest), `rescale_missing` (slices without slope and
         intercept; they count as 1 and 0), `pixel_padding` (stored values that mark no data: kept as they are),
         `monochrome1` (shown inverted; HU and SUV are not touched by that), `transfer_syntaxes`, `suv_factor`.
+    blend, shift_yx
+        As in `Stack`, in the order of `paths`.
+    copies : dict
+        Slices that were left out as copies of the one at a place: their files must hold the same pixels.
+    colour : {'grey', 'red', 'green', 'blue'}
+        What is taken of colour pictures.
     """
 
     paths: tuple[str, ...]
@@ -61,34 +81,58 @@ class Series:
     unit: str
     factor: float
     facts: dict[str, Any]
+    blend: tuple[Blend, ...] | None = None
+    shift_yx: tuple[tuple[float, float], ...] | None = None
+    copies: Mapping[int, tuple[Source, ...]] = field(default_factory=dict)
+    colour: Colour = "grey"
 
 
-def open_series(paths: Sequence[str | Path], records: Sequence[Record], *, wide: bool = False) -> Series:
+def open_series(
+    paths: Sequence[str | Path],
+    records: Sequence[Record],
+    *,
+    stack: Stack | None = None,
+    wide: bool = False,
+    suv: Kind = "bw",
+    colour: Colour = "grey",
+) -> Series:
     """Decide from the headers alone how the voxels of a series will be read.
 
     Parameters
     ----------
     paths, records : sequence
-        Files and their records of `read_header`, both in slice order (`stack_geometry`).
+        Files and their slice records: as they were given to `stack_geometry` where there is a `stack`, else in slice
+        order.
+    stack : Stack, optional
+        Puts the slices in order, and says what is left out, blended and shifted.
     wide : bool
         float32 whatever the slopes: the answer to `Int16OverflowError`.
+    suv : {'bw', 'lbm', 'bsa'}
+        What PET uptake is divided by: `suv_factor`.
+    colour : {'grey', 'red', 'green', 'blue'}
+        What is taken of colour pictures: their luminance or one of their channels.
 
     Raises
     ------
     Rejected
         UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; NO_UNITS for PET.
     """
-    for record in records:
+    copies: dict[int, tuple[Source, ...]] = {}
+    if stack is not None:
+        copies = _copies(paths, records, stack)
+        paths, records = [paths[place] for place in stack.order], [records[place] for place in stack.order]
+    for record in (*records, *(record for group in copies.values() for _, record in group)):
         check_readable(record)
-    factor = _factor(records)
+    factor = _factor(records, suv)
     slopes = [_slope(record) for record in records]
     whole = all(slope.is_integer() and _intercept(r).is_integer() for slope, r in zip(slopes, records, strict=True))
     narrow = whole and factor == 1.0 and not wide
     modality = records[0].get("modality")
+    plain = (len(records), int(records[0]["rows"]), int(records[0]["columns"]))
     return Series(
         paths=tuple(str(path) for path in paths),
         records=tuple(records),
-        shape=(len(records), int(records[0]["rows"]), int(records[0]["columns"])),
+        shape=plain if stack is None else stack.grid.shape,
         dtype=np.dtype(np.int16 if narrow else np.float32),
         unit={"CT": "HU", "PT": "SUV"}.get(str(modality), ""),
         factor=factor,
@@ -100,11 +144,20 @@ def open_series(paths: Sequence[str | Path], records: Sequence[Record], *, wide:
             "transfer_syntaxes": sorted({record["transfer_syntax"] for record in records}),
             "suv_factor": factor if modality == "PT" else None,
         },
+        blend=None if stack is None else stack.blend,
+        shift_yx=None if stack is None else stack.shift_yx,
+        copies=copies,
+        colour=colour,
     )
 
 
 def read_slabs(series: Series, *, slab: int = 64, digest: Digest | None = None) -> Iterator[tuple[int, Array]]:
     """The voxels in blocks of `slab` slices; memory holds one block, however long the series.
+
+    Slices are shifted first and blended then, both linearly on rescaled values. Whole numbers stay whole: they are
+    rounded once at the end, halves to the even neighbour. Padding is not mixed with values: the nearer of two is
+    taken. New voxels of shifted slices hold the padding value; without one, -1024 HU for CT, else the smallest value
+    of their slice.
 
     Parameters
     ----------
@@ -123,30 +176,92 @@ def read_slabs(series: Series, *, slab: int = 64, digest: Digest | None = None) 
     Raises
     ------
     Rejected
-        SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX (the decoders fail on these data).
+        SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX (the decoders fail on these data), DUPLICATE_POSITION (a slice
+        that was left out as a copy holds other pixels).
     Int16OverflowError
         When a value does not fit `series.dtype`.
     """
     n_slices, rows, columns = series.shape
+    mended = _mended_planes(series) if series.blend is not None or series.shift_yx is not None else None
     for first in range(0, n_slices, slab):
         block = np.empty((min(slab, n_slices - first), rows, columns), series.dtype)
         for offset in range(len(block)):
-            record = series.records[first + offset]
-            _rescale(read_stored(series.paths[first + offset], record), record, series.factor, out=block[offset])
+            if mended is None:
+                place = first + offset
+                _rescale(_stored(series, place), series.records[place], series.factor, out=block[offset])
+            else:
+                plane = next(mended)
+                block[offset] = np.rint(plane) if series.dtype == np.int16 else plane
         if digest is not None:
             digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False))
         yield first, block
 
 
-def read_series(paths: Sequence[str | Path], records: Sequence[Record]) -> tuple[Array, Series]:
+def read_series(
+    paths: Sequence[str | Path], records: Sequence[Record], *, stack: Stack | None = None
+) -> tuple[Array, Series]:
     """The whole series in memory, int16 where it fits; for series known to be small."""
     for wide in (False, True):
-        series = open_series(paths, records, wide=wide)
+        series = open_series(paths, records, stack=stack, wide=wide)
         try:
             return np.concatenate([block for _, block in read_slabs(series)]), series
         except Int16OverflowError:
             continue
     raise AssertionError("float32 does not overflow")  # pragma: no cover
+
+
+def _copies(paths: Sequence[str | Path], records: Sequence[Record], stack: Stack) -> dict[int, tuple[Source, ...]]:
+    """The slices left out as copies, by the place in the order of the one that is used."""
+    found: dict[int, tuple[Source, ...]] = {}
+    places = {used: place for place, used in enumerate(stack.order)}
+    for kept, copy in stack.repeats:
+        place = places[kept]
+        found[place] = (*found.get(place, ()), (str(paths[copy]), records[copy]))
+    return found
+
+
+def _stored(series: Series, place: int) -> Array:
+    """The stored numbers of one slice, which its copies must share."""
+    record = series.records[place]
+    stored = read_stored(series.paths[place], record)
+    for path, copy in series.copies.get(place, ()):
+        same = (_slope(copy), _intercept(copy)) == (_slope(record), _intercept(record))
+        if not (same and np.array_equal(read_stored(path, copy), stored)):
+            raise Rejected("DUPLICATE_POSITION", "two slices at one position hold different values")
+    if stored.ndim == 2:
+        return stored
+    mixed: Array = np.rint(stored @ np.array(COLOUR_SHARES[series.colour])).astype(stored.dtype)
+    return mixed
+
+
+def _mended_planes(series: Series) -> Iterator[Floats]:
+    """Slices of the grid, shifted and blended; two source slices are held."""
+    held: dict[int, tuple[Floats, Bools]] = {}
+    for lower, upper, weight in series.blend or [(place, place, 0.0) for place in range(series.shape[0])]:
+        held = {place: held[place] if place in held else _shifted(series, place) for place in (lower, upper)}
+        yield held[lower][0] if lower == upper else mix(*held[lower], *held[upper], weight)[0]
+
+
+def _shifted(series: Series, place: int) -> tuple[Floats, Bools]:
+    """One rescaled source slice in the matrix of the grid, and where it holds padding."""
+    record, stored = series.records[place], _stored(series, place)
+    values = np.empty(stored.shape, series.dtype)
+    _rescale(stored, record, series.factor, out=values)
+    empty = (
+        stored == record["pixel_padding"] if record.get("pixel_padding") is not None else np.zeros(stored.shape, bool)
+    )
+    plane = values.astype(np.float64)
+    if series.shift_yx is None:
+        return plane, empty
+    return shift_plane(plane, empty, series.shift_yx[place], series.shape[1:], _fill(series, record, plane))
+
+
+def _fill(series: Series, record: Record, plane: Floats) -> float:
+    """The value of voxels that no slice covers."""
+    if record.get("pixel_padding") is not None:
+        value = (record["pixel_padding"] * _slope(record) + _intercept(record)) * series.factor
+        return float(np.clip(value, INT16.min, INT16.max)) if series.dtype == np.int16 else float(value)
+    return AIR_HU if series.unit == "HU" else float(plane.min())
 
 
 def _slope(record: Record) -> float:
@@ -157,7 +272,7 @@ def _intercept(record: Record) -> float:
     return float(record.get("intercept") or 0.0)
 
 
-def _factor(records: Sequence[Record]) -> float:
+def _factor(records: Sequence[Record], kind: Kind) -> float:
     """The SUV factor of a PET series, which all its slices share; 1 for other modalities."""
     if records[0].get("modality") != "PT":
         return 1.0
@@ -165,7 +280,8 @@ def _factor(records: Sequence[Record]) -> float:
     if len(units) > 1:
         raise Rejected("NO_UNITS", f"slices of {len(units)} different units")
     # Of the slices of several beds, the first acquired marks the start of the scan.
-    return suv_factor(min(records, key=lambda r: (r.get("acquisition_date") or "", r.get("acquisition_time") or "")))
+    first = min(records, key=lambda r: (r.get("acquisition_date") or "", r.get("acquisition_time") or ""))
+    return suv_factor(first, kind=kind)
 
 
 def _rescale(stored: Array, record: Record, factor: float, *, out: Array) -> None:

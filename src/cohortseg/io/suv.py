@@ -1,40 +1,60 @@
-"""The factor from stored PET units to the body-weight standardised uptake value.
+"""The factor from stored PET units to the standardised uptake value, by body weight, lean body mass or body surface.
 
-SUV = activity concentration [Bq/ml] * body weight [g] / injected activity [Bq] at the time the image is corrected to
-(DICOM PS3.3 C.8.9.1; the vendor-neutral recipe of the Quantitative Imaging Biomarkers Alliance). A wrong factor is
-worse than none: whatever is missing or implausible is refused.
+SUV = activity concentration [Bq/ml] * body size [g or cm2] / injected activity [Bq] at the time the image is corrected
+to (DICOM PS3.3 C.8.9.1; the vendor-neutral recipe of the Quantitative Imaging Biomarkers Alliance, FDG-PET/CT profile,
+appendix G). A wrong factor is worse than none: whatever is missing or implausible is refused.
 """
 
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from cohortseg.errors import Rejected
 
 Record: TypeAlias = Mapping[str, Any]
+Kind: TypeAlias = Literal["bw", "lbm", "bsa"]
 
+STORED_KINDS: dict[tuple[str, str], Kind] = {
+    ("GML", "BW"): "bw",
+    ("GML", "LBMJANMA"): "lbm",
+    ("CM2ML", "BSA"): "bsa",
+}
+"""What values that are SUV already were divided by, for (units, SUV type). LBM may be any of several formulas."""
+USUAL_TYPES = {"GML": "BW", "CM2ML": "BSA"}
+"""SUV type of files that name none (DICOM PS3.3 C.8.9.1)."""
+NEEDED_CORRECTIONS = {"ATTN": "attenuation", "DECAY": "decay"}
+"""Values of CorrectedImage without which counts are no activity."""
 SMALLEST_DOSE_BQ = 1e5
 """Less was never injected: the dose stands in MBq, or was removed."""
+LARGEST_WEIGHT_KG = 650.0
+"""Nobody was heavier: the weight stands in grams."""
+HEIGHT_M = (0.2, 2.8)
+"""Shortest and tallest: a height of 170 stands in centimetres."""
 SAME_DAY_HALF_LIFE_S = 12 * 3600
 """Shorter-lived tracers are imaged within a day: clock times decide, not dates, which de-identification shifts."""
 LONGEST_DELAY_HALF_LIVES = 10
 """A longer delay leaves a thousandth of the activity: the clocks disagree."""
 GRAMS_PER_KG = 1000.0
+CM2_PER_M2 = 1e4
 
 
-def suv_factor(record: Record) -> float:
-    """What the rescaled values of a PET image are multiplied with to become SUV (body weight).
+def suv_factor(record: Record, *, kind: Kind = "bw") -> float:
+    """What the rescaled values of a PET image are multiplied with to become SUV.
 
     Parameters
     ----------
     record : dict
-        Record of `read_header` of a PET slice; of the slice that was acquired first, where slices differ in time.
+        Record of a PET slice; of the slice that was acquired first, where slices differ in time.
+    kind : {'bw', 'lbm', 'bsa'}
+        Body weight (g/ml); lean body mass (g/ml; Janmahasatian et al. 2005, Clin Pharmacokinet 44:1051-1065);
+        body surface (cm2/ml; Du Bois and Du Bois 1916, Arch Intern Med 17:863-871).
 
     Returns
     -------
     float
-        1.0 for Units GML (they are SUV already), Philips' own factor for CNTS, else weight over decayed dose.
+        For Units BQML body size over decayed dose; for GML and CM2ML (they are SUV already) the ratio of the body
+        sizes, 1.0 where the kind is the same; for CNTS Philips' own factors.
 
     Raises
     ------
@@ -42,38 +62,86 @@ def suv_factor(record: Record) -> float:
         NO_UNITS, naming what is missing or implausible.
     """
     units = record.get("units")
-    if units == "GML":
-        return _already_suv(record)
+    if units in USUAL_TYPES:
+        return _of_suv(record, kind)
     if units == "CNTS":
-        return _philips_factor(record)
+        return _of_counts(record, kind)
     if units != "BQML":
-        _refuse(f"units {units!r} (BQML, GML and Philips' CNTS are understood)")
-    weight_kg, dose_bq = record.get("weight_kg"), record.get("dose_bq")
-    if not weight_kg or weight_kg <= 0:
-        _refuse("no patient weight")
-    if not dose_bq or dose_bq <= 0:
-        _refuse("no injected dose")
-    if dose_bq < SMALLEST_DOSE_BQ:
-        _refuse(f"an injected dose of {dose_bq:g} Bq")
-    return float(weight_kg) * GRAMS_PER_KG / (float(dose_bq) * _decay(record))
+        _refuse(f"units {units!r} (BQML, GML, CM2ML and Philips' CNTS are understood)")
+    return _of_activity(record, kind)
+
+
+def lean_body_mass_kg(weight_kg: float, height_m: float, sex: str) -> float:
+    """Lean body mass by Janmahasatian et al. 2005 (equations 7 and 8); sex 'M' or 'F'."""
+    slope, offset = {"M": (216.0, 6680.0), "F": (244.0, 8780.0)}[sex]
+    return 9270.0 * weight_kg / (offset + slope * weight_kg / height_m**2)
+
+
+def body_surface_m2(weight_kg: float, height_m: float) -> float:
+    """Body surface by Du Bois and Du Bois 1916."""
+    return float(0.007184 * weight_kg**0.425 * (100.0 * height_m) ** 0.725)
 
 
 def _refuse(found: str) -> NoReturn:
     raise Rejected("NO_UNITS", found)
 
 
-def _already_suv(record: Record) -> float:
-    kind = record.get("suv_type") or "BW"
-    if kind != "BW":
-        _refuse(f"SUV of type {kind!r}, normalised by something else than body weight")
-    return 1.0
+def _of_activity(record: Record, kind: Kind) -> float:
+    """Factor of an activity concentration in Bq/ml."""
+    corrections = record.get("corrected_image")
+    lacking = [word for key, word in NEEDED_CORRECTIONS.items() if corrections and key not in corrections]
+    if lacking:
+        _refuse(f"an image that is not corrected for {' and '.join(lacking)}")
+    size = _body(record, kind)
+    dose_bq = record.get("dose_bq")
+    if not dose_bq or dose_bq <= 0:
+        _refuse("no injected dose")
+    if dose_bq < SMALLEST_DOSE_BQ:
+        _refuse(f"an injected dose of {dose_bq:g} Bq")
+    return size / (float(dose_bq) * _decay(record))
 
 
-def _philips_factor(record: Record) -> float:
-    factor = record.get("philips_suv_factor")
-    if not str(record.get("philips_creator") or "").upper().startswith("PHILIPS PET") or not factor or factor <= 0:
-        _refuse("counts without a factor to SUV")
-    return float(factor)
+def _of_suv(record: Record, kind: Kind) -> float:
+    units = str(record["units"])
+    named = record.get("suv_type") or USUAL_TYPES[units]
+    stored = STORED_KINDS.get((units, named))
+    if stored is None:
+        _refuse(f"SUV of type {named!r} in {units}")
+    return 1.0 if stored == kind else _body(record, kind) / _body(record, stored)
+
+
+def _of_counts(record: Record, kind: Kind) -> float:
+    """Philips scales counts to SUV by body weight (7053,1000), or else to Bq/ml (7053,1009)."""
+    if str(record.get("philips_creator") or "").upper().startswith("PHILIPS PET"):
+        factor = record.get("philips_suv_factor") or 0.0
+        if factor > 0:
+            return float(factor) * (1.0 if kind == "bw" else _body(record, kind) / _body(record, "bw"))
+        factor = record.get("philips_activity_factor") or 0.0
+        if factor > 0:
+            return float(factor) * _of_activity(record, kind)
+    _refuse("counts without a factor to SUV")
+
+
+def _body(record: Record, kind: Kind) -> float:
+    """What uptake is divided by: g, or cm2 for the body surface."""
+    weight_kg = record.get("weight_kg")
+    if not weight_kg or weight_kg <= 0:
+        _refuse("no patient weight")
+    if weight_kg > LARGEST_WEIGHT_KG:
+        _refuse(f"a patient weight of {weight_kg:g} kg")
+    if kind == "bw":
+        return float(weight_kg) * GRAMS_PER_KG
+    height_m = record.get("height_m")
+    if not height_m or height_m <= 0:
+        _refuse(f"no patient height, which SUV of kind {kind!r} needs")
+    if not HEIGHT_M[0] <= height_m <= HEIGHT_M[1]:
+        _refuse(f"a patient height of {height_m:g} m")
+    if kind == "bsa":
+        return body_surface_m2(weight_kg, height_m) * CM2_PER_M2
+    sex = record.get("sex")
+    if sex not in ("M", "F"):
+        _refuse("no patient sex M or F, which the formula of the lean body mass needs")
+    return lean_body_mass_kg(weight_kg, height_m, sex) * GRAMS_PER_KG
 
 
 def _decay(record: Record) -> float:
@@ -93,8 +161,8 @@ def _decay(record: Record) -> float:
 
 
 def _delay_s(record: Record, half_life_s: float) -> float:
-    """Seconds from injection to the start of the scan."""
-    scan, dated = _scan_start(record)
+    """Seconds from injection to the time the image is corrected to."""
+    scan, dated = _scan_start(record, half_life_s)
     injected_at = str(record.get("injection_datetime") or "")
     if half_life_s <= SAME_DAY_HALF_LIFE_S:
         clock = _moment("", record.get("injection_time") or injected_at[8:])
@@ -111,19 +179,49 @@ def _delay_s(record: Record, half_life_s: float) -> float:
     return delay_s
 
 
-def _scan_start(record: Record) -> tuple[datetime, bool]:
-    """When the scan began, and whether its date is known.
+def _scan_start(record: Record, half_life_s: float) -> tuple[datetime, bool]:
+    """The time that START corrects to, and whether its date is known.
 
-    That is the time of the series; a series time after the first acquisition is that of a later reconstruction or
-    transfer, and then the acquisition's stands for it.
+    An enhanced image names it. Else it is the time of the series; but a series time after the first acquisition is
+    that of a later reconstruction or transfer. Then GE's private scan time stands for it, or what the frame reference
+    time tells, or the first acquisition.
     """
+    named = str(record.get("decay_datetime") or "")
+    corrected_to = _moment(named[:8], named[8:]) if named else None
+    if corrected_to is not None:
+        return corrected_to, True
     date = str(record.get("series_date") or record.get("acquisition_date") or "")
     series = _moment(date, record.get("series_time"))
     acquisition = _moment(str(record.get("acquisition_date") or date), record.get("acquisition_time"))
-    times = [time for time in (series, acquisition) if time is not None]
-    if not times:
-        _refuse("no time of the scan")
-    return min(times), bool(date)
+    if acquisition is None:
+        if series is None:
+            _refuse("no time of the scan")
+        return series, bool(date)
+    if series is not None and series <= acquisition:
+        return series, bool(date)
+    return _ge_scan_start(record, acquisition) or _back_from_frame(record, acquisition, half_life_s), bool(date)
+
+
+def _ge_scan_start(record: Record, acquisition: datetime) -> datetime | None:
+    """GE's private scan time (0009,100D), where it is one before the acquisition."""
+    named = str(record.get("ge_scan_datetime") or "")
+    if not named or not str(record.get("ge_creator") or "").upper().startswith("GEMS_PETD_01"):
+        return None
+    scan = _moment(named[:8], named[8:])
+    return scan if scan is not None and scan <= acquisition else None
+
+
+def _back_from_frame(record: Record, acquisition: datetime, half_life_s: float) -> datetime:
+    """The start of the scan from the time within a frame at which its mean count rate fell.
+
+    FrameReferenceTime is that time, counted from the start of the scan; AcquisitionTime begins the frame.
+    """
+    reference_ms, duration_ms = record.get("frame_reference_ms") or 0.0, record.get("frame_duration_ms") or 0.0
+    if reference_ms <= 0 or duration_ms <= 0:
+        return acquisition
+    decay = math.log(2.0) * duration_ms / 1000.0 / half_life_s
+    mean_s = math.log(decay / -math.expm1(-decay)) * half_life_s / math.log(2.0)
+    return acquisition + timedelta(seconds=mean_s - reference_ms / 1000.0)
 
 
 def _moment(date: str, time: str | None) -> datetime | None:

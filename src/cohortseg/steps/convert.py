@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
@@ -12,6 +12,9 @@ from cohortseg.stages import STAGES, ConvertStage
 from cohortseg.steps.arguments import add_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.volume import Array, Grid, Volume
+
+if TYPE_CHECKING:
+    from cohortseg.io.geometry import Stack
 
 __all__ = ["add_arguments", "run"]
 
@@ -101,22 +104,30 @@ def _image(target: Path, source: dict[str, Any], settings: ConvertStage) -> tupl
     from cohortseg.io.series import Int16OverflowError
 
     records = [file["header"] for file in source["files"]]
-    stack = stack_geometry(records, tolerance_mm=settings.convert.slice_tolerance_mm, min_slices=settings.min_slices)
-    files = [source["files"][place] for place in stack.order]
+    stack = stack_geometry(
+        records,
+        tolerance_mm=settings.convert.slice_tolerance_mm,
+        min_slices=settings.min_slices,
+        warning_mm=settings.convert.slice_warning_mm,
+        mend=settings.convert.mend,
+        gantry_tilt=settings.convert.gantry_tilt,
+    )
+    paths = [str(Path(source["root"]) / file["path"]) for file in source["files"]]
     try:
-        content, facts = _series(target, source["root"], files, stack.grid, wide=False)
+        content, facts = _series(target, paths, records, stack, settings.convert.suv, wide=False)
     except Int16OverflowError:
-        content, facts = _series(target, source["root"], files, stack.grid, wide=True)
-    return stack.grid, content, {"jitter_mm": stack.jitter_mm, "lean_mm": stack.lean_mm, **facts}
+        content, facts = _series(target, paths, records, stack, settings.convert.suv, wide=True)
+    return stack.grid, content, {**stack.facts, **facts}
 
 
-def _series(target: Path, root: str, files: list[dict[str, Any]], grid: Grid, *, wide: bool) -> tuple[str, Record]:
+def _series(
+    target: Path, paths: list[str], records: list[dict[str, Any]], stack: "Stack", suv: Any, *, wide: bool
+) -> tuple[str, Record]:
     """Stream a series into a store; memory holds one slab."""
     from cohortseg.io.series import open_series, read_slabs
 
-    paths = [str(Path(root) / file["path"]) for file in files]
-    series = open_series(paths, [file["header"] for file in files], wide=wide)
-    content = store.write(target, grid, series.dtype, read_slabs(series))
+    series = open_series(paths, records, stack=stack, wide=wide, suv=suv)
+    content = store.write(target, stack.grid, series.dtype, read_slabs(series))
     return content, {"dtype": str(series.dtype), "unit": series.unit, **series.facts}
 
 
@@ -131,7 +142,21 @@ def _label(source: dict[str, Any], grid: Grid, settings: ConvertStage) -> tuple[
     if source["label"]["kind"] == "rtstruct":
         from cohortseg.io.rtstruct import rtstruct_mask
 
-        return rtstruct_mask(path, grid, settings.labels.structures, tolerance_mm=tolerance_mm)
+        return rtstruct_mask(
+            path,
+            grid,
+            settings.labels.structures,
+            tolerance_mm=tolerance_mm,
+            missing=settings.labels.missing_structure,
+            planes=settings.labels.planes,
+        )
     from cohortseg.io.dicomseg import seg_mask
 
-    return seg_mask(path, grid, settings.labels.structures, tolerance_mm=tolerance_mm)
+    return seg_mask(
+        path,
+        grid,
+        settings.labels.structures,
+        tolerance_mm=tolerance_mm,
+        missing=settings.labels.missing_structure,
+        fraction=settings.labels.fraction,
+    )
