@@ -1,8 +1,9 @@
 """Header records made by hand, and what the catalogue must hold for any of them."""
 
-from cohortseg.catalogue import Identities, catalogue
+from cohortseg.catalogue import catalogue
 from cohortseg.errors import REASONS
 from cohortseg.io.discover import FoundFile
+from cohortseg.names import Identities
 from cohortseg.settings import CohortSettings
 
 IMAGES = r"^images/(?P<subject>[^/]+)\.nii(\.gz)?$"

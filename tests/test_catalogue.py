@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from catalogue_records import IMAGES, LABELS, fates, file, found, header, only, reason, rtstruct, seg, series
 
-from cohortseg.catalogue import Identities
 from cohortseg.errors import SettingsError
+from cohortseg.names import Identities
 
 # ---- scans ----------------------------------------------------------------------------------------------------------
 
@@ -138,6 +138,19 @@ def test_a_label_of_another_patient_is_refused():
     result = found([*series("P1"), rtstruct(patient="P2")])
     assert reason(result) == "LABEL_OTHER_PATIENT"
     assert "P2" not in result.rejected[0]["found"]
+
+
+def test_a_label_that_names_the_series_but_another_frame_is_refused():
+    for label in (rtstruct(referenced_frame_uids=["elsewhere"]), seg(frame_uid="elsewhere")):
+        assert reason(found([*series("P1"), label])) == "LABEL_OTHER_FRAME"
+    assert (
+        only(found([*series("P1"), rtstruct(referenced_frame_uids=["elsewhere", "frame of P1"])])).label == "rtstruct"
+    )
+
+
+def test_a_series_of_two_patients_is_refused():
+    mixed = [*series("P1", "2.1")[:3], *series("P2", "2.1")[3:]]
+    assert reason(found(mixed)) == "MIXED_PATIENTS"
 
 
 def test_scans_without_patient_id_keep_their_labels():

@@ -7,7 +7,7 @@ from catalogue_records import IMAGES, file, found, only, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cohortseg.catalogue import Identities, slug
+from cohortseg.names import Identities, slug
 
 
 def names_of(files, identities=None, /, **options) -> dict[str, str]:

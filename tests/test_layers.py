@@ -16,7 +16,7 @@ FLOORS = (
     {"choose"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
-    {"selection"},
+    {"selection", "names"},
     {"catalogue"},
     {"io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom"},
     {"infer"},

@@ -8,25 +8,16 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
+from cohortseg.names import NO_ID, Identities, name_cases, name_subjects
 from cohortseg.selection import check_series, chosen
 from cohortseg.settings import CohortSettings
 
 IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-NO_ID = "study "
-"""Begins the id of a subject whose scans carry none: the study stands for it."""
-
-
-@dataclass
-class Identities:
-    """Original ids and the names that stand for them; only ever grows, so that a name never changes its owner."""
-
-    subjects: dict[str, str] = field(default_factory=dict)
-    cases: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,8 +86,8 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
     fates: dict[str, tuple[str, str]] = {}
     scans, labels = _scans(files, settings, fates), _labels(files, settings, fates)
     _find_owners(labels, sorted({scan.patient for scan in scans}))
-    _name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
-    _name_cases(scans, identities)
+    name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
+    name_cases([(scan.key, scan.patient, scan.modality) for scan in scans], identities)
     strangers = sorted(set(settings.exclude) - set(identities.cases.values()))
     if strangers:
         raise SettingsError(f"cohort.exclude: no case is called {', '.join(map(repr, strangers))}")
@@ -228,7 +219,18 @@ def _label_of(scan: Scan, labels: list[dict[str, Any]], settings: CohortSettings
     label = candidates[0]
     if label["kind"] != "files" and label["header"]["patient_id"] not in (None, "", scan.first["patient_id"]):
         raise Rejected("LABEL_OTHER_PATIENT", f"the {label['kind']} that refers to this series has another PatientID")
+    if label["kind"] != "files":
+        _check_frame(label, scan)
     return label
+
+
+def _check_frame(label: dict[str, Any], scan: Scan) -> None:
+    """A label that names the series, but lies in another frame of reference, was drawn on something else."""
+    header = label["header"]
+    frames = header.get("referenced_frame_uids") or [uid for uid in [header.get("frame_uid")] if uid]
+    frame = scan.first.get("frame_uid")
+    if frame and frames and frame not in frames:
+        raise Rejected("LABEL_OTHER_FRAME", f"none of {len(frames)} frames of reference of the {label['kind']} fits")
 
 
 def _belongs(label: dict[str, Any], scan: Scan) -> bool:
@@ -269,6 +271,9 @@ def _check_selected(scan: Scan, name: str, settings: CohortSettings) -> None:
     if name in settings.exclude:
         raise Rejected("EXCLUDED", "named in cohort.exclude")
     if settings.images is None:
+        patients = {file["header"]["patient_id"] for file in scan.files}
+        if len(patients) > 1:
+            raise Rejected("MIXED_PATIENTS", f"{len(patients)} patient ids in {len(scan.files)} files")
         check_series(scan.files, scan.modality, settings.series)
 
 
@@ -345,43 +350,3 @@ def _rest(files: list[dict[str, Any]], fates: dict[str, tuple[str, str]], result
         result.series.append(
             row | ({"status": "label", "reason": ""} if case else {"status": "not used", "reason": fate})
         )
-
-
-# ---- names ----------------------------------------------------------------------------------------------------------
-
-
-def slug(text: str) -> str:
-    """A name that is safe in paths: lower case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def _name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> None:
-    """Name new subjects: their own id where it is known to be no identity, else a number in a shuffled order."""
-    keep: dict[str, bool] = {}
-    for patient, deidentified in patients:
-        keep[patient] = keep.get(patient, True) and deidentified
-    taken = set(identities.subjects.values())
-    number = max((int(name[4:]) for name in taken if re.fullmatch(r"sub-\d{4,}", name)), default=0)
-    # By hash, so that the order of the numbers says nothing about the order of the ids.
-    for patient in sorted(set(keep) - set(identities.subjects), key=_hash):
-        name = slug(patient) if keep[patient] and not patient.startswith(NO_ID) else ""
-        if not name or name in taken or re.fullmatch(r"sub-\d{4,}", name):
-            number += 1
-            name = f"sub-{number:04d}"
-        taken.add(name)
-        identities.subjects[patient] = name
-
-
-def _name_cases(scans: list[Scan], identities: Identities) -> None:
-    """Name new cases: subject, modality and a number."""
-    taken = set(identities.cases.values())
-    for scan in sorted(scans, key=lambda s: _hash(s.key)):
-        if scan.key not in identities.cases:
-            stem = f"{identities.subjects[scan.patient]}_{slug(scan.modality)}"
-            number = next(n for n in range(1, len(taken) + 2) if f"{stem}{n}" not in taken)
-            identities.cases[scan.key] = f"{stem}{number}"
-            taken.add(f"{stem}{number}")

@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "NOT_SELECTED": "the series does not match the selection of the settings",
     "DUPLICATE_OBJECT": "the same object is present twice; the first copy is used",
     "EXCLUDED": "the settings exclude this case by name",
+    "MIXED_PATIENTS": "the slices of one series name more than one patient",
     "BURNED_IN": "the image says that identity is burned into its pixels",
     "NOT_CHOSEN": "another series of the same subject or study was chosen by the settings",
     # geometry
@@ -41,6 +42,7 @@ REASONS: dict[str, str] = {
     "SEVERAL_LABELS": "several label objects belong to this series and the settings do not choose one",
     "LABEL_UNREADABLE": "the label object cannot be read",
     "LABEL_OTHER_PATIENT": "the label object names another patient than the image",
+    "LABEL_OTHER_FRAME": "the label object lies in another frame of reference than the image it names",
     "LABEL_STRUCTURE_MISSING": "the label object does not name a wanted structure",
     "LABEL_OFF_GRID": "the label does not lie on the grid of the image",
     "LABEL_OUTSIDE": "a part of the label lies outside the image",

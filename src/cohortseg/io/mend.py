@@ -136,6 +136,8 @@ def shifts(sideways_px: Floats) -> tuple[Floats, npt.NDArray[np.int64], npt.NDAr
     grown : int array, shape (2,)
         Rows and columns that the new matrix has more.
     """
+    # Halves must be halves, or the last bit decides how they are rounded.
+    sideways_px = np.round(sideways_px, 6)
     whole = np.round(sideways_px)
     sideways_px = np.where(np.abs(sideways_px - whole) <= WHOLE, whole, sideways_px)
     first = np.floor(sideways_px.min(axis=0)).astype(np.int64)
@@ -180,10 +182,12 @@ def _slide(plane: Floats, empty: Bools, shift: float, size: int, axis: int, fill
         before = np.clip(np.arange(-1, length), 0, None)
         after = np.clip(np.arange(length + 1), None, length - 1)
         plane, empty = mix(plane[after], empty[after], plane[before], empty[before], part)
-        keep = slice(1, None) if part > 0.5 else slice(None, -1)
-        first += part > 0.5
+        # A rounding must not decide which end, slice by slice.
+        late = part > 0.5 + WHOLE
+        keep = slice(1, None) if late else slice(None, -1)
+        first += late
         plane, empty = plane[keep], empty[keep]
-    new = np.full((size, plane.shape[1]), fill)
+    new = np.full((size, plane.shape[1]), fill, plane.dtype)
     none = np.ones(new.shape, dtype=bool)
     new[first : first + length], none[first : first + length] = plane, empty
     return np.moveaxis(new, 0, axis), np.moveaxis(none, 0, axis)
@@ -207,7 +211,7 @@ def mix(lower: Floats, lower_empty: Bools, upper: Floats, upper_empty: Bools, we
     """
     blended = lower * (1.0 - weight)
     blended += upper * weight
-    nearer, nearer_empty = (upper, upper_empty) if weight > 0.5 else (lower, lower_empty)
+    nearer, nearer_empty = (upper, upper_empty) if weight > 0.5 + WHOLE else (lower, lower_empty)
     apart = lower_empty | upper_empty
     blended[apart] = nearer[apart]
     return blended, nearer_empty & apart

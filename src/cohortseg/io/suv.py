@@ -23,8 +23,8 @@ STORED_KINDS: dict[tuple[str, str], Kind] = {
 """What values that are SUV already were divided by, for (units, SUV type). LBM may be any of several formulas."""
 USUAL_TYPES = {"GML": "BW", "CM2ML": "BSA"}
 """SUV type of files that name none (DICOM PS3.3 C.8.9.1)."""
-NEEDED_CORRECTIONS = {"ATTN": "attenuation", "DECAY": "decay"}
-"""Values of CorrectedImage without which counts are no activity."""
+NEEDED_CORRECTIONS = {"ATTN": "attenuation", "DECY": "decay"}
+"""Values of CorrectedImage (DICOM PS3.3 C.8.9.1) without which the voxels are no activity at one time."""
 SMALLEST_DOSE_BQ = 1e5
 """Less was never injected: the dose stands in MBq, or was removed."""
 LARGEST_WEIGHT_KG = 650.0
@@ -88,8 +88,11 @@ def _refuse(found: str) -> NoReturn:
 
 def _of_activity(record: Record, kind: Kind) -> float:
     """Factor of an activity concentration in Bq/ml."""
-    corrections = record.get("corrected_image")
-    lacking = [word for key, word in NEEDED_CORRECTIONS.items() if corrections and key not in corrections]
+    # The recipe writes DECAY, the standard DECY.
+    corrections = [
+        term.strip()[:4].replace("DECA", "DECY") for term in str(record.get("corrected_image") or "").split("\\")
+    ]
+    lacking = [word for term, word in NEEDED_CORRECTIONS.items() if term not in corrections and any(corrections)]
     if lacking:
         _refuse(f"an image that is not corrected for {' and '.join(lacking)}")
     size = _body(record, kind)
@@ -149,7 +152,9 @@ def _decay(record: Record) -> float:
     correction = record.get("decay_correction")
     if correction == "ADMIN":
         return 1.0
-    if correction != "START":
+    # Enhanced images say YES, and to what time.
+    enhanced = record.get("decay_corrected") == "YES" and record.get("decay_datetime")
+    if correction != "START" and not (correction is None and enhanced):
         _refuse(f"decay correction {correction!r} (START and ADMIN are understood)")
     half_life_s = record.get("half_life_s")
     if not half_life_s or half_life_s <= 0:

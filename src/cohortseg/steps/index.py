@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cohortseg.catalogue import Catalogue, Identities, catalogue
+from cohortseg.catalogue import Catalogue, catalogue
 from cohortseg.cohort import assign, cases_text, members, table_text
 from cohortseg.errors import REASONS, StudyError
 from cohortseg.io.discover import scan
 from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
+from cohortseg.names import Identities
 from cohortseg.settings import Study
 
 SERIES_COLUMNS = ["case", "subject", "modality", "manufacturer", "model", "kernel", "slice_thickness_mm", "n_files"]
