@@ -142,7 +142,7 @@ def test_a_label_of_another_patient_is_refused():
 
 def test_a_label_that_names_the_series_but_another_frame_is_refused():
     for label in (rtstruct(referenced_frame_uids=["elsewhere"]), seg(frame_uid="elsewhere")):
-        assert reason(found([*series("P1"), label])) == "LABEL_OTHER_FRAME"
+        assert reason(found([*series("P1"), label])) == "OTHER_FRAME"
     assert (
         only(found([*series("P1"), rtstruct(referenced_frame_uids=["elsewhere", "frame of P1"])])).label == "rtstruct"
     )

@@ -13,6 +13,7 @@ HOUSE = Path(cohortseg.__file__).parent
 FLOORS = (
     {"__init__"},
     {"errors", "volume"},
+    {"slices"},
     {"choose"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
@@ -27,8 +28,8 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
-BASICS = {"errors", "volume", "choose"}
-SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures"}
+BASICS = {"errors", "volume", "choose", "slices"}
+SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

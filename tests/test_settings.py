@@ -84,7 +84,7 @@ def test_a_key_of_another_method_is_unknown():
         ("study", "My Study", "pattern"),
         ("study", "../elsewhere", "pattern"),
         ("index", "sometimes", "'auto' or 'manual'"),
-        ("cohort.series.modality", "XX", "'CT', 'MR' or 'PT'"),
+        ("cohort.series.modality", "XX", "'CT', 'MR', 'PT'"),
         ("cohort.series.min_slices", 0, "greater than or equal to 1"),
         ("cohort.series.description", "([", "not a regular expression"),
         ("cohort.images", "(?P<subject", "not a regular expression"),

@@ -230,7 +230,7 @@ def _check_frame(label: dict[str, Any], scan: Scan) -> None:
     frames = header.get("referenced_frame_uids") or [uid for uid in [header.get("frame_uid")] if uid]
     frame = scan.first.get("frame_uid")
     if frame and frames and frame not in frames:
-        raise Rejected("LABEL_OTHER_FRAME", f"none of {len(frames)} frames of reference of the {label['kind']} fits")
+        raise Rejected("OTHER_FRAME", f"none of {len(frames)} frames of reference of the {label['kind']} fits")
 
 
 def _belongs(label: dict[str, Any], scan: Scan) -> bool:

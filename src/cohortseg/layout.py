@@ -1,5 +1,6 @@
 """Where everything of a study lies: every path of `results/<study>/` is made here and nowhere else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,11 @@ class Layout:
         """The folder of one case's images and reference."""
         return self.root / "cases" / case
 
+    def images(self, case: str, channels: Sequence[str]) -> list[Path]:
+        """The converted image of each channel; the first one is the reference, `image.zarr`."""
+        names = ["image", *(f"image-{channel}" for channel in channels[1:])]
+        return [self.case(case) / f"{name}.zarr" for name in names]
+
     def model(self, experiment: str, fold: str, seed: int) -> Path:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)
@@ -117,9 +123,9 @@ class Layout:
         """The report."""
         return self.root / "report" / "report.html"
 
-    def exported(self, experiment: str, model: str, case: str) -> Path:
-        """The exported label of one case."""
-        return self.root / "export" / experiment / model / f"{case}.nii.gz"
+    def exported(self, experiment: str, model: str, case: str, suffix: str = ".nii.gz") -> Path:
+        """An exported file of one case; the suffix tells the format, and the class where there is a file for each."""
+        return self.root / "export" / experiment / model / f"{case}{suffix}"
 
 
 def model_name(fold: str, seed: int) -> str:

@@ -112,6 +112,8 @@ def _kind(annotation: Any) -> str:
         return "empty"
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(_kind(argument) for argument in arguments))
+    if isinstance(annotation, type) and hasattr(annotation, "_fields"):
+        return f"list of {', '.join(annotation._fields)}"
     if origin in (list, tuple, dict):
         inside = ", ".join("…" if argument is Ellipsis else _kind(argument) for argument in arguments)
         return f"{ {list: 'list', tuple: 'list', dict: 'map'}[origin] } of {inside}"

@@ -31,6 +31,9 @@ class ConvertStage(Part):
 
     labels: LabelSettings
     convert: ConvertSettings
+    channels: list[str]
+    colour: str
+    pixel_mm: tuple[float, float] | None
     min_slices: int = Field(ge=1)
 
 
@@ -38,12 +41,14 @@ class FingerprintStage(Part):
     """Settings of `fingerprint`."""
 
     classes: list[str]
+    channels: list[str]
 
 
 class PlanStage(Part):
     """Settings of `plan`."""
 
     classes: list[str]
+    channels: list[str]
     plan: PlanSettings
 
 
@@ -51,6 +56,7 @@ class PreprocessStage(Part):
     """Settings of `preprocess`."""
 
     classes: list[str]
+    channels: list[str]
     preprocess: PreprocessSettings
 
 
@@ -64,6 +70,7 @@ class ExperimentStage(Part):
     """Settings of `train` and `predict`."""
 
     classes: list[str]
+    channels: list[str]
     experiment: Method
 
 
@@ -104,6 +111,7 @@ class ReportStage(Part):
 class ExportStage(Part):
     """Settings of `export`."""
 
+    classes: list[str]
     export: ExportSettings
 
 
@@ -151,7 +159,13 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     """The settings of one stage as JSON text, for a command line and for Snakemake's params."""
     cohort: CohortSettings = study.cohort
     available: dict[str, Any] = {name: getattr(study, name) for name in Study.model_fields}
-    available |= {"labels": cohort.labels, "classes": cohort.labels.classes, "min_slices": cohort.series.min_slices}
+    available |= {name: getattr(cohort, name) for name in ("labels", "colour", "pixel_mm")}
+    selections = cohort.channels.values() or [cohort.series]
+    available |= {
+        "classes": cohort.labels.classes,
+        "channels": cohort.channel_names,
+        "min_slices": min(selection.min_slices for selection in selections),
+    }
     available["experiment_names"] = sorted(study.experiments)
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]

@@ -2,8 +2,10 @@
 
 import argparse
 
+import numpy as np
 import pytest
 from study_by_hand import (
+    GRID,
     case_of,
     image_of,
     label_of,
@@ -19,7 +21,7 @@ from study_by_hand import (
 from cohortseg.cli.verify import run
 from cohortseg.errors import StudyError
 from cohortseg.io import store
-from cohortseg.io.sidecar import write_json
+from cohortseg.io.sidecar import read_json, write_json
 
 MODEL = "fold-0-seed-1"
 CASES = ("p1_ct1", "p2_ct1", "p3_ct1")
@@ -82,6 +84,37 @@ def test_a_damaged_store_is_named_and_fails(layout, capsys, place):
     with pytest.raises(StudyError, match=r"^1 of 10 stores are damaged; .* --mend"):
         verify(layout)
     assert capsys.readouterr().err.startswith(f"{place}: damaged store")
+
+
+def test_the_stores_of_all_channels_and_of_numbered_objects_are_read_again(layout, capsys):
+    folder = layout.case("p2_ct1")
+    record = read_json(folder / "image.json")
+    for seed, path in enumerate([*layout.images("p2_ct1", ["ct", "pet", "mr"])[1:], folder / "instances.zarr"]):
+        record["contents"][path.stem] = store.write_volume(path, image_of(seed + 5))
+    write_json(folder / "image.json", record)
+    verify(layout)
+    assert capsys.readouterr().err == "verify: 13 stores, 0 damaged\n"
+    damage(folder / "image-mr.zarr")
+    with pytest.raises(StudyError, match="1 of 13"):
+        verify(layout)
+    assert capsys.readouterr().err.startswith("cases/p2_ct1/image-mr.zarr: damaged store")
+
+
+def test_damage_in_any_channel_of_model_space_is_seen(layout, capsys):
+    path = layout.case("p1_ct1") / "prepared.zarr"
+    with store.new_store(path) as part:
+        array = store.create(part, GRID, np.float16, channels=["ct", "pet"])
+        array[:] = np.random.default_rng(1).normal(size=array.shape)
+        content = store.content_digest(part)
+    write_sidecar(layout.case("p1_ct1") / "prepared.json", sidecar_of("preprocess", content))
+    verify(layout)
+    capsys.readouterr()
+    shards = sorted(one for one in (path / "0").rglob("*") if one.is_file() and one.name != "zarr.json")
+    assert len(shards) == 2
+    shards[1].unlink()
+    with pytest.raises(StudyError, match="1 of 10"):
+        verify(layout)
+    assert capsys.readouterr().err == "cases/p1_ct1/prepared.zarr: content differs from its sidecar\n"
 
 
 def test_a_store_that_is_gone_is_missing(layout, capsys):

@@ -228,3 +228,44 @@ def test_impossible_numbers_are_refused(wrong):
 def test_a_forward_of_the_wrong_shape_is_an_error():
     with pytest.raises(ValueError, match="shape"):
         next(predict_slabs(image_of((4, 4, 4)), lambda batch: batch, patch=(2, 4, 4), n_channels_out=2))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 6)] * 3),
+    start=st.tuples(*[st.integers(-4, 7)] * 3),
+    size=st.tuples(*[st.integers(1, 8)] * 3),
+    channels=st.integers(1, 3),
+)
+def test_a_region_of_channels_is_the_regions_of_each_channel(shape, start, size, channels):
+    image = image_of((channels, *shape))
+    region = read_region(image, start, size)
+    assert region.shape == (channels, *size)
+    clipped = [np.clip(np.arange(n) + first, 0, last - 1) for n, first, last in zip(size, start, shape, strict=True)]
+    for number in range(channels):
+        np.testing.assert_array_equal(region[number], read_region(image[number], start, size)[0])
+        np.testing.assert_array_equal(region[number], image[number][np.ix_(*clipped)])
+
+
+@pytest.mark.parametrize("patch", [(1, 6, 5), (3, 6, 5)])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_channels_of_a_store_are_predicted_as_from_memory(tmp_path, patch, mirror):
+    image = image_of((2, 7, 17, 9))
+    stored = zarr.create_array(tmp_path / "image.zarr", shape=image.shape, chunks=(1, 4, 6, 7), dtype="float32")
+    stored[:] = image
+
+    def difference(batch):
+        return np.stack([batch[:, 0] - batch[:, 1], batch[:, 1]], axis=1)
+
+    found = [
+        slab_array(predict_slabs(one, difference, patch=patch, n_channels_out=2, mirror=mirror, batch=3))
+        for one in (image, stored)
+    ]
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0], [image[0] - image[1], image[1]], atol=1e-5)
+
+
+def test_channels_of_a_picture_smaller_than_the_patch_are_padded_alike():
+    image = image_of((3, 1, 5, 6))
+    slabs = predict_slabs(image, lambda batch: batch, patch=(1, 8, 16), n_channels_out=3)
+    np.testing.assert_allclose(slab_array(slabs), image, atol=1e-5)

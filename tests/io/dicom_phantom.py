@@ -141,3 +141,44 @@ def write_rtstruct(path: Path, rois: Mapping[str, Sequence[Dataset]], *, syntax:
         # The order of the two sequences need not be the same.
         own.ROIContourSequence.insert(0, drawn)
     return save(own, path, syntax)
+
+
+def nest(path: Mapping[str, Any]) -> Dataset:
+    """A data set of the keywords given; a mapping becomes a sequence of one item."""
+    own = Dataset()
+    for keyword, value in path.items():
+        setattr(own, keyword, Items([nest(value)]) if isinstance(value, Mapping) else value)
+    return own
+
+
+def frame_place(grid: Grid, index: int) -> dict[str, Any]:
+    """Functional group of the place of one frame."""
+    return {"PlanePositionSequence": {"ImagePositionPatient": ds(grid.world((index, 0, 0)))}}
+
+
+def enhanced_of(
+    grid: Grid,
+    stored: np.ndarray,
+    frames: Sequence[Mapping[str, Any]],
+    *,
+    shared: Mapping[str, Any] | None = None,
+    sop_class: str = "1.2.840.10008.5.1.4.1.1.4.1",
+    modality: str = "MR",
+) -> Dataset:
+    """A multi-frame object: `frames` and `shared` are functional groups by keyword; orientation and size are shared."""
+    own = slice_of(grid, 0, stored[0], modality=modality)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(own, keyword)
+    for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "KVP"):
+        delattr(own, keyword)
+    own.SOPClassUID = own.file_meta.MediaStorageSOPClassUID = sop_class
+    own.NumberOfFrames = len(stored)
+    own.PixelData = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+    own["PixelData"].VR = "OW"
+    common_groups = {
+        "PlaneOrientationSequence": {"ImageOrientationPatient": ds([*grid.axes[2], *grid.axes[1]])},
+        "PixelMeasuresSequence": {"PixelSpacing": ds(grid.spacing_mm[1:]), "SliceThickness": "4.5"},
+    }
+    own.SharedFunctionalGroupsSequence = Items([nest({**common_groups, **(shared or {})})])
+    own.PerFrameFunctionalGroupsSequence = Items([nest(groups) for groups in frames])
+    return own

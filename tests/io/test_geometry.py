@@ -386,3 +386,28 @@ def test_no_mend_depends_on_the_order_of_the_files(seed, data):
 def test_real_series_that_break_converters_are_refused_with_the_right_reason(unpacked, folder, expected):
     files = sorted((unpacked / "faulty-dicom" / "failing" / folder).iterdir())
     assert reason([read_header(path) for path in files], min_slices=3) == expected
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("folder", "mend", "expected"),
+    [
+        ("gantrytilting/001", [], ((4, 521, 512), {"gantry_tilt": 4})),
+        ("notavolume/001", MENDS, "TOO_FEW_SLICES"),
+        ("slicecount/001", MENDS, "TOO_FEW_SLICES"),
+        # One of five slices is more than interpolation may make, so that only resampling covers it.
+        ("sliceincrement/001", MENDS[:3], "MISSING_SLICE"),
+        ("sliceincrement/001", MENDS, ((5, 512, 512), {"uneven_spacing": 1})),
+        ("sliceincrement/002", MENDS[:3], "MISSING_SLICE"),
+        ("sliceincrement/002", MENDS, ((5, 514, 512), {"gantry_tilt": 4, "uneven_spacing": 1})),
+        ("sliceorientation/001", MENDS, "MIXED_ORIENTATION"),
+    ],
+)
+def test_real_series_that_break_converters_are_mended_or_refused_still(unpacked, folder, mend, expected):
+    records = [read_header(path) for path in sorted((unpacked / "faulty-dicom" / "failing" / folder).iterdir())]
+    options = {"min_slices": 3, "mend": mend, "gantry_tilt": "deskew"}
+    if isinstance(expected, str):
+        assert reason(records, **options) == expected
+    else:
+        stack = stack_geometry(records, **options)
+        assert (stack.grid.shape, stack.mended) == expected

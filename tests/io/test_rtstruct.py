@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_phantom import contour, grid_of, world_polygon, write_rtstruct
 from hypothesis import given, settings
@@ -342,6 +343,20 @@ def test_broken_structure_sets_are_refused(tmp_path):
         rtstruct_mask(cut, GRID, {"tumour": "GTV"})
     with pytest.raises(Rejected, match="SOURCE_CHANGED"):
         rtstruct_mask(tmp_path / "absent", GRID, {"tumour": "GTV"})
+
+
+def test_its_record_tells_when_it_was_drawn(tmp_path):
+    path = write_rtstruct(tmp_path / "r", {"GTV": [on(2)]})
+    assert [read_header(path)[key] for key in ("date", "time")] == [None, None]
+    dataset = pydicom.dcmread(path)
+    for wanted, change in (
+        (["20190101", None], {"SeriesDate": "20190101"}),
+        (["20200202", "1112"], {"ContentDate": "20200202", "ContentTime": "1112"}),
+        (["20210304", "070809.5"], {"StructureSetDate": "20210304", "StructureSetTime": "070809.5"}),
+    ):
+        dataset.update(change)
+        dataset.save_as(path)
+        assert [read_header(path)[key] for key in ("date", "time")] == wanted
 
 
 def test_every_encoding_gives_the_same_label(tmp_path):

@@ -165,6 +165,104 @@ def test_an_oblique_affine_is_kept_to_the_last_digit(tmp_path):
     np.testing.assert_allclose(np.array(OBLIQUE).T @ along, volume.grid.origin_mm)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16])
+def test_numbered_objects_keep_numbers_beyond_a_byte(tmp_path, dtype):
+    volume = volume_of((3, 70, 66), dtype)
+    volume.array[:] = np.arange(volume.array.size).reshape(volume.array.shape) % 60_000
+    content = store.write_volume(tmp_path / "instances.zarr", volume, name="instances")
+    found = store.read_volume(tmp_path / "instances.zarr")
+    assert found.array.dtype == dtype
+    np.testing.assert_array_equal(found.array, volume.array)
+    assert store.content_digest(tmp_path / "instances.zarr") == content
+
+
+# ---- several channels -----------------------------------------------------------------------------------------------
+
+
+def with_channels(path: Path, shape=(70, 9, 130), names=("ct", "pet", "mr"), seed=5) -> np.ndarray:
+    """A store of several channels, written one shard of one channel at a time; returns what it must hold."""
+    values = np.random.default_rng(seed).integers(-1000, 3000, (len(names), *shape)).astype(np.float16)
+    out = store.channels_of(store.create(path, grid_of(shape), np.float16, channels=names))
+    for channel, wanted in zip(out, values, strict=True):
+        step = channel.shards[0]
+        for z in range(0, shape[0], step):
+            channel[z : z + step, :, :] = wanted[z : z + step]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk", "shard"),
+    [
+        ((2, 100, 100, 100), (1, 64, 64, 64), (1, 64, 128, 128)),
+        ((3, 1, 700, 513), (1, 1, 64, 64), (1, 1, 512, 512)),
+    ],
+)
+def test_a_shard_holds_one_channel(shape, chunk, shard):
+    assert store.chunk_shape(shape) == chunk
+    assert store.shard_shape(shape) == shard
+
+
+def test_channels_come_back_in_order_and_each_is_an_array_of_its_own(tmp_path):
+    values = with_channels(tmp_path / "prepared.zarr")
+    array = store.open_array(tmp_path / "prepared.zarr")
+    np.testing.assert_array_equal(array[:], values)
+    assert array.metadata.dimension_names == ("c", "z", "y", "x")
+    for channel, wanted in zip(store.channels_of(array), values, strict=True):
+        assert (channel.shape, channel.dtype) == (wanted.shape, np.float16)
+        assert (channel.chunks, channel.shards) == ((64, 9, 64), (64, 9, 192))
+        np.testing.assert_array_equal(channel[3:66, 2:5, 60:], wanted[3:66, 2:5, 60:])
+    assert store.read_grid(tmp_path / "prepared.zarr") == grid_of((70, 9, 130))
+
+
+def test_slabs_of_channels_come_one_channel_after_the_other(tmp_path):
+    values = with_channels(tmp_path / "prepared.zarr")
+    slabs = list(store.read_slabs(tmp_path / "prepared.zarr"))
+    assert [start for start, _ in slabs] == [0, 64] * 3
+    np.testing.assert_array_equal(np.concatenate([slab for _, slab in slabs]), values.reshape(-1, 9, 130))
+
+
+def test_the_digest_of_channels_sees_their_order_and_every_voxel(tmp_path):
+    digests = set()
+    for number, change in enumerate(
+        (lambda v: v, lambda v: v[::-1], lambda v: np.where(v == v[-1, -1, -1, -1], 0.5, v))
+    ):
+        path = tmp_path / f"{number}.zarr"
+        values = with_channels(path)
+        zarr.open_group(path, mode="r+")["0"][:] = change(values)
+        digests.add(store.content_digest(path))
+    assert len(digests) == 3
+
+
+def test_a_channel_that_is_never_written_is_zero_and_no_file(tmp_path):
+    path = tmp_path / "prepared.zarr"
+    out = store.channels_of(store.create(path, grid_of((3, 4, 5)), np.float16, channels=["ct", "pet"]))
+    out[0][:, :, :] = np.ones((3, 4, 5), np.float16)
+    assert len(shards_of(path)) == 1
+    np.testing.assert_array_equal(store.open_array(path)[1], np.zeros((3, 4, 5)))
+    assert store.content_digest(path) == store.content_digest(path)
+
+
+def test_ome_zarr_knows_the_channel_axis_and_our_attributes_its_names(tmp_path):
+    with_channels(tmp_path / "prepared.zarr", (3, 4, 5))
+    attributes = json.loads((tmp_path / "prepared.zarr" / "zarr.json").read_text())["attributes"]
+    (multiscale,) = attributes["ome"]["multiscales"]
+    assert [axis["name"] for axis in multiscale["axes"]] == ["c", "z", "y", "x"]
+    assert multiscale["axes"][0] == {"name": "c", "type": "channel"}
+    scale, translation = multiscale["datasets"][0]["coordinateTransformations"]
+    assert scale["scale"] == [1.0, 2.5, 0.8, 0.7]
+    assert (len(translation["translation"]), translation["translation"][0]) == (4, 0.0)
+    assert attributes["cohortseg"]["channels"] == ["ct", "pet", "mr"]
+
+
+def test_one_channel_is_stored_as_if_there_were_no_channels(tmp_path):
+    for name, channels in (("plain", ()), ("one", ("image",))):
+        array = store.create(tmp_path / name / "image.zarr", grid_of((3, 4, 5)), np.int16, channels=channels)
+        array[:] = np.arange(60).reshape(3, 4, 5)
+        assert len(store.channels_of(array)) == 1
+    one, plain = files_of(tmp_path / "one"), files_of(tmp_path / "plain")
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in plain]
+
+
 # ---- whole or not at all --------------------------------------------------------------------------------------------
 
 

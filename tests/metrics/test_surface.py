@@ -126,6 +126,36 @@ def test_in_a_flat_image_the_surface_is_the_outline() -> None:
     assert surface.surface(thin).sum() == 4 * 5
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("z_mm", [0.001, 3.0, 500.0])
+def test_a_square_in_a_square_of_a_picture_is_measured_in_the_plane(z_mm: float) -> None:
+    """A 3 by 3 square one pixel inside a 5 by 5 one: outlines of 8 and 16 pixels of 2 by 1 mm; z plays no part."""
+    outer, inner = np.zeros((1, 9, 8), bool), np.zeros((1, 9, 8), bool)
+    outer[0, 2:7, 1:6] = inner[0, 3:6, 2:5] = True
+    found = surface.surface_distances(outer, inner, spacing_mm=(z_mm, 2.0, 1.0))
+    assert (found.from_reference_mm.size, found.from_prediction_mm.size) == (16, 8)
+    # From the outer outline: 3 pixels a side lie 2 mm (above, below) or 1 mm (left, right) away, the corners 5**0.5.
+    expected = sorted([2.0] * 6 + [1.0] * 6 + [5**0.5] * 4)
+    np.testing.assert_allclose(np.sort(found.from_reference_mm), expected, rtol=1e-6)
+    # From the inner outline: its corners and the middles of its sides left and right are 1 mm from the outer one.
+    np.testing.assert_allclose(np.sort(found.from_prediction_mm), [1.0] * 6 + [2.0] * 2, rtol=1e-6)
+    assert surface.hd_mm(found) == pytest.approx(5**0.5, rel=1e-6)
+    assert surface.assd_mm(found) == pytest.approx((18 + 4 * 5**0.5 + 10) / 24, rel=1e-6)
+    assert surface.nsd(found, tolerance_mm=1.0) == (6 + 6) / 24
+
+
+@pytest.mark.usefixtures("way")
+def test_a_picture_measures_like_any_plane_of_a_prism_away_from_its_ends() -> None:
+    """Counting the top and bottom faces of a single slice would make every pixel surface and every distance 0."""
+    draw = np.random.default_rng(5)
+    masks = [ndimage.gaussian_filter(draw.normal(size=(40, 30)), 3.0) > 0.0 for _ in range(2)]
+    found = surface.surface_distances(*(mask[None] for mask in masks), spacing_mm=SPACING)
+    edges = [mask & ~ndimage.binary_erosion(mask, border_value=0) for mask in masks]
+    maps = [ndimage.distance_transform_edt(~edge, sampling=SPACING[1:]) for edge in edges]
+    np.testing.assert_allclose(found.from_reference_mm, maps[1][edges[0]], rtol=2e-6)
+    np.testing.assert_allclose(found.from_prediction_mm, maps[0][edges[1]], rtol=2e-6)
+
+
 def test_a_thin_mask_in_a_thick_image_stays_a_surface_after_the_crop() -> None:
     disc, ring = np.zeros((5, 7, 7), bool), np.zeros((5, 7, 7), bool)
     disc[2, 1:6, 1:6] = ring[2, 1:6, 1:6] = True

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from fingerprint_phantom import fingerprint_of, plan_of
+from fingerprint_phantom import fingerprint_of, plan_of, with_channels
 
-from cohortseg.preprocess.drift import PROPERTIES, drift
+from cohortseg.preprocess.drift import drift, properties
 from cohortseg.preprocess.fingerprint import case_fingerprint
 from cohortseg.volume import Grid
 
@@ -30,9 +30,9 @@ def test_a_class_that_no_case_had_is_drift():
     grid = Grid((6, 8, 9), (1, 1, 1), (0, 0, 0))
     image, label = np.zeros(grid.shape, np.int16), np.zeros(grid.shape, np.uint8)
     label[2:4, 3:6, 1:5] = 1
-    plan = plan_of([case_fingerprint(image, label, grid, n_classes=2)])
+    plan = plan_of([case_fingerprint({"image": image}, label, grid, n_classes=2)])
     label[5, 7, 7] = 2
-    assert any("class 2" in line for line in drift(plan, case_fingerprint(image, label, grid, n_classes=2)))
+    assert any("class 2" in line for line in drift(plan, case_fingerprint({"image": image}, label, grid, n_classes=2)))
 
 
 def test_intensities_of_arbitrary_units_are_no_drift():
@@ -43,5 +43,20 @@ def test_intensities_of_arbitrary_units_are_no_drift():
 
 def test_every_property_is_seen():
     plan = plan_of([fingerprint_of((1, 1, 1))])
-    assert set(plan["seen"]["ranges"]) == set(PROPERTIES)
+    assert set(plan["seen"]["ranges"]) == set(properties(["image"]))
     assert None not in plan["seen"]["ranges"].values()
+
+
+def test_each_channel_drifts_by_itself_and_a_missing_one_not_at_all():
+    def case_of(ct_hu, pet):
+        return with_channels(
+            fingerprint_of((1, 1, 1), tumour_hu=ct_hu), pet=pet and fingerprint_of((1, 1, 1), tumour_hu=pet)
+        )
+
+    for modality, n_lines in (("PT", 0), ("CT", 1)):
+        plan = plan_of([case_of(60, 60), case_of(60, None)], modalities={"ct": "CT", "pet": modality})
+        assert drift(plan, case_of(60, None)) == []
+        lines = drift(plan, case_of(60, 900))
+        assert len([line for line in lines if line.startswith("median foreground intensity of pet is ")]) == n_lines
+        assert all("of pet" in line for line in lines)
+        assert any(line.startswith("median foreground intensity of ct") for line in drift(plan, case_of(900, 60)))

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from pydantic import TypeAdapter
 from report_content import PLAN, empty_content, full_content, history, rejected_table
 
 from cohortseg.errors import REASONS
@@ -38,6 +40,24 @@ def test_a_way_out_names_settings_that_exist(key):
     for part in key.split("."):
         assert part in model.model_fields, key
         model = model.model_fields[part].annotation
+
+
+def read_as(key, value):
+    """A text of the report as the setting `key` would read it from YAML."""
+    model = Study
+    *parts, name = key.split(".")
+    for part in parts:
+        model = model.model_fields[part].annotation
+    return TypeAdapter(model.model_fields[name].annotation).validate_python(yaml.safe_load(value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), sorted(set(re.findall(r"`([a-z_]+\.[a-z_.]+): ([^`]+)`", " ".join(WAYS_OUT.values()))))
+)
+def test_a_way_out_names_values_that_the_setting_takes(key, value):
+    assert read_as(key, value) is not None
+    with pytest.raises(ValueError, match="validation error"):
+        read_as(key, "[{no: such value}]")
 
 
 def test_rejections_are_grouped_by_reason_the_most_frequent_first():

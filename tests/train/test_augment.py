@@ -154,6 +154,50 @@ def test_a_constant_image_stays_finite():
         assert torch.isfinite(changed).all()
 
 
+@pytest.mark.parametrize("kind", ["noise", "brightness", "contrast", "gamma", "low_resolution"])
+def test_each_channel_draws_its_own_intensities(kind):
+    one, labels = batch_of((12, 1, 16, 18, 20))
+    changed, _ = augment(one.repeat(1, 2, 1, 1, 1), labels, Augmentation(**{kind: 0.5}), seed=2)
+    amounts = (changed - one).flatten(2).std(2)
+    # A draw near zero may leave the number of voxels as it is.
+    assert (amounts > 1e-3).sum() >= 20
+    assert ((amounts[:, 0] - amounts[:, 1]).abs() > 1e-3).sum() >= 10
+
+
+def test_the_share_counts_channels_so_that_one_may_change_alone():
+    images, labels = batch_of((60, 2, 4, 5, 6))
+    changed, _ = augment(images, labels, Augmentation(share=0.5, brightness=0.3), seed=2)
+    same = (changed == images).flatten(2).all(2)
+    assert {tuple(row) for row in same.tolist()} == {(False, False), (False, True), (True, False), (True, True)}
+
+
+def test_all_channels_move_alike():
+    images, labels = batch_of((5, 1, 9, 11))
+    how = dataclasses.replace(AUGMENTATIONS["full"], share=1.0, noise=0, brightness=0, contrast=0, gamma=0)
+    how = dataclasses.replace(how, low_resolution=0)
+    changed, _ = augment(images.repeat(1, 3, 1, 1), labels, how, seed=3)
+    assert torch.equal(changed, changed[:, :1].expand_as(changed))
+    assert not torch.equal(changed[:, :1], images)
+
+
+def test_numbers_of_a_channel_do_not_depend_on_the_values_of_another():
+    images, labels = batch_of((4, 2, 6, 8, 10))
+    other = images.clone()
+    other[:, 1] = other[:, 1] * 100.0 + 7.0
+    how = dataclasses.replace(AUGMENTATIONS["full"], share=1.0)
+    one, two = (augment(each, labels, how, seed=5)[0][:, 0] for each in (images, other))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("preset", sorted(AUGMENTATIONS))
+def test_a_channel_of_zeros_stays_zero(preset):
+    images, labels = batch_of((3, 2, 6, 8, 10))
+    images[:, 1] = 0.0
+    for seed in range(5):
+        changed, _ = augment(images, labels, dataclasses.replace(AUGMENTATIONS[preset], share=1.0), seed=seed)
+        assert not changed[:, 1].any()
+
+
 def test_every_preset_names_its_source():
     assert all(preset.source for preset in AUGMENTATIONS.values())
     assert not AUGMENTATIONS["light"].flip_axes

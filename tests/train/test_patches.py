@@ -200,3 +200,18 @@ def test_impossible_numbers_are_refused(wrong):
 def test_no_case_is_refused():
     with pytest.raises(SettingsError, match="no case"):
         source_of([])
+
+
+@pytest.mark.parametrize("patch", [(4, 5, 6), (1, 5, 6), (12, 5, 3)])
+def test_all_channels_are_cut_at_the_same_place_from_stores_and_from_memory(tmp_path, patch):
+    shape = (9, 10, 11)
+    places = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    image = zarr.create_array(tmp_path / "0.zarr", shape=(3, *shape), chunks=(1, 4, 4, 4), dtype="float32")
+    image[:] = np.stack([places, places + 5000, -places])
+    case = Case(image, places.astype(np.int32), np.array([[1, 4, 5, 6]], np.int32))
+    stored, held = (source_of([case], patch=patch, cache_mb=megabytes) for megabytes in (0.0, 10.0))
+    for step in range(5):
+        images, labels = stored.batch(step)
+        assert images.shape == (3, 3, *(patch if patch[0] > 1 else patch[1:]))
+        np.testing.assert_array_equal(images, np.stack([labels, labels + 5000, -labels], axis=1))
+        np.testing.assert_array_equal(images, held.batch(step)[0])

@@ -94,3 +94,21 @@ def test_the_network_goes_back_to_training():
     network = Reader(2).train()
     validation([case_of(line(0, 1), line(0, 1))], patch=(1, 1, 2), n_classes=2, loss=LOSS)(network)
     assert network.training
+
+
+class SecondChannel(Reader):
+    """Takes the second of two channels for the label."""
+
+    def forward(self, x):
+        assert x.shape[1] == 2
+        return super().forward(x[:, 1:])
+
+
+@pytest.mark.parametrize("patch", [(1, 8, 8), (4, 8, 8)])
+def test_all_channels_reach_the_network(patch):
+    label = np.zeros((9, 14, 11), np.uint8)
+    label[3:6, 2:9, 4:7] = 1
+    image = np.stack([np.random.default_rng(1).normal(size=label.shape), label]).astype(np.float32)
+    case = Case(image, label, foreground_rows(label))
+    row = validation([case], patch=patch, n_classes=2, loss=LOSS, max_voxels=4 * 14 * 11)(SecondChannel(2))
+    assert row["dice_1"] == 1.0

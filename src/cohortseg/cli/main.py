@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "explain": Command("cohortseg.cli.explain", "show the way from a scan to each of its metrics"),
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
+    "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 

@@ -46,19 +46,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _case_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
-    """Sidecar, store and expected digest of images, labels and model-space images."""
+    """Sidecar, store and expected digest of images (of each channel), labels and model-space images."""
     checks = []
     for case in read_cases(layout.cases_table):
         folder = layout.case(case.case)
-        for name, stores in (("image", ("image", "label")), ("prepared", ("prepared",))):
+        for name in ("image", "prepared"):
             record = read_sidecar(folder / f"{name}.json")
             if record is None or record["status"] != "ok":
                 continue
+            # The contents are by the name of the store: image, image-pet, label.
             contents = record.get("contents") or {name: record["content"]}
             checks += [
-                (folder / f"{name}.json", folder / f"{part}.zarr", contents[part])
-                for part in stores
-                if contents.get(part)
+                (folder / f"{name}.json", folder / f"{part}.zarr", content)
+                for part, content in contents.items()
+                if content
             ]
     return checks
 

@@ -179,10 +179,13 @@ def _header(dataset: Any) -> Header:
     bits, allowed = int(dataset.BitsAllocated), (1, 8) if kind != "LABELMAP" else (8, 16)
     if kind not in KINDS or bits not in allowed:
         raise Rejected("LABEL_UNREADABLE", f"a segmentation of an unknown type, or of {bits} bits a pixel")
+    # A label map may describe its background as a segment, and says so.
+    background = dataset.get("PixelPaddingValue") if kind == "LABELMAP" else None
+    segments = [segment for segment in dataset.SegmentSequence if segment.SegmentNumber != background]
     return Header(
         kind=kind,
-        names=tuple(str(segment.get("SegmentLabel") or "") for segment in dataset.SegmentSequence),
-        numbers=tuple(int(segment.SegmentNumber) for segment in dataset.SegmentSequence),
+        names=tuple(str(segment.get("SegmentLabel") or "") for segment in segments),
+        numbers=tuple(int(segment.SegmentNumber) for segment in segments),
         frames=tuple(_frames(dataset, kind)),
         bits=bits,
         syntax=str(dataset.file_meta.TransferSyntaxUID),

@@ -4,7 +4,8 @@ Decoding the ordinary way builds and validates an object for each element: twice
 """
 
 import math
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 UNDEFINED = 0xFFFFFFFF
@@ -56,6 +57,48 @@ def short(raw: Any) -> int | None:
     return int.from_bytes(raw.value[:2], "little" if raw.is_little_endian else "big") if raw.value else None
 
 
+def long(raw: Any) -> int | None:
+    """The first unsigned 32-bit integer."""
+    numbers = longs(raw)
+    return numbers[0] if numbers else None
+
+
+def longs(raw: Any) -> list[int] | None:
+    """Unsigned 32-bit integers, or None when empty; ValueError when bytes are left over."""
+    return [int(number) for number in _unpacked(raw, "I", 4)] or None
+
+
+def single(raw: Any) -> float | None:
+    """The first 32-bit floating point number; ValueError when it is not finite."""
+    numbers = _finite(_unpacked(raw, "f", 4))
+    return numbers[0] if numbers else None
+
+
+def double(raw: Any) -> float | None:
+    """The first 64-bit floating point number; ValueError when it is not finite."""
+    numbers = doubles(raw)
+    return numbers[0] if numbers else None
+
+
+def doubles(raw: Any) -> list[float] | None:
+    """64-bit floating point numbers, or None when empty; ValueError when one is not finite or bytes are left over."""
+    return _finite(_unpacked(raw, "d", 8)) or None
+
+
+def _unpacked(raw: Any, code: str, size: int) -> tuple[Any, ...]:
+    value: bytes = raw.value or b""
+    if len(value) % size:
+        raise ValueError(f"{len(value)} bytes are no whole number of values of {size}")
+    return struct.unpack(f"{'<' if raw.is_little_endian else '>'}{len(value) // size}{code}", value)
+
+
+def _finite(numbers: Iterable[float]) -> list[float]:
+    found = [float(number) for number in numbers]
+    if not all(map(math.isfinite, found)):
+        raise ValueError(f"not finite: {len(found)} numbers")
+    return found
+
+
 def yes(raw: Any) -> bool:
     """Whether the element says YES."""
     return text(raw) == "YES"
@@ -75,9 +118,28 @@ def encodings(header: Any) -> list[str]:
 
 def check_complete(header: Any) -> None:
     """ValueError when a value is shorter than its element says: pydicom bears a cut-off file in silence."""
-    for raw in dict(header.items()).values():
+    for raw in header.values():
         if raw.is_raw and len(raw.value or b"") < raw.length < UNDEFINED:
             raise ValueError("the file ends inside an element")
+
+
+def read(elements: Mapping[int, Any], tag: int, reader: Any) -> Any:
+    """What a reader of this file makes of an element; None when it is missing."""
+    raw = elements.get(tag)
+    return None if raw is None else reader(raw)
+
+
+def lenient(elements: Mapping[int, Any], tag: int, reader: Any) -> Any:
+    """As `read`, but None also when the element holds something else than it should."""
+    try:
+        return read(elements, tag, reader)
+    except ValueError:
+        return None
+
+
+def elements_of(dataset: Any) -> dict[int, Any]:
+    """The elements of a data set by their tag as a plain number: pydicom compares its own tags slowly."""
+    return {int(tag): raw for tag, raw in dataset.items()}
 
 
 def items(dataset: Any, tag: int) -> list[Any]:

@@ -57,7 +57,8 @@ class Series:
     shape : (int, int, int)
         Slices, rows, columns: of what comes out, which a mend may have made larger than what goes in.
     dtype : numpy dtype
-        int16 when every rescale slope and intercept is a whole number and SUV plays no part; else float32.
+        int16 when stored values and every rescale slope and intercept are whole numbers and SUV plays no part; else
+        float32.
     unit : str
         'HU', 'SUV' or '' (arbitrary).
     factor : float
@@ -115,7 +116,7 @@ def open_series(
     Raises
     ------
     Rejected
-        UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; NO_UNITS for PET.
+        NO_FRAMES, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; NO_UNITS for PET.
     """
     copies: dict[int, tuple[Source, ...]] = {}
     if stack is not None:
@@ -126,7 +127,7 @@ def open_series(
     factor = _factor(records, suv)
     slopes = [_slope(record) for record in records]
     whole = all(slope.is_integer() and _intercept(r).is_integer() for slope, r in zip(slopes, records, strict=True))
-    narrow = whole and factor == 1.0 and not wide
+    narrow = whole and factor == 1.0 and not wide and not any(record.get("float_pixels") for record in records)
     modality = records[0].get("modality")
     plain = (len(records), int(records[0]["rows"]), int(records[0]["columns"]))
     return Series(
@@ -176,8 +177,8 @@ def read_slabs(series: Series, *, slab: int = 64, digest: Digest | None = None) 
     Raises
     ------
     Rejected
-        SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX (the decoders fail on these data), DUPLICATE_POSITION (a slice
-        that was left out as a copy holds other pixels).
+        SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX (the decoders fail on these data), NOT_A_NUMBER,
+        DUPLICATE_POSITION (a slice that was left out as a copy holds other pixels).
     Int16OverflowError
         When a value does not fit `series.dtype`.
     """
@@ -228,6 +229,8 @@ def _stored(series: Series, place: int) -> Array:
         same = (_slope(copy), _intercept(copy)) == (_slope(record), _intercept(record))
         if not (same and np.array_equal(read_stored(path, copy), stored)):
             raise Rejected("DUPLICATE_POSITION", "two slices at one position hold different values")
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise Rejected("NOT_A_NUMBER", "a slice of floating-point pixels holds NaN or infinite values")
     if stored.ndim == 2:
         return stored
     mixed: Array = np.rint(stored @ np.array(COLOUR_SHARES[series.colour])).astype(stored.dtype)

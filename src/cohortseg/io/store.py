@@ -1,7 +1,8 @@
 """One image or label as an OME-Zarr 0.5 group: 64³ chunks in shards, Blosc zstd-3 bitshuffle, grid in the attributes.
 
-A store is written under a temporary name and moved into place when it is whole, because a half-written Zarr array opens
-without an error and reads as fill value.
+An image of several channels is one array (channel, z, y, x), each channel in chunks of its own. A store is written under
+a temporary name and moved into place when it is whole, because a half-written Zarr array opens without an error and reads
+as fill value.
 """
 
 import hashlib
@@ -9,8 +10,9 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,15 @@ SHARD_PLANE = 512
 
 
 def shard_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a shard for an array (z, y, x): whole planes up to 512 voxels, one chunk thick."""
+    """Shape of a shard for an array (z, y, x): whole planes up to 512 voxels, one chunk thick; of one channel."""
     chunk = chunk_shape(shape)
-    plane = (chunk[axis] * math.ceil(min(shape[axis], SHARD_PLANE) / chunk[axis]) for axis in (1, 2))
-    return (chunk[0], *plane)
+    plane = (chunk[axis] * math.ceil(min(shape[axis], SHARD_PLANE) / chunk[axis]) for axis in (-2, -1))
+    return (*chunk[:-2], *plane)
 
 
 def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a chunk for an array (z, y, x): 64³, less where the array is thinner."""
-    return tuple(min(CHUNK, n) for n in shape)
+    """Shape of a chunk for an array (z, y, x): 64³, less where the array is thinner; of one channel."""
+    return (*(1 for _ in shape[:-3]), *(min(CHUNK, n) for n in shape[-3:]))
 
 
 @contextmanager
@@ -63,14 +65,18 @@ def remove(target: Path) -> None:
         shutil.rmtree(gone)
 
 
-def create(path: Path, grid: Grid, dtype: Any, *, name: str = "image") -> zarr.Array[Any]:
-    """An empty image group at `path` on `grid`; returns its array, to be written in whole shards."""
-    group = zarr.create_group(path, zarr_format=3, attributes=_attributes(grid, name))
-    return create_array(group, "0", grid.shape, dtype)
+def create(path: Path, grid: Grid, dtype: Any, *, name: str = "image", channels: Sequence[str] = ()) -> zarr.Array[Any]:
+    """An empty image group at `path` on `grid`, all 0; returns its array, to be written in whole shards.
+
+    With two `channels` or more the array is (channel, z, y, x), in their order, and the attributes name them.
+    """
+    several = channels if len(channels) > 1 else ()
+    group = zarr.create_group(path, zarr_format=3, attributes=_attributes(grid, name, several))
+    return create_array(group, "0", (len(several), *grid.shape) if several else grid.shape, dtype)
 
 
 def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: Any) -> zarr.Array[Any]:
-    """An array (z, y, x) of a group with the house's chunks, shards and compression."""
+    """An array (z, y, x) or (channel, z, y, x) of a group with the house's chunks, shards and compression."""
     return group.create_array(
         name,
         shape=shape,
@@ -78,8 +84,49 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
         chunks=chunk_shape(shape),
         shards=shard_shape(shape),
         compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
-        dimension_names=["z", "y", "x"],
+        dimension_names=["c", "z", "y", "x"][-len(shape) :],
     )
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of an array (channel, z, y, x), read and written like an array (z, y, x) of its own."""
+
+    whole: zarr.Array[Any]
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of voxels along z, y, x."""
+        return self.whole.shape[1:]
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a voxel."""
+        return self.whole.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of a chunk along z, y, x."""
+        return self.whole.chunks[1:]
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Shape of a shard along z, y, x, the smallest box that can be written alone."""
+        return None if self.whole.shards is None else self.whole.shards[1:]
+
+    def __getitem__(self, region: Any, /) -> Any:
+        """The voxels of a region: slices along z, y, x."""
+        return self.whole[(self.number, *region)]
+
+    def __setitem__(self, region: Any, block: Any, /) -> None:
+        """Write the voxels of a region: slices along z, y, x."""
+        self.whole[(self.number, *region)] = block
+
+
+def channels_of(array: zarr.Array[Any]) -> list[Any]:
+    """Each channel as an array (z, y, x): of (channel, z, y, x) one `Channel` each, of (z, y, x) the array itself."""
+    return [Channel(array, number) for number in range(array.shape[0])] if array.ndim == 4 else [array]
 
 
 def write(target: Path, grid: Grid, dtype: Any, slabs: Iterable[tuple[int, Array]], *, name: str = "image") -> str:
@@ -137,7 +184,7 @@ def write_volume(target: Path, volume: Volume, *, name: str = "image") -> str:
 
 
 def open_array(path: Path, name: str = "0") -> zarr.Array[Any]:
-    """The array (z, y, x) of a store, to be sliced.
+    """The array (z, y, x) or (channel, z, y, x) of a store, to be sliced.
 
     Raises
     ------
@@ -160,16 +207,17 @@ def read_grid(path: Path) -> Grid:
 
 
 def read_volume(path: Path) -> Volume:
-    """A whole store in memory."""
+    """A whole store of one channel in memory."""
     return Volume(np.asarray(open_array(path)[:]), read_grid(path))
 
 
 def read_slabs(path: Path, name: str = "0") -> Iterator[tuple[int, Array]]:
-    """The slabs (z0, array) of an array of a store, one shard thick, in order of z."""
+    """The slabs (z0, array) of an array of a store, one shard thick, in order of z; one channel after the other."""
     array = open_array(path, name)
-    step = (array.shards or array.chunks)[0]
-    for start in range(0, array.shape[0], step):
-        yield start, np.asarray(array[start : start + step])
+    step = (array.shards or array.chunks)[-3:][0]
+    for channel in channels_of(array):
+        for start in range(0, channel.shape[0], step):
+            yield start, np.asarray(channel[(slice(start, start + step),)])
 
 
 def content_digest(path: Path) -> str:
@@ -216,24 +264,28 @@ def voxels_part(content: str) -> str:
     return content.partition("-")[0]
 
 
-def _attributes(grid: Grid, name: str) -> dict[str, Any]:
-    """OME-Zarr 0.5 attributes; what 0.5 cannot say (an oblique affine) stands under `cohortseg`.
+def _attributes(grid: Grid, name: str, channels: Sequence[str]) -> dict[str, Any]:
+    """OME-Zarr 0.5 attributes; what 0.5 cannot say (an oblique affine, names alone) stands under `cohortseg`.
 
     OME's translation is along the array's own axes, so it is the origin seen in the rotated frame.
     """
     shift = np.asarray(grid.axes) @ np.asarray(grid.origin_mm)
-    axes = [
+    axes: list[dict[str, Any]] = [
         {"name": axis, "type": "space", "unit": "millimeter", **_orientation(direction)}
         for axis, direction in zip("zyx", grid.axes, strict=True)
     ]
-    transformations = [
-        {"type": "scale", "scale": list(grid.spacing_mm)},
-        {"type": "translation", "translation": [float(number) for number in shift]},
-    ]
+    scale, translation = list(grid.spacing_mm), [float(number) for number in shift]
+    if channels:
+        axes, scale, translation = [{"name": "c", "type": "channel"}, *axes], [1.0, *scale], [0.0, *translation]
+    transformations = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
     multiscale = {"name": name, "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": transformations}]}
     return {
         "ome": {"version": "0.5", "multiscales": [multiscale]},
-        "cohortseg": {"grid": grid.as_dict(), "affine_zyx_to_lps_mm": grid.affine.tolist()},
+        "cohortseg": {
+            "grid": grid.as_dict(),
+            "affine_zyx_to_lps_mm": grid.affine.tolist(),
+            **({"channels": list(channels)} if channels else {}),
+        },
     }
 
 

@@ -192,9 +192,9 @@ def _scan_start(record: Record, half_life_s: float) -> tuple[datetime, bool]:
     time tells, or the first acquisition.
     """
     named = str(record.get("decay_datetime") or "")
-    corrected_to = _moment(named[:8], named[8:]) if named else None
-    if corrected_to is not None:
-        return corrected_to, True
+    if named:
+        corrected_to = _moment(named[:8], named[8:])
+        return corrected_to or _refuse("no time that the image is corrected to"), True
     date = str(record.get("series_date") or record.get("acquisition_date") or "")
     series = _moment(date, record.get("series_time"))
     acquisition = _moment(str(record.get("acquisition_date") or date), record.get("acquisition_time"))

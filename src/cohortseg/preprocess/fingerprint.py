@@ -1,17 +1,17 @@
-"""The fingerprint of one case: its size, intensities and foreground, measured slab by slab.
+"""The fingerprint of one case: its size, foreground and the intensities of each channel, measured slab by slab.
 
 Integer images are counted exactly, one bin a value; float images in 4096 bins between their extremes. A fingerprint is
 plain numbers, ready for JSON, and enough to make a plan from without looking at a voxel again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import Rejected
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, Region, read, write_unit
+from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.preprocess.histogram import EXACT_BINS, FLOAT_BINS, Bins, Counts, Tally, statistics, stored, tally
 from cohortseg.volume import Array, Grid
 
@@ -19,64 +19,104 @@ WORK_VOXELS = 2_000_000
 """Voxels counted at once: bounds the memory of the index arrays, whatever the size of a slab."""
 
 
-def case_fingerprint(image: Readable, label: Readable | None, grid: Grid, *, n_classes: int) -> dict[str, Any]:
+def case_fingerprint(
+    images: Mapping[str, Readable | None], label: Readable | None, grid: Grid, *, n_classes: int
+) -> dict[str, Any]:
     """Measure one case without holding it.
 
     Parameters
     ----------
-    image : array-like, shape (z, y, x)
-        Intensities; integers are read once, floats twice.
+    images : mapping of channel name to array-like, shape (z, y, x)
+        Intensities; integers are read once, floats twice. None for a channel that the case lacks.
     label : array-like of integers, shape (z, y, x), or None
         Class numbers, 0 is the background.
     grid : Grid
-        The grid of both.
+        The grid of them all; a picture is one plane.
     n_classes : int
         Number of classes without the background: values 1 .. n_classes.
 
     Returns
     -------
     dict
-        ``shape``, ``spacing_mm``; ``intensity`` of the groups `whole`, `nonzero` and `foreground` (min, max, mean, sd
-        and percentiles; exact for integers, percentiles to one bin for floats; None for an empty group);
-        ``histogram`` of `whole` and `foreground` (lower edge, width, counts); ``zero_share``; ``voxels`` and
-        ``volume_ml`` per class, the background first, and ``foreground_box`` (first and behind-last index), all None
-        without a label.
+        ``shape``, ``spacing_mm``; ``channels`` with the numbers of `channel_fingerprint` by name, None for a channel
+        that is lacking; ``voxels`` and ``volume_ml`` per class, the background first, and ``foreground_box`` (first and
+        behind-last index), all None without a label.
 
     Raises
     ------
     ValueError
         When an array does not have the grid's shape.
     Rejected
-        NOT_A_NUMBER for NaN or infinity in the image, LABEL_VALUES for a label value beyond `n_classes`.
+        NOT_A_NUMBER for NaN or infinity in a channel, LABEL_VALUES for a label value beyond `n_classes`.
     """
-    for array in (image, label):
+    for array in (*images.values(), label):
         if array is not None and tuple(array.shape) != grid.shape:
             raise ValueError(f"array has shape {tuple(array.shape)}, its grid {grid.shape}")
+    return {
+        "shape": list(grid.shape),
+        "spacing_mm": list(grid.spacing_mm),
+        **_label_facts(label, grid, n_classes),
+        "channels": {
+            name: None if image is None else channel_fingerprint(image, label) for name, image in images.items()
+        },
+    }
+
+
+def channel_fingerprint(image: Readable, label: Readable | None) -> dict[str, Any]:
+    """Intensities of one channel.
+
+    Parameters
+    ----------
+    image : array-like, shape (z, y, x)
+        Intensities; integers are read once, floats twice.
+    label : array-like of integers, same shape, or None
+        The foreground is where it is not 0.
+
+    Returns
+    -------
+    dict
+        ``intensity`` of the groups `whole`, `nonzero` and `foreground` (min, max, mean, sd and percentiles; exact for
+        integers, percentiles to one bin for floats; None for an empty group); ``histogram`` of `whole` and
+        `foreground` (lower edge, width, counts); ``zero_share``.
+
+    Raises
+    ------
+    Rejected
+        NOT_A_NUMBER for NaN or infinity.
+    """
     bins = _bins(image)
     groups = {name: tally(np.empty(0), bins) for name in ("whole", "nonzero", "foreground")}
-    voxels = np.zeros(n_classes + 1, np.int64)
-    box = np.array([grid.shape, (0, 0, 0)])
-    for z, part in slabs(image):
+    for _, (part, *classes) in slabs(image, *([] if label is None else [label])):
         groups["whole"] += tally(part, bins)
         if not bins.exact:  # of exact counts the zeros are known afterwards
             groups["nonzero"] += tally(part[part != 0], bins)
-        if label is not None:
-            classes = read(label, slab_region(label, z, len(part)))
-            voxels += _count_classes(classes, n_classes)
-            groups["foreground"] += tally(part[classes > 0], bins)
-            _extend(box, classes > 0, z)
+        if classes and classes[0].any():
+            groups["foreground"] += tally(part[classes[0] > 0], bins)
     if bins.exact:
         groups["nonzero"] = Tally(np.where(bins.centres() == 0, 0, groups["whole"].counts))
     n_voxels = int(groups["whole"].counts.sum())
     return {
-        "shape": list(grid.shape),
-        "spacing_mm": list(grid.spacing_mm),
         "intensity": {name: statistics(group, bins) for name, group in groups.items()},
         "histogram": {name: stored(groups[name].counts, bins) for name in ("whole", "foreground")},
         "zero_share": 1.0 - int(groups["nonzero"].counts.sum()) / n_voxels,
-        "voxels": None if label is None else voxels.tolist(),
-        "volume_ml": None if label is None else (voxels * grid.voxel_ml).tolist(),
-        "foreground_box": None if label is None or not voxels[1:].any() else box.tolist(),
+    }
+
+
+def _label_facts(label: Readable | None, grid: Grid, n_classes: int) -> dict[str, Any]:
+    """Voxels and ml per class, and the box of the foreground."""
+    if label is None:
+        return {"voxels": None, "volume_ml": None, "foreground_box": None}
+    voxels = np.zeros(n_classes + 1, np.int64)
+    box = np.array([grid.shape, (0, 0, 0)])
+    for z, (classes,) in slabs(label):
+        counts = _count_classes(classes, n_classes)
+        voxels += counts
+        if counts[1:].any():
+            _extend(box, classes > 0, z)
+    return {
+        "voxels": voxels.tolist(),
+        "volume_ml": (voxels * grid.voxel_ml).tolist(),
+        "foreground_box": box.tolist() if voxels[1:].any() else None,
     }
 
 
@@ -108,12 +148,12 @@ def foreground_sample(label: Readable, *, n_classes: int, per_class: int = 2000,
         LABEL_VALUES for a value beyond `n_classes`.
     """
     counts = np.zeros(n_classes + 1, np.int64)
-    for _, part in slabs(label):
+    for _, (part,) in slabs(label):
         counts += _count_classes(part, n_classes)
     wanted = [_drawn_ranks(int(count), per_class, (seed, value)) for value, count in enumerate(counts)]
     seen = np.zeros(n_classes + 1, np.int64)
     rows: list[list[npt.NDArray[np.int32]]] = [[] for _ in counts]
-    for z, part in slabs(label):
+    for z, (part,) in slabs(label):
         for value, places in _places_by_class(part):
             ranks = wanted[value]
             first, last = np.searchsorted(ranks, (seen[value], seen[value] + places.size))
@@ -123,20 +163,19 @@ def foreground_sample(label: Readable, *, n_classes: int, per_class: int = 2000,
     return np.concatenate([np.empty((0, 4), np.int32), *(row for of_class in rows[1:] for row in of_class)])
 
 
-def slabs(array: Readable) -> Iterator[tuple[int, Array]]:
-    """Groups of whole planes (first z, voxels), read one chunk thick and handed out in pieces of `WORK_VOXELS`."""
-    depth = (write_unit(array) or DEFAULT_BLOCK)[0]
-    pieces = max(1, WORK_VOXELS // (array.shape[1] * array.shape[2]))
-    for z in range(0, array.shape[0], depth):
-        held = read(array, slab_region(array, z, depth))
-        for first in range(0, len(held), pieces):
-            yield z + first, held[first : first + pieces]
+def slabs(*arrays: Readable) -> Iterator[tuple[int, list[Array]]]:
+    """Groups of whole planes of arrays of one shape: first z, and the voxels of each array.
 
-
-def slab_region(array: Readable, z: int, depth: int) -> Region:
-    """The whole planes z .. z + depth, as far as there are any."""
-    planes, rows, columns = array.shape
-    return slice(z, min(z + depth, planes)), slice(0, rows), slice(0, columns)
+    They are read one chunk of the first array thick and handed out in pieces of `WORK_VOXELS`.
+    """
+    planes, rows, columns = arrays[0].shape
+    depth = (write_unit(arrays[0]) or DEFAULT_BLOCK)[0]
+    step = max(1, WORK_VOXELS // (rows * columns))
+    for z in range(0, planes, depth):
+        region = (slice(z, min(z + depth, planes)), slice(0, rows), slice(0, columns))
+        held = [read(array, region) for array in arrays]
+        for first in range(0, len(held[0]), step):
+            yield z + first, [part[first : first + step] for part in held]
 
 
 def _bins(image: Readable) -> Bins:
@@ -153,7 +192,7 @@ def _bins(image: Readable) -> Bins:
 
 def _extremes(image: Readable) -> tuple[float, float]:
     low, high = np.inf, -np.inf
-    for _, part in slabs(image):
+    for _, (part,) in slabs(image):
         low, high = np.minimum(low, part.min()), np.maximum(high, part.max())  # both keep a NaN
     if not (np.isfinite(low) and np.isfinite(high)):
         raise Rejected("NOT_A_NUMBER", f"intensities range from {low} to {high}")

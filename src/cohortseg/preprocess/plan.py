@@ -1,7 +1,7 @@
-"""The plan: model space, normalisation and network size, decided from the fingerprints and written like a page.
+"""The plan: model space, normalisation of each channel and network size, decided from the fingerprints.
 
-Every decision stands beside its reason. A plan is made once and frozen; new cases are compared with what it saw
-(drift.py), they do not change it.
+It is written like a page: every decision stands beside its reason. A plan is made once and frozen; new cases are
+compared with what it saw (drift.py), they do not change it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,16 @@ from cohortseg.preprocess.intensity import NORMALISATIONS, normaliser
 from cohortseg.preprocess.patch import Geometry, plan_network
 from cohortseg.volume import Triple
 
+VERSION = 2
+"""Of what a plan holds."""
 ANISOTROPIC = 3.0
 """Coarsest over finest median spacing above which the coarse axis is planned finer than its median (nnU-Net)."""
 ZERO_SHARE = 0.25
 """Share of voxels that are exactly 0 above which they are taken for empty background (nnU-Net's crop rule)."""
+PICTURES = frozenset({"US", "SM", "GM", "XC", "ES"})
+"""Modalities of 8-bit pictures (ultrasound, microscopy, photographs, endoscopy): there 0 is a shade like any other."""
+ABSOLUTE = ("ct", "window")
+"""Normalisations for absolute units; of several channels they go to those of CT."""
 GROUPS = {"whole": "all voxels", "nonzero": "voxels other than 0", "foreground": "the labelled voxels"}
 SMALL_BUDGET = 500_000
 """Voxels of a patch below which a thinner network is planned: the budget of a machine without a large GPU."""
@@ -31,7 +37,7 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     *,
     cases: Sequence[str],
     dims: int,
-    modality: str,
+    modalities: Mapping[str, str],
     spacing_mm: Triple | None = None,
     normalisation: str = "auto",
     window_hu: tuple[float, float] | None = None,
@@ -50,12 +56,13 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         Their names, in the same order.
     dims : {2, 3}
         Networks for planes (y, x) or for volumes (z, y, x).
-    modality : str
-        DICOM modality: CT, MR, PT, …
+    modalities : mapping of str to str
+        Channel name to DICOM modality (CT, MR, PT, …), in the order of the channels.
     spacing_mm : (float, float, float), optional
         Voxel size (z, y, x) in model space; decided here when left out.
     normalisation : str
-        'auto' or a key of `intensity.NORMALISATIONS`.
+        'auto' or a key of `intensity.NORMALISATIONS`, for all channels; but 'ct' and 'window' leave out channels that
+        are no CT beside one that is.
     window_hu : (float, float), optional
         Clip to this range; normalisation 'window'.
     patch_voxels : int
@@ -66,14 +73,16 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     Returns
     -------
     dict
-        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``normalisation``, ``patch`` and
-        ``network`` each hold a value and ``because``; ``seen`` the cases and the ranges of their properties. Per-axis
-        values of patch and network have `dims` entries. In 2D ``spacing_mm`` begins with None: see `model_spacing`.
+        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``patch``, ``network`` and, for each channel,
+        ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that of each;
+        ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims` entries.
+        In 2D ``spacing_mm`` begins with None: see `model_spacing`.
 
     Raises
     ------
     SettingsError
-        Without a case, or for settings that contradict each other.
+        Without a case or with a channel that no case has, for settings that contradict each other, and for volumetric
+        networks of single slices.
     """
     if not fingerprints:
         raise SettingsError("a plan needs at least one usable case")
@@ -86,15 +95,18 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     geometry = plan_network(
         usual_mm[3 - dims :], tuple(shape["value"][3 - dims :]), patch_voxels=patch_voxels, base_features=features
     )
+    if dims == 3 and geometry.patch[0] == 1:
+        raise SettingsError("plan.dims: 3 needs volumes, but a patch of these images is a single slice; set it to 2")
     plan = {
-        "version": 1,
+        "version": VERSION,
         "dims": dims,
-        "modality": modality,
+        "channels": list(modalities),
+        "modality": dict(modalities),
         "spacing_mm": spacing,
         "shape": shape,
-        "normalisation": _normalisation(fingerprints, modality, normalisation, window_hu),
+        "normalisation": _normalisations(fingerprints, modalities, normalisation, window_hu),
         **_network(geometry, patch_voxels, features),
-        "seen": _seen(fingerprints, cases),
+        "seen": _seen(fingerprints, cases, list(modalities)),
     }
     rounded: dict[str, Any] = _rounded(plan)
     return rounded
@@ -109,15 +121,17 @@ def model_spacing(plan: Mapping[str, Any], native_mm: Triple) -> Triple:
     return z, y, x
 
 
-def normalisation_numbers(plan: Mapping[str, Any], fingerprint: Fingerprint) -> dict[str, float]:
+def normalisation_numbers(plan: Mapping[str, Any], fingerprint: Fingerprint, channel: str) -> dict[str, float]:
     """The numbers for `intensity.normaliser`: the plan's, or the case's own where the normalisation is per case.
 
-    A case of one single value gets sd 1 (or a range of 1), so that it becomes 0 everywhere.
+    The case must have the channel. If it is of one single value it gets sd 1 (or a range of 1), and becomes 0
+    everywhere.
     """
-    chosen = plan["normalisation"]
+    chosen = plan["normalisation"][channel]
     if chosen["group"] is None:
         return dict(chosen["numbers"])
-    found = fingerprint["intensity"][chosen["group"]] or fingerprint["intensity"]["whole"]
+    intensity = fingerprint["channels"][channel]["intensity"]
+    found = intensity[chosen["group"]] or intensity["whole"]
     if chosen["name"] == "zscore":
         return {"mean": found["mean"], "sd": found["sd"] or 1.0}
     low, high = found["p00_5"], found["p99_5"]
@@ -154,16 +168,35 @@ def _shape(fingerprints: Sequence[Fingerprint], spacing: Sequence[float | None])
     return {"value": median, "because": "median over cases after resampling"}
 
 
-def _normalisation(
-    fingerprints: Sequence[Fingerprint], modality: str, wanted: str, window_hu: tuple[float, float] | None
+def _normalisations(
+    fingerprints: Sequence[Fingerprint],
+    modalities: Mapping[str, str],
+    wanted: str,
+    window_hu: tuple[float, float] | None,
 ) -> dict[str, Any]:
-    """Name, numbers (cohort) or group (whose numbers of the case), and why."""
+    """How each channel is normalised, from the cases that have it."""
     if wanted != "auto":
         choose("normalisation", wanted, NORMALISATIONS)
     if window_hu is not None and wanted not in ("auto", "window"):
         raise SettingsError(f"window_hu goes with normalisation window, not {wanted}")
     if wanted == "window" and window_hu is None:
         raise SettingsError("normalisation window needs window_hu")
+    is_absolute = window_hu is not None or wanted in ABSOLUTE
+    chosen = {}
+    for channel, modality in modalities.items():
+        found = [f["channels"][channel] for f in fingerprints if f["channels"][channel] is not None]
+        if not found:
+            raise SettingsError(f"channel {channel!r}: none of the {len(fingerprints)} cases to plan for has it")
+        left_out = is_absolute and modality != "CT" and "CT" in modalities.values()
+        options = ("auto", None) if left_out else (wanted, window_hu)
+        chosen[channel] = _normalisation(found, modality, *options)
+    return chosen
+
+
+def _normalisation(
+    fingerprints: Sequence[Fingerprint], modality: str, wanted: str, window_hu: tuple[float, float] | None
+) -> dict[str, Any]:
+    """Name, numbers (cohort) or group (whose numbers of the case), and why; from fingerprints of one channel."""
     if window_hu is not None:
         chosen = _windowed(fingerprints, window_hu)
     elif wanted == "ct" or (wanted == "auto" and modality == "CT"):
@@ -206,8 +239,10 @@ def _from_foreground(fingerprints: Sequence[Fingerprint]) -> dict[str, Any]:
 
 def _per_case(fingerprints: Sequence[Fingerprint], name: str, modality: str) -> dict[str, Any]:
     empty = float(np.median([f["zero_share"] for f in fingerprints]))
-    group = "nonzero" if empty > ZERO_SHARE and modality != "CT" else "whole"
+    group = "nonzero" if empty > ZERO_SHARE and modality != "CT" and modality not in PICTURES else "whole"
     why = f"numbers of each case, over {GROUPS[group]}: in the median {100 * empty:.0f} % of the voxels are exactly 0"
+    if modality in PICTURES:
+        why += ", which in a picture is a shade like any other"
     if name == "zscore" and modality == "PT":
         why += "; no clipping, for the hottest half percent of a PET is where the lesions are"
     return {"name": name, "numbers": {}, "group": group, "because": why}
@@ -242,14 +277,14 @@ def _network(geometry: Geometry, patch_voxels: int, features: int) -> dict[str, 
     }
 
 
-def _seen(fingerprints: Sequence[Fingerprint], cases: Sequence[str]) -> dict[str, Any]:
+def _seen(fingerprints: Sequence[Fingerprint], cases: Sequence[str], channels: Sequence[str]) -> dict[str, Any]:
     classes = {value for f in fingerprints for value, n in enumerate(f["voxels"] or []) if n and value > 0}
     return {
         "cases": sorted(cases),
         "n_cases": len(cases),
-        "n_with_foreground": sum(f["intensity"]["foreground"] is not None for f in fingerprints),
+        "n_with_foreground": sum(any((f["voxels"] or [])[1:]) for f in fingerprints),
         "classes": sorted(classes),
-        "ranges": seen_ranges(fingerprints),
+        "ranges": seen_ranges(fingerprints, channels),
     }
 
 

@@ -14,6 +14,7 @@ from cohortseg.report.content import (
     ROW_COLUMNS,
     ReportContent,
     last_stage,
+    splits_in,
     with_columns,
 )
 from cohortseg.report.numbers import METRICS, UNDEFINED, counted, duration, memory, metric_look, number
@@ -29,7 +30,7 @@ UNDEFINED_WORDS = {
 }
 SPLIT_WORDS = {
     "val": "by a model that did not train on the case (cross-validation)",
-    "test": "as independent test cases",
+    "test": "as independent test cases, by the models of all folds together",
     "unseen": "as cases that came after the training",
 }
 
@@ -188,8 +189,10 @@ def split_sentence(content: ReportContent) -> str:
     """How the evaluated cases were kept from the training; empty for no rows."""
     rows = with_columns(content.rows, ROW_COLUMNS)
     counts = rows.groupby("split")["case"].nunique()
-    parts = [f"{counted(counts[split], 'case')} {SPLIT_WORDS.get(split, split)}" for split in sorted(counts.index)]
-    return f"Scored: {'; '.join(parts)}." if parts else ""
+    splits = [split for split in splits_in(rows) if split in counts.index]
+    parts = [f"{counted(counts[split], 'case')} {SPLIT_WORDS.get(split, split)}" for split in splits]
+    apart = " These are never mixed in one number; the first bears the verdict." if len(parts) > 1 else ""
+    return f"Scored: {'; '.join(parts)}.{apart}" if parts else ""
 
 
 def undefined_sentence(content: ReportContent, label: str) -> str:

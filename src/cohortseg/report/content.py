@@ -8,21 +8,23 @@ import pandas as pd
 
 FLOW_COLUMNS = ("stage", "status", "reason", "meaning", "n")
 REJECTED_COLUMNS = ("case", "stage", "reason", "meaning", "found")
-KEYS = ("experiment", "label", "stage")
+KEYS = ("experiment", "label", "stage", "split")
 SUMMARY_COLUMNS = (
     *KEYS,
     *("metric", "n_cases", "n_subjects", "n_defined", "n_undefined"),
     *("mean", "sd", "median", "q1", "q3", "min", "max", "ci_low", "ci_high"),
 )
 COMPARISON_COLUMNS = (
-    *("experiment_a", "experiment_b", "label", "stage", "metric", "n_pairs"),
+    *("experiment_a", "experiment_b", "label", "stage", "split", "metric", "n_pairs"),
     *("median_difference", "p_value", "p_holm", "effect_size", "note"),
 )
 SUBGROUP_COLUMNS = (*KEYS, "property", "value", "n_cases", "median", "q1", "q3")
 RESOURCE_COLUMNS = ("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb")
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
-ROW_COLUMNS = (*KEYS, "split", "case", "subject", "dice", "reference_ml", "undefined")
+ROW_COLUMNS = (*KEYS, "case", "subject", "dice", "reference_ml", "undefined")
 """The columns of metrics_by_case.csv that the page needs besides the primary metric."""
+SPLITS: dict[str, str] = {"test": "independent test set", "val": "cross-validation", "unseen": "later cases"}
+"""How cases were kept from the training, in words; the first that there is bears the verdict of the page."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ class ReportContent:
     rows : DataFrame
         `metrics_by_case.csv`.
     summary : DataFrame
-        One line per experiment, label, stage and metric; columns `SUMMARY_COLUMNS`; the interval is that of the mean.
+        One line per experiment, label, stage, split and metric; columns `SUMMARY_COLUMNS`; the interval is that of
+        the mean.
     comparison : DataFrame
-        One line per pair of experiments, label, stage and metric; `median_difference` is a minus b and infinite when
-        one side fails in most subjects. The columns `n_subjects` and `n_excluded` are shown where they are there.
+        One line per pair of experiments, label, stage, split and metric; `median_difference` is a minus b and infinite
+        when one side fails in most subjects. The columns `n_subjects` and `n_excluded` are shown where they are there.
     subgroups : DataFrame
         The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`.
     histories : mapping
@@ -88,6 +91,11 @@ class ReportContent:
         Name of a program: version.
     warnings : sequence of str
         What the reader should know before the numbers.
+    heterogeneity, heterogeneity_summary : DataFrame or None
+        One row per series with its properties and `outlier`, and one per modality, channel and property: see
+        `metrics.heterogeneity`.
+    repairs : DataFrame or None
+        `case, what, count`: what was mended or borne.
     resources : DataFrame or None
         `stage, n, seconds_total, seconds_median, peak_memory_mb`.
     primary_metric : str
@@ -111,6 +119,9 @@ class ReportContent:
     settings_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    heterogeneity: pd.DataFrame | None = None
+    heterogeneity_summary: pd.DataFrame | None = None
+    repairs: pd.DataFrame | None = None
     resources: pd.DataFrame | None = None
     primary_metric: str = "dice"
     metric_info: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -128,3 +139,28 @@ def last_stage(stages: pd.Series) -> str:
     """`post` when it occurs, else the last of the other names in alphabetical order; empty for no stages."""
     names = sorted(stages.dropna().unique())
     return "post" if "post" in names else (names[-1] if names else "")
+
+
+def text_column(table: pd.DataFrame, name: str) -> pd.Series:
+    """A column as texts; what is missing is `""`."""
+    column = table[name].astype(object)
+    return column.where(column.notna(), "")
+
+
+def splits_in(table: pd.DataFrame) -> list[str]:
+    """The splits that a table with a column `split` holds, in the order of `SPLITS`; a missing one is `""`."""
+    order = {name: k for k, name in enumerate(SPLITS)}
+    return sorted(text_column(table, "split").unique(), key=lambda name: (order.get(name, len(order)), name))
+
+
+def of_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of one split."""
+    return table[text_column(table, "split") == split]
+
+
+def of_leading_split(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the split that bears the verdict: the test set, else cross-validation, else later cases.
+
+    Chosen by its kind alone, never by its numbers; splits are not mixed in one mean, see `steps.aggregate`.
+    """
+    return of_split(table, next(iter(splits_in(table)), ""))

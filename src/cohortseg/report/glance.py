@@ -1,6 +1,6 @@
 """What the reader sees first: the counts, the best experiment, and a verdict where the comparison supports one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -8,9 +8,13 @@ import pandas as pd
 from cohortseg.report.content import (
     COMPARISON_COLUMNS,
     ROW_COLUMNS,
+    SPLITS,
     SUMMARY_COLUMNS,
     ReportContent,
     last_stage,
+    of_leading_split,
+    of_split,
+    splits_in,
     with_columns,
 )
 from cohortseg.report.flow import Flow
@@ -53,9 +57,13 @@ def tiles(content: ReportContent, flow: Flow, leaders: list[Best]) -> list[Tile]
     ]
     if not leaders:
         return shown
-    is_only = with_columns(content.summary, SUMMARY_COLUMNS)["experiment"].nunique() == 1
+    summary = with_columns(content.summary, SUMMARY_COLUMNS)
+    is_only = summary["experiment"].nunique() == 1
     tile = _one_leader(leaders[0], content, is_only) if len(leaders) == 1 else _many_leaders(leaders, content, is_only)
-    return [*shown, tile]
+    splits = splits_in(summary)
+    # Where there are several, the reader must know which of them the number is about.
+    remark = f"{tile.remark}; {SPLITS.get(splits[0], splits[0])}" if len(splits) > 1 else tile.remark
+    return [*shown, replace(tile, remark=remark)]
 
 
 def _many_leaders(leaders: list[Best], content: ReportContent, is_only: bool) -> Tile:
@@ -92,13 +100,13 @@ def unit_of(content: ReportContent, metric: str) -> str:
 
 
 def best(summary: pd.DataFrame, metric: str) -> list[Best]:
-    """Per label the experiment with the best median after post-processing.
+    """Per label the experiment with the best median after post-processing, in the leading split.
 
     Empty where no median is defined or where neither direction of the metric is better; the first in alphabetical
     order of equals.
     """
     direction = metric_look(metric).better
-    table = with_columns(summary, SUMMARY_COLUMNS)
+    table = of_leading_split(with_columns(summary, SUMMARY_COLUMNS))
     table = table[(table["metric"] == metric) & (table["stage"] == last_stage(table["stage"]))]
     table = table[table["median"].map(is_number)]
     if direction == "none" or table.empty:
@@ -114,10 +122,13 @@ def best(summary: pd.DataFrame, metric: str) -> list[Best]:
 def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
     """One sentence per pair with the leading experiment, on the primary metric after post-processing.
 
+    Both come from the leading split of the summary: a verdict never rests on another split than the leaders.
+
     "Beats" needs three things: p below 0.05 after the correction for several comparisons, a paired difference and both
     medians in the same direction, and no more undefined values than the other. All else is said as it is.
     """
-    table = with_columns(content.comparison, COMPARISON_COLUMNS)
+    split = next(iter(splits_in(with_columns(content.summary, SUMMARY_COLUMNS))), "")
+    table = of_split(with_columns(content.comparison, COMPARISON_COLUMNS), split)
     table = table[(table["metric"] == content.primary_metric) & (table["stage"] == last_stage(table["stage"]))]
     sentences = []
     for leader in leaders:
@@ -155,7 +166,7 @@ def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
 
 def _line(content: ReportContent, pair: dict[Any, Any], experiment: str) -> dict[Any, Any] | None:
     """The line of the summary that belongs to one side of a pair."""
-    table = with_columns(content.summary, SUMMARY_COLUMNS)
+    table = of_leading_split(with_columns(content.summary, SUMMARY_COLUMNS))
     keys = {"experiment": experiment, "label": pair["label"], "stage": pair["stage"], "metric": pair["metric"]}
     for key, value in keys.items():
         table = table[table[key] == value]

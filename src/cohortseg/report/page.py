@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from cohortseg.report import background, gallery, glance, results
+from cohortseg.report import background, gallery, glance, heterogeneity, results
 from cohortseg.report.content import (
     HISTORY_COLUMNS,
     ROW_COLUMNS,
@@ -18,6 +18,8 @@ from cohortseg.report.content import (
     Overlay,
     ReportContent,
     last_stage,
+    of_split,
+    splits_in,
     with_columns,
 )
 from cohortseg.report.figures import CURVE_TITLES, Curve, size_plot, strip_plot, training_curves
@@ -40,6 +42,7 @@ SECTIONS: dict[str, str] = {
     "comparison": "Comparison",
     "subgroups": "Subgroups",
     "cases": "Cases",
+    "heterogeneity": "Heterogeneity",
     "training": "Training",
     "rejected": "Rejected scans",
     "plan": "Plan",
@@ -163,8 +166,19 @@ def _label_parts(
 def _label_figures(
     content: ReportContent, merged: pd.DataFrame, rows: pd.DataFrame, label: str, position: int
 ) -> Iterator[Figure]:
-    """Strip plot and size plot of one label; none without rows."""
-    metric = content.primary_metric
+    """Strip plot and size plot of one label for each split; none without rows."""
+    for place, split in enumerate(splits_in(rows)):
+        words = f" ({results.split_words(split)})" if len(splits_in(rows)) > 1 else ""
+        here, here_merged = of_split(rows, split), of_split(merged, split)
+        prefix = f"{position}" if place == 0 else f"{position}{split}"
+        yield from _split_figures(content, here_merged, here, label, (prefix, words))
+
+
+def _split_figures(
+    content: ReportContent, merged: pd.DataFrame, rows: pd.DataFrame, label: str, marks: tuple[str, str]
+) -> Iterator[Figure]:
+    """As `_label_figures`, of one split; `marks` end the ids and the captions."""
+    metric, (prefix, words) = content.primary_metric, marks
     title, unit = metric_look(metric).title, glance.unit_of(content, metric)
     axis = f"{title} ({unit})" if unit else title
     here = rows[rows["label"] == label]
@@ -174,18 +188,18 @@ def _label_figures(
     yield Figure(
         inline_svg(
             strip,
-            name=f"Strip plot: {title} of each case for {label}, by experiment and stage. Numbers: table above.",
-            prefix=f"strip{position}",
+            name=f"Strip plot{words}: {title} of each case for {label}, by experiment and stage. Numbers: table above.",
+            prefix=f"strip{prefix}",
         ),
-        f"{title} of each case. Box: quartiles and median; whiskers: 1.5 interquartile ranges. Hollow: raw; filled: "
-        "post-processed.",
+        f"{title} of each case{words}. Box: quartiles and median; whiskers: 1.5 interquartile ranges. Hollow: raw; "
+        "filled: post-processed.",
     )
     if (here["reference_ml"].astype(float) > 0).any():
         stage = results.stage_words(last_stage(rows["stage"]))
         size = size_plot(rows, label=label, metric=metric, axis_title=axis)
-        name = f"Scatter plot: {title} against the reference volume for {label}."
-        caption = f"{title} against the volume of the reference ({stage})."
-        yield Figure(inline_svg(size, name=name, prefix=f"size{position}"), caption, has_legend=True)
+        name = f"Scatter plot{words}: {title} against the reference volume for {label}."
+        caption = f"{title} against the volume of the reference ({stage}){words}."
+        yield Figure(inline_svg(size, name=name, prefix=f"size{prefix}"), caption, has_legend=True)
 
 
 def _experiments(content: ReportContent) -> list[tuple[str, Series]]:
@@ -195,8 +209,12 @@ def _experiments(content: ReportContent) -> list[tuple[str, Series]]:
 
 
 def _background(content: ReportContent) -> dict[str, object]:
-    """Training, rejected cases, plan, resources, settings, definitions."""
+    """Heterogeneity, training, rejected cases, plan, resources, settings, definitions."""
     return {
+        "properties": heterogeneity.property_tables(content),
+        "alike": heterogeneity.alike_sentence(content),
+        "outliers": heterogeneity.outlier_table(content),
+        "repairs": heterogeneity.repair_table(content),
         "models": background.models(content),
         "training": background.training_table(content),
         "curves": list(_curves(content)),

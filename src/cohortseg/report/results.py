@@ -8,10 +8,15 @@ import pandas as pd
 
 from cohortseg.report.content import (
     COMPARISON_COLUMNS,
+    SPLITS,
     SUBGROUP_COLUMNS,
     SUMMARY_COLUMNS,
     ReportContent,
     last_stage,
+    of_leading_split,
+    of_split,
+    splits_in,
+    text_column,
     with_columns,
 )
 from cohortseg.report.glance import unit_of
@@ -31,7 +36,7 @@ def same_when_cleaned(summary: pd.DataFrame) -> frozenset[tuple[str, str]]:
     same = set()
     for (experiment, label), part in table.groupby(["experiment", "label"], sort=False):
         raw, post = (
-            part.loc[part["stage"] == stage, statistics].sort_values("metric").reset_index(drop=True)
+            part.loc[part["stage"] == stage, statistics].sort_values(["split", "metric"]).reset_index(drop=True)
             for stage in ("raw", "post")
         )
         if len(raw) and raw.equals(post):
@@ -53,24 +58,37 @@ def stage_words(stage: Any) -> str:
     return STAGE_WORDS.get(str(stage), str(stage))
 
 
+def split_words(split: Any) -> str:
+    """How cases were kept from the training, as the tables write it."""
+    return SPLITS.get(str(split), str(split))
+
+
+def _split_cells(is_shown: bool, split: Any) -> list[Cell]:
+    """A cell for the split where a table has more than one."""
+    return [words(split_words(split))] if is_shown else []
+
+
 def label_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Table:
-    """The headline metrics of one label: a line per experiment and stage, medians over quartiles."""
-    part = summary[summary["label"] == label]
+    """The headline metrics of one label: a line per split, experiment and stage, medians over quartiles."""
+    part = with_columns(summary[summary["label"] == label], SUMMARY_COLUMNS)
     metrics = _headlines(part, content.primary_metric)
-    columns = [*headed("Experiment", "Stage"), Column("Cases")]
+    is_split = len(splits_in(part)) > 1
+    columns = [*headed(*(["Split"] if is_split else []), "Experiment", "Stage"), Column("Cases")]
     columns += [Column(metric_look(metric).title, unit_of(content, metric)) for metric in metrics]
     rows = []
-    for (experiment, stage), lines in _by_experiment(part):
+    for (split, experiment, stage), lines in _by_experiment(part):
         by_metric = {line["metric"]: line for line in lines.to_dict("records")}
         first = by_metric.get(content.primary_metric) or next(iter(by_metric.values()))
         subjects = f"{number(first['n_subjects'], 0)} subjects" if is_number(first["n_subjects"]) else ""
-        head = [words(experiment), words(stage_words(stage)), figure(first["n_cases"], 0, note=subjects)]
+        head = [*_split_cells(is_split, split), words(experiment), words(stage_words(stage))]
+        head.append(figure(first["n_cases"], 0, note=subjects))
         cells = [_median_cell(by_metric.get(metric), metric, is_strong=k == 0) for k, metric in enumerate(metrics)]
         rows.append([*head, *cells])
     return Table(
         f"Medians of {label}, with quartiles below",
         tuple(columns),
         rows_of(rows),
+        n_heads=2 if is_split else 1,
         note="A cell says n where some results are undefined." if (part["n_undefined"] > 0).any() else "",
     )
 
@@ -81,10 +99,12 @@ def _headlines(part: pd.DataFrame, primary: str) -> list[str]:
     return [primary, *(name for name in HEADLINES if name in defined and name != primary)][:MOST_HEADLINES]
 
 
-def _by_experiment(part: pd.DataFrame) -> list[tuple[tuple[Any, Any], pd.DataFrame]]:
-    """Lines per experiment and stage, experiments in alphabetical order, raw before post."""
-    groups = [((key[0], key[1]), lines) for key, lines in part.groupby(["experiment", "stage"], sort=False)]
-    return sorted(groups, key=lambda group: (str(group[0][0]), group[0][1] != "raw", str(group[0][1])))
+def _by_experiment(part: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.DataFrame]]:
+    """Lines per split, experiment and stage: the leading split first, experiments by alphabet, raw before post."""
+    order = {split: k for k, split in enumerate(splits_in(part))}
+    groups = part.assign(split=text_column(part, "split")).groupby(["split", "experiment", "stage"], sort=False)
+    keyed = [((str(key[0]), str(key[1]), str(key[2])), lines) for key, lines in groups]
+    return sorted(keyed, key=lambda group: (order[group[0][0]], group[0][1], group[0][2] != "raw", group[0][2]))
 
 
 def _median_cell(line: dict[Any, Any] | None, metric: str, *, is_strong: bool = False) -> Cell:
@@ -98,10 +118,12 @@ def _median_cell(line: dict[Any, Any] | None, metric: str, *, is_strong: bool = 
 
 
 def overview_table(content: ReportContent, summary: pd.DataFrame) -> Table:
-    """The primary metric: a line per label, a column per experiment, after post-processing."""
+    """The primary metric: a line per label, a column per experiment, after post-processing, in the leading split."""
     metric = content.primary_metric
-    part = summary[(summary["metric"] == metric) & (summary["stage"] != "raw")]
-    part = part if len(part) else summary[summary["metric"] == metric]
+    splits = splits_in(with_columns(summary, SUMMARY_COLUMNS))
+    leading = of_leading_split(with_columns(summary, SUMMARY_COLUMNS))
+    part = leading[(leading["metric"] == metric) & (leading["stage"] != "raw")]
+    part = part if len(part) else leading[leading["metric"] == metric]
     experiments = sorted(part["experiment"].dropna().unique())
     rows = []
     for label in summary["label"].dropna().unique():
@@ -112,31 +134,41 @@ def overview_table(content: ReportContent, summary: pd.DataFrame) -> Table:
         f"{title} of each label: medians, with quartiles below",
         (*headed("Label"), *(Column(str(name), unit_of(content, metric)) for name in experiments)),
         rows_of(rows),
+        note=f"Scored here: {split_words(splits[0])}." if len(splits) > 1 else "",
     )
 
 
 def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Table:
     """Everything the summary holds about one label."""
-    part = summary[summary["label"] == label]
+    part = with_columns(summary[summary["label"] == label], SUMMARY_COLUMNS)
     order = {name: k for k, name in enumerate(METRICS)}
+    splits = splits_in(part)
     lines = sorted(
-        part.to_dict("records"),
-        key=lambda line: (order.get(line["metric"], len(order)), str(line["experiment"]), line["stage"] != "raw"),
+        part.assign(split=text_column(part, "split")).to_dict("records"),
+        key=lambda line: (
+            order.get(line["metric"], len(order)),
+            splits.index(line["split"]),
+            str(line["experiment"]),
+            line["stage"] != "raw",
+        ),
     )
+    is_split = len(splits) > 1
     columns = (
-        *headed("Metric", "Experiment", "Stage"),
+        *headed("Metric", *(["Split"] if is_split else []), "Experiment", "Stage"),
         *headed("Cases", "Defined", "Undefined", "Median", is_number=True),
         *headed("Quartiles", "Mean", "95 % CI of the mean", "SD", "Range", is_number=True),
     )
-    return Table(f"{label}: all metrics", columns, rows_of(_detail_row(content, line) for line in lines), n_heads=2)
+    rows = rows_of(_detail_row(content, line, is_split=is_split) for line in lines)
+    return Table(f"{label}: all metrics", columns, rows, n_heads=3 if is_split else 2)
 
 
-def _detail_row(content: ReportContent, line: dict[Any, Any]) -> list[Cell]:
+def _detail_row(content: ReportContent, line: dict[Any, Any], *, is_split: bool) -> list[Cell]:
     metric = str(line["metric"])
     look, unit = metric_look(metric), unit_of(content, metric)
     digits = look.decimals
     return [
         Cell(look.title, note=unit, key=look.title.casefold()),
+        *_split_cells(is_split, line["split"]),
         words(line["experiment"]),
         words(stage_words(line["stage"])),
         *(figure(line[name], 0) for name in ("n_cases", "n_defined", "n_undefined")),
@@ -150,21 +182,25 @@ def _detail_row(content: ReportContent, line: dict[Any, Any]) -> list[Cell]:
 
 
 def comparison_tables(content: ReportContent) -> tuple[Table | None, Table | None]:
-    """The comparison on the primary metric, and on all others; None where there is nothing to show."""
+    """The comparison on the primary metric in the leading split, and all others; None where there is none."""
     table = with_columns(content.comparison, COMPARISON_COLUMNS)
-    is_primary = table["metric"] == content.primary_metric
+    table = table[table["metric"].notna()]
+    is_primary = (table["metric"] == content.primary_metric) & table.index.isin(of_leading_split(table).index)
+    first, others = table[is_primary], table[~is_primary]
     title = metric_look(content.primary_metric).title
-    first, others = table[is_primary], table[~is_primary & table["metric"].notna()]
+    is_split = len(splits_in(table)) > 1
+    rest = "in other metrics or splits" if is_split else "on the other metrics"
     return (
-        _comparison(content, first, f"Pairs of experiments on {title}") if len(first) else None,
-        _comparison(content, others, "Pairs of experiments on the other metrics") if len(others) else None,
+        _comparison(content, first, f"Pairs of experiments on {title}", is_split) if len(first) else None,
+        _comparison(content, others, f"Pairs of experiments {rest}", is_split) if len(others) else None,
     )
 
 
-def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Table:
+def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str, is_split: bool) -> Table:
     stages = sorted({str(stage) for stage in lines["stage"]})
+    extra = [*(["Split"] if is_split else []), *(["Stage"] if len(stages) > 1 else [])]
     columns = (
-        *headed("A", "B", "Label", "Metric", *(["Stage"] if len(stages) > 1 else [])),
+        *headed("A", "B", "Label", "Metric", *extra),
         *headed("Pairs", "Median of A minus B", "p", "p (Holm)", "Effect size", is_number=True),
         *headed("Note"),
     )
@@ -177,6 +213,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str) -> Ta
             [
                 *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
                 words(look.title),
+                *_split_cells(is_split, line["split"]),
                 *([words(stage_words(line["stage"]))] if len(stages) > 1 else []),
                 figure(line["n_pairs"], 0, note=_pairs_note(line)),
                 Cell(difference, note=unit, key=sort_key(line["median_difference"])),
@@ -214,21 +251,31 @@ def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Table:
     look, unit = metric_look(metric), unit_of(content, metric)
     title = f"{look.title} ({unit})" if unit else look.title
     low, high = _axis(part[["q1", "median", "q3"]].to_numpy(dtype=float).ravel().tolist(), metric)
+    splits = splits_in(part)
     rows = []
-    for line in sorted(part.to_dict("records"), key=_subgroup_order):
-        ends = (line["q1"], line["median"], line["q3"])
-        cells = [words(line["value"]), words(line["label"]), words(line["experiment"]), figure(line["n_cases"], 0)]
-        median = figure(line["median"], look.decimals, is_strong=True)
-        quartiles = Cell(interval(line["q1"], line["q3"], look.decimals), key=sort_key(line["q1"]))
-        picture = Cell("", key=sort_key(line["median"]), spark=_spark(ends, low, high))
-        rows.append([*cells, median, quartiles, picture])
+    for split in splits:
+        for line in sorted(of_split(part, split).to_dict("records"), key=_subgroup_order):
+            rows.append(_subgroup_row(line, metric, (low, high), is_split=len(splits) > 1))
     axis = f"{number(low, look.decimals)} to {number(high, look.decimals)}"
     columns = (
-        *headed(_property(name), "Label", "Experiment"),
+        *headed(_property(name), "Label", "Experiment", *(["Split"] if len(splits) > 1 else [])),
         *headed("Cases", f"Median {title}", "Quartiles", is_number=True),
         Column("Quartiles and median", axis, is_number=False),
     )
     return Table(f"{title} by {_property(name).lower()}", columns, rows_of(rows))
+
+
+def _subgroup_row(line: dict[Any, Any], metric: str, axis: tuple[float, float], *, is_split: bool) -> list[Cell]:
+    """One group of cases of one experiment and split, its quartiles drawn on the common axis."""
+    decimals = metric_look(metric).decimals
+    return [
+        *(words(line[name]) for name in ("value", "label", "experiment")),
+        *_split_cells(is_split, line["split"]),
+        figure(line["n_cases"], 0),
+        figure(line["median"], decimals, is_strong=True),
+        Cell(interval(line["q1"], line["q3"], decimals), key=sort_key(line["q1"])),
+        Cell("", key=sort_key(line["median"]), spark=_spark((line["q1"], line["median"], line["q3"]), *axis)),
+    ]
 
 
 def _property(name: str) -> str:

@@ -10,6 +10,7 @@ from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import METHOD_SETTINGS, Method, ThresholdMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
+    Code,
     ExportSettings,
     JobSettings,
     MetricSettings,
@@ -20,6 +21,7 @@ from cohortseg.settings.study import Study
 
 __all__ = [
     "METHOD_SETTINGS",
+    "Code",
     "CohortSettings",
     "ConvertSettings",
     "ExportSettings",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import NotNegative, Part, Positive
+from cohortseg.settings.base import Name, NotNegative, Part, Positive
 
 
 class ThresholdMethod(Part):
@@ -20,6 +20,7 @@ class ThresholdMethod(Part):
         "all", description="region the threshold is applied in (body, lungs: CT)"
     )
     opening_mm: NotNegative = Field(0.0, description="radius of an opening that frees blobs from thin structures")
+    channel: Name | None = Field(None, description="channel that is thresholded; default: the first")
 
     @model_validator(mode="after")
     def _limits(self) -> "ThresholdMethod":

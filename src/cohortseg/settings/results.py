@@ -1,10 +1,10 @@
 """Settings of what comes after the methods: cleaning, metrics, report, files for other software, size of jobs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from cohortseg.settings.base import NotNegative, Part, Positive
+from cohortseg.settings.base import Name, NotNegative, Part, Positive
 
 
 class PostprocessSettings(Part):
@@ -42,10 +42,31 @@ class ReportSettings(Part):
     )
 
 
+class Code(NamedTuple):
+    """A coded term, such as 10200004, SCT, Liver: its value, coding scheme and meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
 class ExportSettings(Part):
     """Which files are written for other software."""
 
-    formats: list[Literal["nifti"]] = Field(["nifti"], description="formats of exported labels")
+    formats: list[Literal["nifti", "nrrd", "mha", "dicom_seg", "rtstruct", "stl", "ply"]] = Field(
+        ["nifti"], description="formats of exported labels; dicom_seg and rtstruct for cases that came from DICOM"
+    )
+    codes: dict[Name, Code] = Field(
+        default_factory=dict,
+        description="class name: its coded type in DICOM-SEG (value, scheme, meaning); default: Tissue (SCT 85756007)",
+    )
+    category: Code = Field(
+        Code("91723000", "SCT", "Anatomical structure"),
+        description="coded category of all classes in DICOM-SEG",
+    )
+    uids: Literal["keep", "remap"] = Field(
+        "keep", description="UIDs in exported DICOM: those of the source, or remapped by a key that stays in `private/`"
+    )
 
 
 class JobSettings(Part):

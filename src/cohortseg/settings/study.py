@@ -36,13 +36,20 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _possible(self) -> "Study":
-        if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg"):
+        if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg", "series"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
+        strangers = sorted(set(self.export.codes) - set(self.cohort.labels.classes))
+        if strangers:
+            raise ValueError(f"export.codes: no class {', '.join(strangers)}")
         for name, experiment in self.experiments.items():
             if experiment.method == "threshold" and len(self.cohort.labels.classes) != 1:
                 raise ValueError(
                     f"experiments.{name}.method: `threshold` finds a single class, the labels name several"
                 )
+            channel = getattr(experiment, "channel", None)
+            if channel is not None and channel not in self.cohort.channel_names:
+                known = ", ".join(self.cohort.channel_names)
+                raise ValueError(f"experiments.{name}.channel: no channel {channel!r}; choices: {known}")
             if (
                 experiment.method == "unet"
                 and experiment.threshold is not None

@@ -1,50 +1,227 @@
 """Step `export`: cleaned labels -> files for other software, on the native grid."""
 
 import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from glob import escape
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeAlias
 
+from cohortseg.cohort import Case, read_cases
+from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
-from cohortseg.io.sidecar import file_digest, read_json
-from cohortseg.layout import Layout
+from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar
+from cohortseg.layout import UNTRAINED, Layout
+from cohortseg.settings import Code, ExportSettings
+from cohortseg.stages import ExportStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.units import split_unit, units_of
+from cohortseg.volume import Volume
 
 __all__ = ["add_arguments", "run"]
+
+Writer: TypeAlias = Callable[[Path], None]
+"""Writes one file."""
+
+IMAGES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"}
+OBJECTS = {"dicom_seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm"}
+MESHES = {"stl": ".stl", "ply": ".ply"}
+"""A file for each class that has voxels: the class stands before the suffix."""
+TISSUE = Code("85756007", "SCT", "Tissue")
+"""What a class shows when the settings do not say."""
+NOT_DICOM = "the case did not come from DICOM"
+NO_FRAME = "the source names no frame of reference"
+MORE_NUMBERS = "the label holds more numbers than there are classes"
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Export a batch."""
+    settings = ExportStage.model_validate_json(arguments.settings)
+    cases = {case.case: case for case in read_cases(arguments.study.cases_table)}
     run_batch(
         units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit),
+        lambda unit: _work(arguments.study, arguments.experiment, unit, cases[split_unit(unit)[1]], settings),
         arguments.settings,
         arguments.token,
     )
 
 
-def _work(layout: Layout, experiment: str, unit: str) -> Work:
-    model, case = split_unit(unit)
-    folder = layout.prediction(experiment, model, case)
+def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage) -> Work:
+    model, name = split_unit(unit)
+    folder = layout.prediction(experiment, model, name)
     post = read_json(folder / "post.json")
+    formats = settings.export.formats
+    certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
+    # Which other files there should be, only the sidecar of the last time knows.
+    last = (read_sidecar(folder / "export.json") or {}).get("facts") or {}
+    home = layout.exported(experiment, model, name, "").parent
+    # The voxels may stay as they are while the source says something else of the patient.
+    source = {"source": case.source} if any(word in OBJECTS for word in formats) else {}
     return Work(
         stage="export",
         sidecar=folder / "export.json",
-        stores=(layout.exported(experiment, model, case),),
-        inputs={"post": post["content"]},
+        stores=tuple(sorted(certain | {home / file for file in last.get("files", {})})),
+        inputs={"post": post["content"], **source},
         upstream=post,
-        make=lambda: export(layout, experiment, unit),
+        make=lambda: export(layout, experiment, unit, case.subject, settings),
     )
 
 
-def export(layout: Layout, experiment: str, unit: str) -> Record:
-    """Write the label as compressed NIfTI."""
-    from cohortseg.io.itk import write_image
+def export(layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage) -> Record:
+    """Write a label in all wanted formats and remove its files of others.
 
+    Parameters
+    ----------
+    layout : Layout
+    experiment, unit : str
+        Whose label, `model/case`.
+    subject : str
+        Stands for the patient where UIDs are remapped.
+    settings : ExportStage
+
+    Returns
+    -------
+    dict
+        `content`, and as facts the digests of the `files` by name, the formats `skipped` with the reason, and the
+        classes without voxels (`empty_classes`), which have no mesh.
+    """
     model, case = split_unit(unit)
-    target = layout.exported(experiment, model, case)
+    label = store.read_volume(layout.prediction(experiment, model, case) / "post.zarr")
+    formats = list(dict.fromkeys(settings.export.formats))
+    files: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    present = set(range(1, len(settings.classes) + 1))
+    if any(word not in IMAGES for word in formats):
+        numbers = _numbers(label)
+        present &= numbers
+        if max(numbers) > len(settings.classes):
+            skipped = {word: MORE_NUMBERS for word in formats if word not in IMAGES}
+    objects, meshes = (
+        [word for word in formats if word in group and word not in skipped] for group in (OBJECTS, MESHES)
+    )
+    sources, obstacle = _sources(layout, case, subject, settings.export) if objects else (None, None)
+    if obstacle is not None:
+        skipped |= dict.fromkeys(objects, obstacle)
+    for suffix, write in chain(
+        _images(label, [word for word in formats if word in IMAGES]),
+        _objects(label, objects, sources, settings, f"{experiment} {model}"),
+        _meshes(label, meshes, {name: n for n, name in enumerate(settings.classes, start=1) if n in present}),
+    ):
+        target = layout.exported(experiment, model, case, suffix)
+        _save(target, write)
+        files[target.name] = file_digest(target)
+    _remove_others(layout.exported(experiment, model, case, ""), files)
+    empty = [name for n, name in enumerate(settings.classes, start=1) if n not in present]
+    return {"content": digest(files), "facts": {"files": files, "skipped": skipped, "empty_classes": empty}}
+
+
+def _numbers(label: Volume) -> set[int]:
+    """The numbers that a label holds, slice by slice; always with 0."""
+    import numpy as np
+
+    return {0}.union(*(np.unique(plane).tolist() for plane in label.array))
+
+
+def _save(target: Path, write: Writer) -> None:
+    """Write a file in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # The suffix tells the format, so the temporary name keeps it.
     part = target.with_name(f".part-{target.name}")
-    write_image(part, store.read_volume(layout.prediction(experiment, model, case) / "post.zarr"))
-    part.replace(target)
-    return {"content": file_digest(target)}
+    try:
+        write(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _images(label: Volume, formats: Sequence[str]) -> Iterator[tuple[str, Writer]]:
+    from cohortseg.io.itk import write_image
+
+    for word in formats:
+        yield IMAGES[word], partial(write_image, volume=label)
+
+
+def _objects(
+    label: Volume, formats: Sequence[str], sources: Any, settings: ExportStage, description: str
+) -> Iterator[tuple[str, Writer]]:
+    if sources is None:
+        return
+    from cohortseg.io.rtstruct_writer import write_rtstruct
+    from cohortseg.io.seg_writer import Segment, write_seg
+
+    codes, category = settings.export.codes, settings.export.category
+    segments = [Segment(name, codes.get(name, TISSUE), category) for name in settings.classes]
+    trained = description.rpartition(" ")[2] != UNTRAINED
+    if "dicom_seg" in formats:
+        yield (
+            OBJECTS["dicom_seg"],
+            lambda path: write_seg(path, label, sources, segments, description=description, trained=trained),
+        )
+    if "rtstruct" in formats:
+        yield (
+            OBJECTS["rtstruct"],
+            lambda path: write_rtstruct(path, label, sources, settings.classes, description=description),
+        )
+
+
+def _meshes(label: Volume, formats: Sequence[str], classes: dict[str, int]) -> Iterator[tuple[str, Writer]]:
+    if not formats:
+        return
+    from cohortseg.io.meshes import surface, write_ply, write_stl
+
+    writers = {"stl": write_stl, "ply": write_ply}
+    for name, number in classes.items():
+        mesh = surface(label.array == number, label.grid)
+        for word in formats:
+            # Written before the next one is asked for: a class at a time lies in memory.
+            yield f".{name}{MESHES[word]}", partial(writers[word], mesh=mesh)
+
+
+def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) -> tuple[Any, str | None]:
+    """What the source of a case is, or why nothing can be tied to it."""
+    from cohortseg.io.source_images import read_sources
+    from cohortseg.io.uids import study_key
+
+    record = read_json(layout.source(case))
+    channel = record["channels"][0]
+    if channel["kind"] != "dicom":
+        return None, NOT_DICOM
+    root = Path(record["root"])
+    if not root.is_dir():
+        raise StudyError("the source folder is not there; is it mounted?")
+    key = study_key(layout.private / "uid.key") if settings.uids == "remap" else None
+    paths = [root / file["path"] for file in channel["files"]]
+    try:
+        sources = read_sources(paths, frames=_frames(root, channel), key=key, pseudonym=subject)
+    except Rejected as rejected:
+        # As in `convert`: the file may come back as it was, and a rejection would stay.
+        raise StudyError(f"{rejected.found}; run again") from None
+    return (sources, None) if sources.has_frame else (None, NO_FRAME)
+
+
+def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]] | None:
+    """The frames of each file that a channel is made of; None where it is the whole series."""
+    if not channel.get("part"):
+        return None
+    from cohortseg.slices import parts_of, slices_of
+
+    slices = [(root / file["path"], one) for file in channel["files"] for one in slices_of(file["header"])]
+    parts = {part.name: part.members for part in parts_of([one for _, one in slices])}
+    if channel["part"] not in parts:
+        return None
+    frames: dict[Path, set[int]] = {root / file["path"]: set() for file in channel["files"]}
+    for place in parts[channel["part"]]:
+        path, one = slices[place]
+        frames[path].add(one.get("frame", 0))
+    return frames
+
+
+def _remove_others(stem: Path, files: dict[str, str]) -> None:
+    """Remove files of a case in formats, or of classes, that are no longer wanted."""
+    patterns = [*IMAGES.values(), *OBJECTS.values(), *(f".*{suffix}" for suffix in MESHES.values())]
+    for pattern in patterns:
+        for path in stem.parent.glob(f"{escape(stem.name)}{pattern}"):
+            if path.name not in files:
+                path.unlink()

@@ -1,4 +1,4 @@
-"""Step `fingerprint`: a converted case -> its intensities, spacings and class sizes."""
+"""Step `fingerprint`: a converted case -> the intensities of its channels, its spacing and class sizes."""
 
 import argparse
 
@@ -32,20 +32,23 @@ def _work(layout: Layout, case: str, settings: FingerprintStage) -> Work:
         stores=(),
         inputs={"image": image["content"]},
         upstream=image,
-        make=lambda: fingerprint(layout, case, len(settings.classes)),
+        make=lambda: fingerprint(layout, case, settings, image["facts"].get("missing_channels", [])),
     )
 
 
-def fingerprint(layout: Layout, case: str, n_classes: int) -> Record:
-    """The fingerprint of one case as a record for its sidecar."""
+def fingerprint(layout: Layout, case: str, settings: FingerprintStage, missing: list[str]) -> Record:
+    """The fingerprint of one case as a record for its sidecar; channels that it lacks are not measured."""
     from cohortseg.preprocess.fingerprint import case_fingerprint
 
-    folder = layout.case(case)
+    folder, paths = layout.case(case), layout.images(case, settings.channels)
     has_label = (folder / "label.zarr").exists()
     found = case_fingerprint(
-        store.open_array(folder / "image.zarr"),
+        {
+            name: None if name in missing else store.open_array(path)
+            for name, path in zip(settings.channels, paths, strict=True)
+        },
         store.open_array(folder / "label.zarr") if has_label else None,
-        store.read_grid(folder / "image.zarr"),
-        n_classes=n_classes,
+        store.read_grid(paths[0]),
+        n_classes=len(settings.classes),
     )
     return {"content": digest(found), "fingerprint": found}

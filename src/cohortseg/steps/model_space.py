@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from cohortseg.errors import SettingsError, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, write_json
 from cohortseg.layout import Layout
+from cohortseg.preprocess.plan import VERSION
 from cohortseg.volume import Array, Shape
 
 
@@ -17,9 +19,32 @@ def write_plan(layout: Layout, plan: dict[str, Any]) -> None:
 
 
 def read_plan(layout: Layout) -> tuple[dict[str, Any], str]:
-    """The plan and its digest: a plan edited by hand has another one, and what depends on it is made again."""
+    """The plan and its digest: a plan edited by hand has another one, and what depends on it is made again.
+
+    Raises
+    ------
+    StudyError
+        When another version made the plan.
+    """
     plan: dict[str, Any] = read_json(layout.plan)
+    if plan.get("version") != VERSION:
+        raise StudyError("plan.json was made by another version of cohortseg; remove it, the next run plans again")
     return plan, digest(plan)
+
+
+def check_channels(plan: dict[str, Any], channels: list[str]) -> None:
+    """A frozen plan serves the channels it was made for.
+
+    Raises
+    ------
+    SettingsError
+        When the settings now name others, or in another order.
+    """
+    if plan["channels"] != channels:
+        raise SettingsError(
+            f"cohort.channels: the frozen plan is for {', '.join(plan['channels'])}, the settings name "
+            f"{', '.join(channels)}; remove plan.json, the next run plans again"
+        )
 
 
 def patch_zyx(plan: dict[str, Any]) -> Shape:

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 
 from cohortseg.io import store
+from cohortseg.io.sidecar import read_json
 from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.metrics.case import COLUMNS
 from cohortseg.report.content import Overlay
 from cohortseg.report.overlays import key_slice, overlay_png
 from cohortseg.report.style import label_colours
+from cohortseg.settings.cohort import ONE_CHANNEL, RGB
 from cohortseg.stages import ReportStage
 from cohortseg.steps.units import all_units, split_unit
 from cohortseg.volume import Array
@@ -54,7 +56,7 @@ def _overlay(
     prediction = np.asarray(store.open_array(layout.prediction(experiment, model, case) / "post.zarr")[:])
     place = key_slice(reference, prediction)
     grid = store.read_grid(folder / "image.zarr")
-    image = np.asarray(store.open_array(folder / "image.zarr")[place])
+    image = displayed(layout, case, place)
     png = overlay_png(
         image,
         reference[place],
@@ -73,6 +75,14 @@ def _overlay(
         png=png,
         caption=f"slice {place + 1} of {grid.shape[0]}",
     )
+
+
+def displayed(layout: Layout, case: str, place: int) -> Array:
+    """One slice of the first channel; of a colour picture the mean of red, green and blue."""
+    named = read_json(layout.case(case) / "image.json")["facts"].get("channels", {})
+    channels = list(RGB) if set(named) == set(RGB) else [ONE_CHANNEL]
+    found = [np.asarray(store.open_array(path)[place]) for path in layout.images(case, channels)]
+    return found[0] if len(found) == 1 else np.stack(found).mean(axis=0, dtype=np.float32)
 
 
 def display_window(image: Array) -> tuple[float, float]:

@@ -2,11 +2,13 @@
 
 import argparse
 from collections import Counter
+from typing import Any
 
 from cohortseg.errors import SettingsError, StudyError
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.preprocess.plan import make_plan
+from cohortseg.settings.cohort import ONE_CHANNEL
 from cohortseg.stages import PlanStage
 from cohortseg.steps.arguments import add_cohort as add_arguments
 from cohortseg.steps.model_space import write_plan
@@ -22,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     StudyError
         When no case is usable.
     SettingsError
-        When the cohort mixes modalities: one network cannot serve HU and SUV.
+        When a channel mixes modalities (one network cannot serve HU and SUV), or no case has it.
     """
     settings = PlanStage.model_validate_json(arguments.settings)
     layout: Layout = arguments.study
@@ -33,16 +35,20 @@ def run(arguments: argparse.Namespace) -> None:
         raise StudyError(
             "no usable case to plan for; see the rejected cases in tables/rejected.csv and cohort/rejected.tsv"
         )
-    modalities = Counter(case["modality"] for case in seen.values())
-    if len(modalities) > 1:
-        mixed = ", ".join(f"{n} {name}" for name, n in sorted(modalities.items()))
-        raise SettingsError(
-            f"cohort.series.modality: one plan cannot serve several modalities (found {mixed}); choose one"
-        )
     plan = make_plan(
         [seen[name] for name in sorted(seen)],
         cases=sorted(seen),
-        modality=next(iter(modalities)),
+        modalities={channel: _modality(list(seen.values()), channel) for channel in settings.channels},
         **settings.plan.model_dump(),
     )
     write_plan(layout, plan)
+
+
+def _modality(cases: list[dict[str, Any]], channel: str) -> str:
+    """The one modality that a channel has in all cases; empty where no case has the channel."""
+    modalities = Counter(case["modalities"][channel] for case in cases if channel in case["modalities"])
+    if len(modalities) > 1:
+        mixed = ", ".join(f"{n} {name}" for name, n in sorted(modalities.items()))
+        where = "cohort.series" if channel == ONE_CHANNEL else f"cohort.channels.{channel}"
+        raise SettingsError(f"{where}.modality: one plan cannot serve several modalities (found {mixed}); choose one")
+    return next(iter(modalities), "")

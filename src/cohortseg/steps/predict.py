@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cohortseg.choose import choose
-from cohortseg.errors import StudyError
+from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, read_sidecar
 from cohortseg.layout import Layout
@@ -42,23 +42,23 @@ def run(arguments: argparse.Namespace) -> None:
     if isinstance(settings.experiment, UNetMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
     else:
-        _run_classical(arguments, settings.experiment)
+        _run_classical(arguments, settings.experiment, settings.channels)
 
 
 # ---- methods without weights -----------------------------------------------------------------------------------
 
 
-def _run_classical(arguments: argparse.Namespace, method: Part) -> None:
+def _run_classical(arguments: argparse.Namespace, method: Part, channels: list[str]) -> None:
     layout: Layout = arguments.study
     run_batch(
         plan_units(layout, arguments.cases, None),
-        lambda unit: _classical_work(layout, arguments.experiment, unit, method),
+        lambda unit: _classical_work(layout, arguments.experiment, unit, method, channels),
         arguments.settings,
         arguments.token,
     )
 
 
-def _classical_work(layout: Layout, experiment: str, unit: str, method: Part) -> Work:
+def _classical_work(layout: Layout, experiment: str, unit: str, method: Part, channels: list[str]) -> Work:
     image = read_json(layout.case(split_unit(unit)[1]) / "image.json")
     folder = layout.prediction(experiment, *split_unit(unit))
     return Work(
@@ -67,16 +67,26 @@ def _classical_work(layout: Layout, experiment: str, unit: str, method: Part) ->
         stores=(folder / "raw.zarr",),
         inputs={"image": image["content"]},
         upstream=image,
-        make=lambda: predict_classical(layout.case(split_unit(unit)[1]) / "image.zarr", folder / "raw.zarr", method),
+        make=lambda: predict_classical(layout, split_unit(unit)[1], folder / "raw.zarr", method, channels),
     )
 
 
-def predict_classical(image: Path, target: Path, method: Part) -> Record:
-    """Write the label that a classical method finds on the converted image."""
+def predict_classical(layout: Layout, case: str, target: Path, method: Part, channels: list[str]) -> Record:
+    """Write the label that a classical method finds on one channel of the converted image.
+
+    Raises
+    ------
+    Rejected
+        MISSING_CHANNEL when the case lacks that channel: zeros have no threshold.
+    """
     values = method.model_dump()
     load = choose("method", values.pop("method"), METHODS).load
     if load is None:
         raise StudyError("the method needs weights")
+    name = values.pop("channel", None) or channels[0]
+    image = choose("channel", name, dict(zip(channels, layout.images(case, channels), strict=True)))
+    if name in read_json(layout.case(case) / "image.json")["facts"].get("missing_channels", []):
+        raise Rejected("MISSING_CHANNEL", f"channel {name}, which the method works on")
     segment = load()(**values)
     volume = store.read_volume(image)
     content = store.write_volume(target, Volume(segment(volume), volume.grid), name="label")

@@ -1,6 +1,8 @@
-"""Step `preprocess`: a converted case -> image and label in model space, and voxels to centre patches on."""
+"""Step `preprocess`: a converted case -> its channels and label in model space, and voxels to centre patches on."""
 
 import argparse
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import zarr
@@ -11,7 +13,8 @@ from cohortseg.layout import Layout
 from cohortseg.stages import PreprocessStage
 from cohortseg.steps.arguments import add_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
-from cohortseg.steps.model_space import at_least_one_row, read_plan
+from cohortseg.steps.model_space import at_least_one_row, check_channels, read_plan
+from cohortseg.volume import Array
 
 __all__ = ["add_arguments", "run"]
 
@@ -30,7 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     layout: Layout = arguments.study
     # Only what shapes the images: another patch or network makes no image again.
     plan, _ = read_plan(layout)
-    model_space = digest({key: plan[key] for key in ("spacing_mm", "normalisation")})
+    check_channels(plan, settings.channels)
+    model_space = digest({key: plan[key] for key in ("channels", "spacing_mm", "normalisation")})
     run_batch(
         arguments.cases,
         lambda case: _work(layout, case, settings, model_space, arguments.threads),
@@ -57,28 +61,30 @@ def _work(layout: Layout, case: str, settings: PreprocessStage, model_space: str
 
 
 def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: int) -> Record:
-    """Write `prepared.zarr`: image (float16), label (uint8) and sampled foreground voxels."""
+    """Write `prepared.zarr`: image (float16), label (uint8) and sampled foreground voxels.
+
+    With several channels the image is (channel, z, y, x); a channel that the case lacks is 0.
+    """
     from cohortseg.preprocess.fingerprint import foreground_sample
-    from cohortseg.preprocess.intensity import normaliser
-    from cohortseg.preprocess.plan import model_spacing, normalisation_numbers
+    from cohortseg.preprocess.plan import model_spacing
     from cohortseg.preprocess.resample import resample_to
 
-    folder, (plan, _) = layout.case(case), read_plan(layout)
-    source, image = store.read_grid(folder / "image.zarr"), store.open_array(folder / "image.zarr")
+    folder, paths, (plan, _) = layout.case(case), layout.images(case, settings.channels), read_plan(layout)
+    source = store.read_grid(paths[0])
     target = source.with_spacing(model_spacing(plan, source.spacing_mm))
-    numbers = normalisation_numbers(plan, read_json(folder / "fingerprint.json")["fingerprint"])
-    normalise = normaliser(plan["normalisation"]["name"], numbers)
     with store.new_store(folder / "prepared.zarr") as part:
-        out = store.create(part, target, np.float16)
-        resample_to(
-            out,
-            image,
-            source,
-            target,
-            interpolation=settings.preprocess.interpolation,
-            workers=threads,
-            finish=lambda block: normalise(block).astype(np.float16),
-        )
+        out = store.channels_of(store.create(part, target, np.float16, channels=settings.channels))
+        for channel, finish in _normalisers(plan, read_json(folder / "fingerprint.json")["fingerprint"]).items():
+            number = settings.channels.index(channel)
+            resample_to(
+                out[number],
+                store.open_array(paths[number]),
+                source,
+                target,
+                interpolation=settings.preprocess.interpolation,
+                workers=threads,
+                finish=finish,
+            )
         group = zarr.open_group(part, mode="r+")
         n_foreground = 0
         if (folder / "label.zarr").exists():
@@ -90,3 +96,18 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
             group.create_array("foreground", data=at_least_one_row(sample), chunks=(max(1, n_foreground), 4))
         content = store.content_digest(part)
     return {"content": content, "facts": {"grid": target.as_dict(), "n_foreground": n_foreground}}
+
+
+def _normalisers(plan: dict[str, Any], fingerprint: dict[str, Any]) -> dict[str, Callable[[Array], Array]]:
+    """For each channel that the case has, the function of its voxels to those of model space."""
+    from cohortseg.preprocess.intensity import normaliser
+    from cohortseg.preprocess.plan import normalisation_numbers
+
+    def finish(normalise: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        return lambda block: normalise(block).astype(np.float16)
+
+    return {
+        channel: finish(normaliser(chosen["name"], normalisation_numbers(plan, fingerprint, channel)))
+        for channel, chosen in plan["normalisation"].items()
+        if fingerprint["channels"][channel] is not None
+    }

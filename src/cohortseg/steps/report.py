@@ -49,6 +49,9 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         versions={"cohortseg": __version__, "python": platform.python_version()}
         | {name: version(name) for name in SHOWN_VERSIONS},
         warnings=warnings(layout, rows),
+        heterogeneity=_texts(layout, "heterogeneity"),
+        heterogeneity_summary=_table(layout, "heterogeneity_summary"),
+        repairs=_table(layout, "repairs"),
         resources=resources(layout),
         primary_metric=settings.report.primary_metric,
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
@@ -68,6 +71,7 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         "status",
         "value",
         "note",
+        *("modality", "channel", "property", "most_common", "what"),
     ]
     try:
         frame = pd.read_csv(layout.table(name), dtype=dict.fromkeys(text, str), keep_default_na=True)
@@ -75,6 +79,11 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         return pd.DataFrame()
     present = [column for column in text if column in frame.columns]
     return frame.fillna(dict.fromkeys(present, ""))
+
+
+def _texts(layout: Layout, name: str) -> pd.DataFrame:
+    """A table whose every cell is a text: `3` stays `3`, and what is unknown is empty."""
+    return pd.read_csv(layout.table(name), dtype=str, keep_default_na=False)
 
 
 def _histories(layout: Layout, settings: ReportStage) -> dict[str, pd.DataFrame]:
@@ -113,6 +122,9 @@ def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
     n_subjects = rows["subject"].nunique() if len(rows) else 0
     if 0 < n_subjects < SMALL_COHORT:
         found.append(f"Only {n_subjects} subjects were evaluated: intervals are wide and tests have little power.")
+    n_mended = _table(layout, "repairs")["case"].nunique()
+    if n_mended:
+        found.append(f"{n_mended} of the cases were mended or carry a warning: see Repairs and warnings.")
     if layout.plan.exists():
         found += _drifting(layout)
     replaced = sorted(_retrained_on_older(layout))

@@ -153,6 +153,7 @@ def fit(  # noqa: PLR0913 (what one training is made of)
         )
         metadata = {"architecture": "unet", "arguments": network_arguments, "patch": patch, "classes": classes}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
+        metadata |= {"channels": plan["channels"]}
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))
     return {
@@ -177,7 +178,7 @@ def network_of(plan: dict[str, Any], method: UNetMethod, n_classes: int) -> dict
     levels = (levels + [levels[-1]] * len(features))[: len(features)]
     return {
         "dims": plan["dims"],
-        "in_channels": 1,
+        "in_channels": len(plan["channels"]),
         "out_channels": n_classes + 1,
         "features": features,
         "strides": [level["stride"] for level in levels],

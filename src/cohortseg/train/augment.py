@@ -1,6 +1,6 @@
 """Augmentation of a batch on the device it lies on: one affine sampling, mirroring, intensities.
 
-Parameters are drawn per sample. On CPU the same seed gives the same bytes.
+Parameters are drawn per sample, those of intensities per channel too. On CPU the same seed gives the same bytes.
 """
 
 import math
@@ -18,7 +18,7 @@ class Augmentation:
     Parameters
     ----------
     share : float in [0, 1]
-        Probability with which each kind of change befalls a sample.
+        Probability with which each kind of change befalls a sample; of intensities, a channel of a sample.
     rotation_deg : float
         Largest rotation: about each axis in 3D, in the plane in 2D.
     scale : float
@@ -29,7 +29,7 @@ class Augmentation:
         Spatial axes that are mirrored half of the time (0 is the first: z in 3D, y in 2D). Leave out an axis whose
         sides the labels tell apart.
     noise : float
-        Largest standard deviation of added Gaussian noise, in standard deviations of the sample.
+        Largest standard deviation of added Gaussian noise, in standard deviations of the sample's channel.
     brightness : float
         Largest relative change of all intensities.
     contrast : float
@@ -120,7 +120,7 @@ def augment(
 
 
 def _uniform(n: int, limit: float, share: float, generator: torch.Generator) -> Tensor:
-    """`n` numbers in [-limit, limit], and zero for all but the share of the samples."""
+    """`n` numbers in [-limit, limit], and zero for all but the share of them."""
     numbers, chance = torch.rand((2, n), generator=generator, device=generator.device)
     return torch.where(chance < share, (2.0 * numbers - 1.0) * limit, torch.zeros_like(numbers))
 
@@ -177,11 +177,12 @@ def _flip(images: Tensor, labels: Tensor, axis: int, generator: torch.Generator)
 
 
 def _recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Coarsen, add noise, change brightness, contrast and gamma, in this order."""
-    axes = tuple(range(1, images.ndim))
+    """Coarsen, add noise, change brightness, contrast and gamma, in this order; each channel by its own numbers."""
+    n, n_channels = images.shape[:2]
+    axes = tuple(range(2, images.ndim))
 
     def drawn(limit: float) -> Tensor:
-        return _uniform(len(images), limit, how.share, generator).view(-1, *[1] * len(axes))
+        return _uniform(n * n_channels, limit, how.share, generator).view(n, n_channels, *[1] * len(axes))
 
     if how.low_resolution:
         images = _coarsen(images, drawn(how.low_resolution).abs().flatten().tolist())
@@ -203,13 +204,14 @@ def _recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> 
 
 
 def _coarsen(images: Tensor, amounts: list[float]) -> Tensor:
+    """Each channel of each sample with its share of voxels fewer."""
     mode = "trilinear" if images.ndim == 5 else "bilinear"
     parts = []
-    for image, amount in zip(torch.split(images, 1), amounts, strict=True):
+    for image, amount in zip(torch.split(images.flatten(0, 1)[:, None], 1), amounts, strict=True):
         size = [max(1, round(length * (1.0 - amount))) for length in image.shape[2:]]
         coarse = interpolate(image, size, mode="nearest-exact")
         parts.append(interpolate(coarse, image.shape[2:], mode=mode) if amount else image)
-    return torch.cat(parts)
+    return torch.cat(parts).view(images.shape)
 
 
 def _gamma(images: Tensor, exponent: Tensor, axes: tuple[int, ...]) -> Tensor:
