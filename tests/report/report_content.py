@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from cohortseg.errors import REASONS
-from cohortseg.report.content import HISTORY_COLUMNS, Overlay, ReportContent
-from cohortseg.report.overlays import overlay_png
-from cohortseg.report.style import label_colours
+from cohortseg.report.content import HISTORY_COLUMNS, Overlay, Plane, ReportContent
+from cohortseg.report.planes import PLANES
+from cohortseg.report.strips import image_strip, outline_strip
 
 EVIL = "<script>alert(1)</script>\"'&${7*7}{{7*7}}"
 METRIC_INFO = {
@@ -183,22 +183,30 @@ def phantom_slice(dice, seed=0):
 
 
 @cache
-def overlays(experiments=("threshold", "unet2d"), n_each=3, labels=("tumour",)):
+def views(n_cases=3, n_slices=5):
+    """Planes of cases sts-002 …: a stack of the slice above; the reference in all of them."""
+    return {f"sts-{n + 2:03d}": _planes(n, n_slices) for n in range(n_cases)}
+
+
+def _planes(seed, n_slices):
+    image, reference, _ = phantom_slice(0.6, seed=seed)
+    size = (96, 80)
+    picture = image_strip([image + 9 * k for k in range(n_slices)], window=(-160, 240), size_px=size)
+    outlines = outline_strip([reference] * n_slices, size_px=size, colours={1: "#3fe0ff"}, is_dashed=False)
+    numbers = range(11, 11 + n_slices)
+    return tuple(Plane(name, size, numbers, 40, 2, picture, outlines) for name in PLANES)
+
+
+@cache
+def overlays(experiments=("threshold", "unet2d"), labels=("tumour",)):
+    """Per experiment one worst, one median and one best case of `views`."""
     made = []
     for experiment in experiments:
-        for kind, dice in (("worst", 0.3), ("median", LEVELS.get(experiment, 0.6))):
-            for n in range(n_each):
-                image, reference, prediction = phantom_slice(dice + 0.02 * n, seed=n)
-                png = overlay_png(
-                    image,
-                    reference,
-                    prediction,
-                    window=(-160, 240),
-                    spacing_mm=(1.6, 1.1),
-                    label_colours=label_colours(len(labels)),
-                )
-                case = f"sts-{n + 2:03d}"
-                made.append(Overlay(experiment, case, labels, kind, "dice", dice + 0.02 * n, png, f"slice {40 + n}"))
+        for n, kind in enumerate(("worst", "median", "best")):
+            dice = 0.3 + 0.2 * n
+            prediction = phantom_slice(dice)[2]
+            strip = outline_strip([prediction] * 5, size_px=(96, 80), colours={1: "#ffb21a"}, is_dashed=True)
+            made.append(Overlay(experiment, f"sts-{n + 2:03d}", labels, kind, "dice", dice, (strip,) * 3, "21 ml"))
     return tuple(made)
 
 
@@ -236,6 +244,8 @@ def _values():
         "subgroups": subgroups_of(rows),
         "histories": {f"unet2d/fold-{fold}-seed-1": history(fold) for fold in range(3)},
         "overlays": overlays(),
+        "views": views(),
+        "thumbnails": {"sts-031": image_strip([phantom_slice(0.5)[0]], window=(-160, 240), size_px=(96, 72))},
         "plan": PLAN,
         "settings_text": SETTINGS,
         "versions": {"cohortseg": "0.1.0", "torch": "2.13.0", "python": "3.11.2", "SimpleITK": "2.5.2"},

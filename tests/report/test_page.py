@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from report_content import EVIL, empty_content, full_content, metric_rows, overlays, summary_of
+from report_content import EVIL, empty_content, full_content, metric_rows, overlays, summary_of, views
 
 from cohortseg.report.content import Overlay
 from cohortseg.report.page import SECTIONS, render
@@ -82,7 +82,12 @@ def test_tables_have_captions_and_scoped_headings(page):
 
 def test_every_picture_has_words(page):
     assert all(attributes.get("alt") for attributes in page.all("img"))
-    assert len(page.all("img")) == 12
+    windows = [a for a in page.all("div") if a.get("class", "").startswith("window ")]
+    assert len(windows) == 18
+    assert all(a["role"] == "img" and a["aria-label"] for a in windows)
+    sliders = [a for a in page.all("input") if a["type"] == "range"]
+    assert len(sliders) == 18
+    assert {a["aria-valuetext"] for a in sliders} == {"slice 13 of 40"}
     figures = [a for tag, a, above in page.elements if tag == "svg" and above and above[-1] == "figure"]
     assert len(figures) == 5
     assert all(a["role"] == "img" and a["aria-label"] for a in figures)
@@ -130,13 +135,16 @@ def evil_content():
     names = {"threshold": EVIL, "tumour": EVIL, "sts-004": EVIL, "sts-099": EVIL, "convert": EVIL}
     full = full_content()
     tables = ("flow", "rejected", "rows", "summary", "comparison", "subgroups", "resources")
-    picture = overlays(n_each=1)[0].png
+    strip = overlays()[0].predictions[0]
+    plane = views()["sts-002"][0]
     return full_content(
         study=EVIL,
         generated=EVIL,
         **{name: getattr(full, name).replace(names) for name in tables},
         histories={EVIL: full.histories["unet2d/fold-0-seed-1"]},
-        overlays=[Overlay(EVIL, EVIL, (EVIL,), "worst", EVIL, 0.5, picture, EVIL)],
+        overlays=[Overlay(EVIL, EVIL, (EVIL,), "worst", EVIL, 0.5, (strip,), EVIL)],
+        views={EVIL: [plane]},
+        thumbnails={EVIL: plane.image},
         plan={EVIL: {"value": {EVIL: [EVIL]}, "because": EVIL}},
         settings_text=EVIL,
         versions={EVIL: EVIL},

@@ -28,8 +28,38 @@ SPLITS: dict[str, str] = {"test": "independent test set", "val": "cross-validati
 
 
 @dataclass(frozen=True)
+class Plane:
+    """The slices of one case along one axis.
+
+    Parameters
+    ----------
+    name : str
+        `axial`, `coronal` or `sagittal`.
+    size_px : (int, int)
+        Height and width of one slice.
+    numbers : sequence of int
+        Number of each slice in the image as it is stored, counted from 1, from top to bottom of the pictures.
+    n_slices : int
+        How many slices the image has along this axis.
+    key : int
+        Which of them (counted from 0) is shown first.
+    image, reference : bytes
+        WebP of all slices below each other, from `strips`; the reference is transparent but for its outlines and may
+        be empty.
+    """
+
+    name: str
+    size_px: tuple[int, int]
+    numbers: Sequence[int]
+    n_slices: int
+    key: int
+    image: bytes
+    reference: bytes = b""
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """One picture of a case with its outlines.
+    """One experiment on one case whose slices are in `ReportContent.views`.
 
     Parameters
     ----------
@@ -37,23 +67,23 @@ class Overlay:
         What is shown.
     label_names : sequence of str
         Names of label 1, 2, …; their outlines have the colours of `style.label_colours(len(label_names))`.
-    kind : "worst" or "median"
+    kind : "worst", "median", "best" or "unscored"
         Why this case is shown.
     metric, value : str, float
         Metric by which it was chosen, and its value; NaN when undefined.
-    png : bytes
-        The picture, from `overlays.overlay_png`.
+    predictions : sequence of bytes
+        The outlines of the prediction in each plane of the case, as `Plane.reference`.
     caption : str
-        More to say about it (slice, volumes); may be empty.
+        More to say about it (volumes); may be empty.
     """
 
     experiment: str
     case: str
     label_names: Sequence[str]
-    kind: Literal["worst", "median"]
+    kind: Literal["worst", "median", "best", "unscored"]
     metric: str
     value: float
-    png: bytes
+    predictions: Sequence[bytes]
     caption: str = ""
 
 
@@ -83,6 +113,10 @@ class ReportContent:
         Name of a model, best written `experiment/fold-0-seed-1`: table with the columns `HISTORY_COLUMNS`.
     overlays : sequence of Overlay
         The pictures; all of them are embedded.
+    views : mapping
+        Case: its planes; each case of `overlays` stands here.
+    thumbnails : mapping
+        Rejected case: WebP of a slice, where an image of it was stored.
     plan : mapping
         plan.json; whatever holds `value` and `because` is shown as a decision.
     settings_text : str
@@ -115,6 +149,8 @@ class ReportContent:
     subgroups: pd.DataFrame
     histories: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     overlays: Sequence[Overlay] = ()
+    views: Mapping[str, Sequence[Plane]] = field(default_factory=dict)
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     settings_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

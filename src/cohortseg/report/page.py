@@ -102,6 +102,7 @@ def render(content: ReportContent) -> str:
         sections=SECTIONS,
         script=Markup(script),
         script_digest=digest,
+        backgrounds=gallery.backgrounds(content.views),
         style=Markup(css_variables() + _part("page.css")),
         **_overview(content),
         **_results(content),
@@ -143,7 +144,7 @@ def _results(content: ReportContent) -> dict[str, object]:
         "comparison": comparison,
         "other_comparisons": other_comparisons,
         "subgroups": results.subgroup_tables(content),
-        "walls": gallery.walls(content.overlays),
+        "walls": gallery.walls(content.overlays, content.views),
         "outlines": gallery.legend(content.overlays),
     }
 

@@ -3,37 +3,72 @@
 import argparse
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from cohortseg import __version__
 from cohortseg.cohort import read_cases
+from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, write_text
 from cohortseg.layout import Layout
 from cohortseg.metrics.case import COLUMNS
 from cohortseg.preprocess.drift import drift
 from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent
 from cohortseg.report.page import render
-from cohortseg.stages import ReportStage
-from cohortseg.steps.arguments import add_cohort as add_arguments
-from cohortseg.steps.pictures import overlays
-
-__all__ = ["add_arguments", "run"]
+from cohortseg.settings import Study, load_study
+from cohortseg.stages import ReportStage, stage_settings
+from cohortseg.steps.pictures import pictures
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The study folder; the workflow names it with the settings, a person without them."""
+    parser.add_argument("folder", nargs="?", type=Path, help="study folder, for example results/demo")
+    parser.add_argument("--study", type=Path, metavar="DIR", help="the same, as the workflow says it")
+    parser.add_argument("--settings", metavar="JSON", help="settings of this step; default: those of the last run")
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Write `report.html`."""
-    settings = ReportStage.model_validate_json(arguments.settings)
-    write_text(arguments.study.report, render(gather(arguments.study, settings)))
+    """Write `report.html` from the tables and stores that are there.
+
+    Raises
+    ------
+    StudyError
+        When no study is named, or it has no tables yet.
+    """
+    folder = arguments.folder or arguments.study
+    if folder is None:
+        raise StudyError("which study? for example: cohortseg report results/demo")
+    layout = Layout(folder)
+    if not layout.table("metrics_by_case").exists():
+        raise StudyError(f"no tables in {folder}; run `snakemake --cores all` first")
+    text = arguments.settings or stage_settings(last_study(layout), "report")
+    write_text(layout.report, render(gather(layout, ReportStage.model_validate_json(text))))
+
+
+def last_study(layout: Layout) -> Study:
+    """The settings of the last run; the source of the scans, which they do not name, is empty.
+
+    Raises
+    ------
+    StudyError
+        When they are missing.
+    """
+    if not layout.settings.exists():
+        raise StudyError(f"no {layout.settings.name} in {layout.root}; run `snakemake --cores all` first")
+    values = yaml.safe_load(layout.settings.read_text())
+    return load_study({**values, "cohort": {"source": ".", **values["cohort"]}})
 
 
 def gather(layout: Layout, settings: ReportStage) -> ReportContent:
     """Everything the page shows."""
     rows = _table(layout, "metrics_by_case")
+    views, overlays = pictures(layout, rows, settings)
     return ReportContent(
         study=settings.study,
         flow=_table(layout, "cohort_flow"),
@@ -43,7 +78,8 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         comparison=_table(layout, "comparison"),
         subgroups=_table(layout, "subgroups"),
         histories=_histories(layout, settings),
-        overlays=overlays(layout, rows, settings),
+        overlays=overlays,
+        views=views,
         plan=read_json(layout.plan) if layout.plan.exists() else {},
         settings_text=layout.settings.read_text(),
         versions={"cohortseg": __version__, "python": platform.python_version()}
