@@ -9,6 +9,7 @@ from cohortseg.errors import REASONS
 from cohortseg.report.content import HISTORY_COLUMNS, Overlay, Plane, ReportContent
 from cohortseg.report.planes import PLANES
 from cohortseg.report.strips import image_strip, outline_strip
+from cohortseg.settings import load_study
 
 EVIL = "<script>alert(1)</script>\"'&${7*7}{{7*7}}"
 METRIC_INFO = {
@@ -112,7 +113,9 @@ def subgroups_of(rows):
     for name in ("lesion_size", "slice_thickness_mm"):
         grouped = post.groupby(["experiment", "label", "stage", name])["dice"]
         table = grouped.agg(
-            n_cases="count", median="median", q1=lambda v: v.quantile(0.25), q3=lambda v: v.quantile(0.75)
+            **{"n_cases": "count", "median": "median", "mean": "mean"},
+            **{"q1": lambda v: v.quantile(0.25), "q3": lambda v: v.quantile(0.75)},
+            **{"ci_low": lambda v: v.mean() - 0.05, "ci_high": lambda v: v.mean() + 0.05},
         )
         tables.append(table.reset_index().rename(columns={name: "value"}).assign(property=name))
     return pd.concat(tables, ignore_index=True)
@@ -210,6 +213,35 @@ def overlays(experiments=("threshold", "unet2d"), labels=("tumour",)):
     return tuple(made)
 
 
+def quality_table():
+    lines = [
+        (1, "unet2d", "sts-031", False, 4.2, "predicted volume 0 ml: far below the others"),
+        (2, "unet2d", "sts-004", True, 1.3, "3 models disagree: mean Dice of their labels 0.41"),
+        (3, "unet2d", "sts-005", True, 0.0, ""),
+    ]
+    return pd.DataFrame(lines, columns=["rank", "experiment", "case", "is_scored", "score", "findings"])
+
+
+def ranks_table():
+    return pd.DataFrame(
+        {"experiment": ["unet2d", "threshold"], "metric": ["dice"] * 2, "rank": [1, 2], "share_first": [0.98, 0.02]}
+    )
+
+
+def study_settings():
+    values = {
+        "study": "sarcoma-ct",
+        "cohort": {"source": ".", "series": {"modality": "CT"}, "labels": {"structures": {"tumour": "GTV.*"}}},
+        "split": {"folds": 3, "seed": 1},
+        "experiments": {
+            "threshold": {"method": "threshold", "rule": "otsu", "inside": "body"},
+            "unet2d": {"method": "unet", "steps": 800},
+        },
+        "postprocess": {"keep": "largest"},
+    }
+    return load_study(values).model_dump(mode="json")
+
+
 PLAN = {
     "version": 1,
     "decisions": {
@@ -257,8 +289,16 @@ def _values():
                 "seconds_total": [62.0, 5400.0, 131.0],
                 "seconds_median": [3.9, 1790.0, 4.6],
                 "peak_memory_mb": [640.0, 3900.0, 1480.0],
+                "cpu_seconds_total": [60.0, 1800.0, 140.0],
+                "gpu_seconds_total": [0.0, 5400.0, 0.0],
             }
         ),
+        "quality": quality_table(),
+        "tables": {"ranks": ranks_table()},
+        "study_settings": study_settings(),
+        "n_parameters": {"unet2d": 271706},
+        "digests": {"plan (plan.json)": "5f" * 32},
+        "files": {"../tables/summary.csv": "statistics by experiment"},
         "primary_metric": "dice",
         "metric_info": METRIC_INFO,
     }

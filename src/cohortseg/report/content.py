@@ -18,8 +18,15 @@ COMPARISON_COLUMNS = (
     *("experiment_a", "experiment_b", "label", "stage", "split", "metric", "n_pairs"),
     *("median_difference", "p_value", "p_holm", "effect_size", "note"),
 )
-SUBGROUP_COLUMNS = (*KEYS, "property", "value", "n_cases", "median", "q1", "q3")
-RESOURCE_COLUMNS = ("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb")
+SUBGROUP_COLUMNS = (
+    *(*KEYS, "property", "value", "n_cases", "median", "q1", "q3"),
+    *("mean", "ci_low", "ci_high", "p_interaction"),
+)
+RESOURCE_COLUMNS = (
+    *("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb"),
+    *("cpu_seconds_total", "gpu_seconds_total"),
+)
+QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "findings")
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
 ROW_COLUMNS = (*KEYS, "case", "subject", "dice", "reference_ml", "undefined")
 """The columns of metrics_by_case.csv that the page needs besides the primary metric."""
@@ -108,7 +115,7 @@ class ReportContent:
         One line per pair of experiments, label, stage, split and metric; `median_difference` is a minus b and infinite
         when one side fails in most subjects. The columns `n_subjects` and `n_excluded` are shown where they are there.
     subgroups : DataFrame
-        The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`.
+        The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`; the interval is that of the mean.
     histories : mapping
         Name of a model, best written `experiment/fold-0-seed-1`: table with the columns `HISTORY_COLUMNS`.
     overlays : sequence of Overlay
@@ -131,11 +138,27 @@ class ReportContent:
     repairs : DataFrame or None
         `case, what, count`: what was mended or borne.
     resources : DataFrame or None
-        `stage, n, seconds_total, seconds_median, peak_memory_mb`.
+        Columns `RESOURCE_COLUMNS`.
     primary_metric : str
         Metric of comparisons, plots and of the chosen cases.
     metric_info : mapping
         Metric: (unit, definition).
+    quality : DataFrame or None
+        Cases to look at, from `quality.csv`: the columns `QUALITY_COLUMNS`, the most striking first.
+    tables : mapping
+        Further tables by name (ranks, agreement, …), as they are; what is not there is not shown.
+    dictionary : DataFrame or None
+        `table, column, unit, definition` of their columns.
+    study_settings : mapping
+        All settings with their defaults, for the methods text; empty leaves it out.
+    n_parameters : mapping
+        Trained experiment: number of weights.
+    method_sources : mapping
+        Method: (what it is, the papers that define it).
+    digests : mapping
+        What, in words: its SHA-256.
+    files : mapping
+        Address relative to the report: what the file holds.
     generated : str or None
         A date to print; None leaves it out, so that the same content gives the same bytes.
     """
@@ -161,6 +184,14 @@ class ReportContent:
     resources: pd.DataFrame | None = None
     primary_metric: str = "dice"
     metric_info: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    quality: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    dictionary: pd.DataFrame | None = None
+    study_settings: Mapping[str, Any] = field(default_factory=dict)
+    n_parameters: Mapping[str, int] = field(default_factory=dict)
+    method_sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     generated: str | None = None
 
 

@@ -41,6 +41,20 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+for (const button of document.querySelectorAll("[data-copies]")) {
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copies);
+    const said = button.parentElement.querySelector("[role=status]");
+    try {
+      await navigator.clipboard.writeText(source.innerText);
+      said.textContent = "Copied.";
+    } catch {
+      // Where the browser forbids it, the text is at least selected.
+      getSelection().selectAllChildren(source);
+      said.textContent = "Selected: press Ctrl+C.";
+    }
+  });
+}
 window.addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => { details.open = true; });
 });

@@ -2,8 +2,10 @@
 
 import argparse
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +14,34 @@ import yaml
 from cohortseg import __version__
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import read_json, read_sidecar, write_text
+from cohortseg.io.sidecar import file_digest, read_json, read_sidecar, write_text
 from cohortseg.layout import Layout
+from cohortseg.methods import METHODS
 from cohortseg.metrics.case import COLUMNS
 from cohortseg.preprocess.drift import drift
 from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent
+from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
 from cohortseg.stages import ReportStage, stage_settings
-from cohortseg.steps.pictures import pictures
+from cohortseg.steps.pictures import pictures, thumbnails
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
+TABLES: dict[str, str] = {
+    "metrics_by_case": "every metric of every case",
+    "summary": "statistics by experiment",
+    "comparison": "experiments in pairs",
+    "subgroups": "groups of cases",
+    "cohort_flow": "numbers by stage",
+    "rejected": "rejected scans",
+    "repairs": "repairs and warnings",
+    "heterogeneity": "properties of each scan",
+    "heterogeneity_summary": "properties of the cohort",
+    "quality": "predictions to look at",
+    "data_dictionary": "what each column means",
+}
+"""Table: what it holds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,12 +85,13 @@ def last_study(layout: Layout) -> Study:
 
 def gather(layout: Layout, settings: ReportStage) -> ReportContent:
     """Everything the page shows."""
-    rows = _table(layout, "metrics_by_case")
+    rows, rejected = _table(layout, "metrics_by_case"), _table(layout, "rejected")
     views, overlays = pictures(layout, rows, settings)
+    trained = _trained(layout, settings.experiment_names)
     return ReportContent(
         study=settings.study,
         flow=_table(layout, "cohort_flow"),
-        rejected=_table(layout, "rejected"),
+        rejected=rejected,
         rows=rows,
         summary=_table(layout, "summary"),
         comparison=_table(layout, "comparison"),
@@ -80,6 +99,7 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         histories=_histories(layout, settings),
         overlays=overlays,
         views=views,
+        thumbnails=thumbnails(layout, list(dict.fromkeys(rejected.get("case", [])))),
         plan=read_json(layout.plan) if layout.plan.exists() else {},
         settings_text=layout.settings.read_text(),
         versions={"cohortseg": __version__, "python": platform.python_version()}
@@ -91,7 +111,48 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         resources=resources(layout),
         primary_metric=settings.report.primary_metric,
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
+        quality=_table_if_there(layout, "quality"),
+        tables={name: table for name in ANALYSES if (table := _table_if_there(layout, name)) is not None},
+        dictionary=_table_if_there(layout, "data_dictionary"),
+        study_settings=last_study(layout).model_dump(mode="json"),
+        n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
+        method_sources={name: (method.summary, method.source) for name, method in METHODS.items()},
+        digests=_digests(layout, trained),
+        files=_files(layout),
     )
+
+
+def _table_if_there(layout: Layout, name: str) -> pd.DataFrame | None:
+    return _table(layout, name) if layout.table(name).exists() else None
+
+
+def _trained(layout: Layout, experiments: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By experiment and model the record of its training."""
+    folders = {name: sorted((layout.root / "experiments" / name).glob("*/train.json")) for name in experiments}
+    return {name: {path.parent.name: read_json(path) for path in paths} for name, paths in folders.items() if paths}
+
+
+def _digests(layout: Layout, trained: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """What the results rest on: cohort, settings, plan, folds, weights and tables."""
+    parts = {
+        "cohort (cases.tsv)": layout.cases_table,
+        "settings (settings.yaml)": layout.settings,
+        "plan (plan.json)": layout.plan,
+        "folds (ledger.json)": layout.ledger,
+        "results (metrics_by_case.csv)": layout.table("metrics_by_case"),
+    }
+    found = {what: file_digest(path).removeprefix("sha256:") for what, path in parts.items() if path.exists()}
+    return found | {
+        f"weights of {experiment}, {model}": str(record["weights"])
+        for experiment, records in trained.items()
+        for model, record in records.items()
+    }
+
+
+def _files(layout: Layout) -> dict[str, str]:
+    """The tables, by their address as seen from the report."""
+    found = sorted(layout.table("summary").parent.glob("*.csv"))
+    return {f"../tables/{path.name}": TABLES.get(path.stem, "") for path in found}
 
 
 def _table(layout: Layout, name: str) -> pd.DataFrame:
@@ -148,7 +209,9 @@ def resources(layout: Layout) -> pd.DataFrame:
         if records:
             seconds = [record["seconds"] for record in records]
             peak = max(record["peak_memory_mb"] for record in records)
-            rows.append([stage, len(records), sum(seconds), float(np.median(seconds)), peak])
+            cpu = sum(record.get("cpu_seconds", 0.0) for record in records)
+            gpu = sum(record["seconds"] for record in records if str(record.get("device", "cpu")) != "cpu")
+            rows.append([stage, len(records), sum(seconds), float(np.median(seconds)), peak, cpu, gpu])
     return pd.DataFrame(rows, columns=list(RESOURCE_COLUMNS))
 
 
