@@ -3,7 +3,7 @@
 import pytest
 from browser import WIDTHS, chromium, opened
 from report_content import EVIL, empty_content, full_content
-from test_page import evil_content
+from test_page import evil_content, long_content
 
 from cohortseg.report.page import render
 
@@ -22,7 +22,7 @@ def report(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("content", [full_content, empty_content, evil_content])
+@pytest.mark.parametrize("content", [full_content, empty_content, evil_content, long_content])
 def test_it_is_quiet_asks_for_nothing_and_fits_the_window(browser, tmp_path, content, width):
     path = tmp_path / "report.html"
     path.write_text(render(content()), encoding="utf-8")

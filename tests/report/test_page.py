@@ -132,7 +132,7 @@ def test_the_page_stays_small(html):
     assert len(html) < 4_000_000
 
 
-def evil_settings():
+def evil_settings(hostile):
     """Settings whose every text is hostile."""
 
     def spoiled(value):
@@ -140,44 +140,54 @@ def evil_settings():
             return {key: value[key] if key == "method" else spoiled(value[key]) for key in value}
         if isinstance(value, list):
             return [spoiled(item) for item in value]
-        return EVIL if isinstance(value, str) else value
+        return hostile if isinstance(value, str) else value
 
     settings = spoiled(full_content().study_settings)
     settings["experiments"] = {
-        EVIL: settings["experiments"]["threshold"],
-        f"2{EVIL}": settings["experiments"]["unet2d"],
+        hostile: settings["experiments"]["threshold"],
+        f"2{hostile}": settings["experiments"]["unet2d"],
     }
-    settings["experiments"]["other"] = {"method": EVIL, "value": EVIL}
+    settings["experiments"]["other"] = {"method": hostile, "value": hostile}
     return settings
 
 
-def evil_content():
-    names = {"threshold": EVIL, "tumour": EVIL, "sts-004": EVIL, "sts-099": EVIL, "convert": EVIL}
+def evil_content(text=EVIL):
+    """A study whose every name and text is hostile."""
+    return _spoiled(text)
+
+
+def long_content():
+    """A study with names of 10 kB."""
+    return _spoiled("n" * 10_000)
+
+
+def _spoiled(hostile):
+    names = {"threshold": hostile, "tumour": hostile, "sts-004": hostile, "sts-099": hostile, "convert": hostile}
     full = full_content()
     tables = ("flow", "rejected", "rows", "summary", "comparison", "subgroups", "resources")
     strip = overlays()[0].predictions[0]
     plane = views()["sts-002"][0]
     return full_content(
-        study=EVIL,
-        generated=EVIL,
+        study=hostile,
+        generated=hostile,
         **{name: getattr(full, name).replace(names) for name in tables},
-        histories={EVIL: full.histories["unet2d/fold-0-seed-1"]},
-        overlays=[Overlay(EVIL, EVIL, (EVIL,), "worst", EVIL, 0.5, (strip,), EVIL)],
-        views={EVIL: [plane]},
-        thumbnails={EVIL: plane.image},
-        plan={EVIL: {"value": {EVIL: [EVIL]}, "because": EVIL}},
-        settings_text=EVIL,
-        versions={EVIL: EVIL},
-        warnings=[EVIL],
-        metric_info={EVIL: (EVIL, EVIL)},
-        quality=full.quality.replace({"sts-031": EVIL, "unet2d": EVIL}).assign(findings=EVIL),
-        tables={"ranks": pd.DataFrame({EVIL: [EVIL], "rank": [1]})},
-        dictionary=pd.DataFrame({"table": ["ranks"], "column": [EVIL], "unit": [EVIL], "definition": [EVIL]}),
-        study_settings=evil_settings(),
-        n_parameters={EVIL: 3},
-        method_sources={"threshold": (EVIL, EVIL)},
-        digests={EVIL: EVIL},
-        files={f"../tables/{EVIL}": EVIL},
+        histories={hostile: full.histories["unet2d/fold-0-seed-1"]},
+        overlays=[Overlay(hostile, hostile, (hostile,), "worst", hostile, 0.5, (strip,), hostile)],
+        views={hostile: [plane]},
+        thumbnails={hostile: plane.image},
+        plan={hostile: {"value": {hostile: [hostile]}, "because": hostile}},
+        settings_text=hostile,
+        versions={hostile: hostile},
+        warnings=[hostile],
+        metric_info={hostile: (hostile, hostile)},
+        quality=full.quality.replace({"sts-031": hostile, "unet2d": hostile}).assign(findings=hostile),
+        tables={"ranks": pd.DataFrame({hostile: [hostile], "rank": [1]})},
+        dictionary=pd.DataFrame({"table": ["ranks"], "column": [hostile], "unit": [hostile], "definition": [hostile]}),
+        study_settings=evil_settings(hostile),
+        n_parameters={hostile: 3},
+        method_sources={"threshold": (hostile, hostile)},
+        digests={hostile: hostile},
+        files={f"../tables/{hostile}": hostile},
     )
 
 
@@ -191,6 +201,24 @@ def test_names_and_settings_cannot_inject_anything(page):
     assert not any(key.startswith("on") for _, attributes, _ in hostile.elements for key in attributes)
     assert hostile.text.count("alert(1)") > 20
     assert "49" not in hostile.text.replace("0.49", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "javascript:alert(1)", "]]></svg><script>alert(1)</script>", "\u202eabc"]
+)
+def test_formulas_addresses_and_marks_are_shown_as_they_are(text):
+    html = render(evil_content(text))
+    hostile = Page(html)
+    assert hostile.problems == []
+    assert len(hostile.all("script")) == 1
+    assert {a["href"] for a in hostile.all("a")} <= {f"#{name}" for name in SECTIONS} | {"#main", f"../tables/{text}"}
+    assert text in hostile.text
+
+
+def test_names_of_10_kilobytes_keep_the_page_bounded():
+    html = render(long_content())
+    assert Page(html).problems == []
+    assert len(html) < 5_000_000
 
 
 def test_a_study_of_nothing_says_so():
