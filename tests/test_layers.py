@@ -29,7 +29,7 @@ FLOORS = (
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
-SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity", "views"}
+SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity", "views", "quality"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ STAGES: dict[str, Stage] = {
     "split": Stage(1, SplitStage, 300, 0, 0),
     "train": Stage(1, ExperimentStage, 6000, 0, 0),
     "predict": Stage(1, ExperimentStage, 2500, 24, 20.0),
-    "postprocess": Stage(1, PostprocessStage, 500, 14, 1.0),
+    "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(1, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(1, AggregateStage, 1000, 0, 0),
     "report": Stage(2, ReportStage, 2000, 0, 0),

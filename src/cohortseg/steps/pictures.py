@@ -1,5 +1,6 @@
 """Pictures for the report: the worst, median and best cases of each experiment, and rejected ones."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -19,14 +20,19 @@ LADDER = ((12, 24, 208), (30, 16, 160), (60, 8, 128))
 """Up to so many cases: slices of each plane, pixels of the longest side. More cases are not shown."""
 
 MOST_THUMBNAILS = 24
-Kind: TypeAlias = Literal["worst", "median", "best"]
+Kind: TypeAlias = Literal["worst", "median", "best", "unscored"]
 Chosen: TypeAlias = tuple[Kind, str, float]
 """Why a case is shown, its name, its value."""
 
 
-def pictures(layout: Layout, rows: pd.DataFrame, settings: ReportStage) -> tuple[dict[str, list[Plane]], list[Overlay]]:
+def pictures(
+    layout: Layout, rows: pd.DataFrame, settings: ReportStage, quality: pd.DataFrame
+) -> tuple[dict[str, list[Plane]], list[Overlay]]:
     """The planes of each case that is shown, and the outlines of each experiment on it, on the cleaned label."""
-    chosen = {name: chosen_cases(rows, name, settings) for name in settings.experiment_names}
+    chosen = {
+        name: [*chosen_cases(rows, name, settings), *striking_cases(quality, name, settings)]
+        for name in settings.experiment_names
+    }
     cases = list(dict.fromkeys(case for found in chosen.values() for _, case, _ in found))[: LADDER[-1][0]]
     views: dict[str, list[Plane]] = {}
     outlines: dict[tuple[str, str], list[bytes]] = {}
@@ -48,7 +54,7 @@ def pictures(layout: Layout, rows: pd.DataFrame, settings: ReportStage) -> tuple
             metric=settings.report.primary_metric,
             value=value,
             predictions=outlines[name, case],
-            caption=volumes[name, case],
+            caption=volumes.get((name, case), ""),
         )
         for name, listed in chosen.items()
         for kind, case, value in listed
@@ -86,6 +92,14 @@ def chosen_cases(rows: pd.DataFrame, experiment: str, settings: ReportStage) -> 
     around = rest[max(0, (len(rest) - n_wanted) // 2) :][:n_wanted]
     kinds: list[tuple[Kind, list[str]]] = [("worst", worst), ("median", around), ("best", best)]
     return [(kind, case, float(values[case])) for kind, cases in kinds for case in cases]
+
+
+def striking_cases(quality: pd.DataFrame, experiment: str, settings: ReportStage) -> list[Chosen]:
+    """The most striking predictions without a reference, as many as there are worst cases."""
+    if quality.empty:
+        return []
+    own = quality[(quality["experiment"] == experiment) & ~quality["is_scored"] & (quality["score"] > 0)]
+    return [("unscored", str(case), math.nan) for case in own["case"].unique()[: settings.report.overlays]]
 
 
 def thumbnails(layout: Layout, cases: Sequence[str]) -> dict[str, bytes]:

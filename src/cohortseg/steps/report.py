@@ -18,13 +18,13 @@ from cohortseg.io.sidecar import file_digest, read_json, read_sidecar, write_tex
 from cohortseg.layout import Layout
 from cohortseg.methods import METHODS
 from cohortseg.metrics.case import COLUMNS
-from cohortseg.preprocess.drift import drift
-from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent
+from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent, text_column
 from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
 from cohortseg.stages import ReportStage, stage_settings
 from cohortseg.steps.pictures import pictures, thumbnails
+from cohortseg.steps.quality import drifting, quality, write_quality
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
@@ -65,8 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
     layout = Layout(folder)
     if not layout.table("metrics_by_case").exists():
         raise StudyError(f"no tables in {folder}; run `snakemake --cores all` first")
-    text = arguments.settings or stage_settings(last_study(layout), "report")
-    write_text(layout.report, render(gather(layout, ReportStage.model_validate_json(text))))
+    settings = ReportStage.model_validate_json(arguments.settings or stage_settings(last_study(layout), "report"))
+    write_quality(layout, quality(layout, settings.experiment_names, settings.classes))
+    write_text(layout.report, render(gather(layout, settings)))
 
 
 def last_study(layout: Layout) -> Study:
@@ -86,7 +87,8 @@ def last_study(layout: Layout) -> Study:
 def gather(layout: Layout, settings: ReportStage) -> ReportContent:
     """Everything the page shows."""
     rows, rejected = _table(layout, "metrics_by_case"), _table(layout, "rejected")
-    views, overlays = pictures(layout, rows, settings)
+    to_look_at = _table(layout, "quality")
+    views, overlays = pictures(layout, rows, settings, to_look_at)
     trained = _trained(layout, settings.experiment_names)
     return ReportContent(
         study=settings.study,
@@ -111,7 +113,7 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         resources=resources(layout),
         primary_metric=settings.report.primary_metric,
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
-        quality=_table_if_there(layout, "quality"),
+        quality=to_look_at,
         tables={name: table for name in ANALYSES if (table := _table_if_there(layout, name)) is not None},
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
@@ -168,14 +170,14 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         "status",
         "value",
         "note",
-        *("modality", "channel", "property", "most_common", "what"),
+        *("modality", "channel", "property", "most_common", "what", "findings", "model"),
     ]
     try:
         frame = pd.read_csv(layout.table(name), dtype=dict.fromkeys(text, str), keep_default_na=True)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
-    present = [column for column in text if column in frame.columns]
-    return frame.fillna(dict.fromkeys(present, ""))
+    # A column of which nothing is known is read as numbers, whatever it was asked to be.
+    return frame.assign(**{name: text_column(frame, name) for name in text if name in frame.columns})
 
 
 def _texts(layout: Layout, name: str) -> pd.DataFrame:
@@ -224,20 +226,13 @@ def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
     n_mended = _table(layout, "repairs")["case"].nunique()
     if n_mended:
         found.append(f"{n_mended} of the cases were mended or carry a warning: see Repairs and warnings.")
-    if layout.plan.exists():
-        found += _drifting(layout)
+    newcomers = {case.case for case in read_cases(layout.cases_table) if case.role == "newcomer"}
+    outside = {name: texts for name, texts in drifting(layout).items() if name in newcomers}
+    found += [f"Outside what the plan was made for: {name}: {'; '.join(texts)}." for name, texts in outside.items()]
     replaced = sorted(_retrained_on_older(layout))
     if replaced:
         found.append(f"Models were trained on an older version of, or with a case now gone: {', '.join(replaced)}.")
     return found
-
-
-def _drifting(layout: Layout) -> list[str]:
-    """Newcomers that lie outside what the frozen plan saw."""
-    plan, gathered = read_json(layout.plan), read_json(layout.cohort_fingerprint)
-    newcomers = [(name, case) for name, case in sorted(gathered.items()) if case["role"] == "newcomer"]
-    lines = [f"{name}: {'; '.join(drift(plan, case))}" for name, case in newcomers if drift(plan, case)]
-    return [f"Outside what the plan was made for: {line}." for line in lines]
 
 
 def _retrained_on_older(layout: Layout) -> set[str]:
