@@ -1,13 +1,9 @@
 """The report as one HTML file: complete in itself, without network, everything from outside escaped."""
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
 
 import pandas as pd
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from cohortseg.report import (
@@ -22,6 +18,7 @@ from cohortseg.report import (
     results,
     subgroups,
 )
+from cohortseg.report.assets import fill
 from cohortseg.report.content import (
     HISTORY_COLUMNS,
     ROW_COLUMNS,
@@ -35,8 +32,8 @@ from cohortseg.report.content import (
 )
 from cohortseg.report.figures import CURVE_TITLES, Curve, agreement_plot, size_plot, strip_plot, training_curves
 from cohortseg.report.flow import Flow, flow_diagram
-from cohortseg.report.numbers import metric_look, number
-from cohortseg.report.style import Series, css_variables, series
+from cohortseg.report.numbers import metric_look
+from cohortseg.report.style import Series, series
 from cohortseg.report.svg import inline_svg
 from cohortseg.report.table import Table
 
@@ -115,35 +112,18 @@ def render(content: ReportContent) -> str:
         HTML for a file that opens from a disk without network. A policy inside it forbids every request, and every
         script but its own (tables that can be sorted).
     """
-    environment = Environment(
-        autoescape=True,
-        loader=FunctionLoader(_part),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["n"] = lambda value: number(value, 0)
-    script = _part("page.js")
-    digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
     flow = flow_diagram(content.flow)
     annex = _annex(content, flow)
-    return environment.get_template("page.html").render(
+    return fill(
+        "page.html",
         content=content,
         sections={name: title for name, title in SECTIONS.items() if name not in OPTIONAL or annex[name]},
-        script=Markup(script),
-        script_digest=digest,
         backgrounds=gallery.backgrounds(content.views),
-        style=Markup(css_variables() + _part("page.css")),
         **_overview(content, flow),
         **_results(content),
         **_background(content),
         **annex,
     )
-
-
-def _part(name: str) -> str:
-    """A file that lies beside this one in the package."""
-    return files("cohortseg.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _overview(content: ReportContent, flow: Flow) -> dict[str, object]:
