@@ -18,6 +18,8 @@ FLOORS = (
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"selection", "names"},
+    {"scans"},
+    {"series_facts", "label_links"},
     {"catalogue"},
     {"io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom"},
     {"infer"},

@@ -95,6 +95,10 @@ class Layout:
         names = ["image", *(f"image-{channel}" for channel in channels[1:])]
         return [self.case(case) / f"{name}.zarr" for name in names]
 
+    def instances(self, case: str) -> Path:
+        """The ids of the objects of the reference, where it has them."""
+        return self.case(case) / "instances.zarr"
+
     def model(self, experiment: str, fold: str, seed: int) -> Path:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)

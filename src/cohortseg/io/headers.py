@@ -120,6 +120,7 @@ FACTS: dict[str, tuple[int, Reader]] = {
     "acquisition_datetime": (0x0008002A, text),
     "content_time": (0x00080033, text),
     "burned_in": (0x00280301, yes),
+    "lossy": (0x00282110, text),
     "laterality": (0x00200062, text),
     "view_position": (0x00185101, text),
     "imager_pixel_spacing_mm": (0x00181164, reals),

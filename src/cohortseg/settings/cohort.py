@@ -18,7 +18,7 @@ ONE_CHANNEL = "image"
 class SeriesSettings(Part):
     """Which DICOM series become cases, or a channel of cases."""
 
-    modality: Modality | None = Field(None, description="DICOM modality; all when empty")
+    modality: Modality | None = Field(None, description="DICOM modality; CT, MR and PT when empty")
     description: Pattern | None = Field(None, description="regular expression that SeriesDescription must contain")
     not_description: Pattern | None = Field(None, description="regular expression that it must not contain")
     body_part: Pattern | None = Field(None, description="regular expression that BodyPartExamined must contain")

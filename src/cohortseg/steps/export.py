@@ -186,7 +186,7 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
 
     record = read_json(layout.source(case))
     channel = record["channels"][0]
-    if channel["kind"] != "dicom":
+    if channel["kind"] not in ("dicom", "plane"):
         return None, NOT_DICOM
     root = Path(record["root"])
     if not root.is_dir():
@@ -201,21 +201,9 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
     return (sources, None) if sources.has_frame else (None, NO_FRAME)
 
 
-def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]] | None:
-    """The frames of each file that a channel is made of; None where it is the whole series."""
-    if not channel.get("part"):
-        return None
-    from cohortseg.slices import parts_of, slices_of
-
-    slices = [(root / file["path"], one) for file in channel["files"] for one in slices_of(file["header"])]
-    parts = {part.name: part.members for part in parts_of([one for _, one in slices])}
-    if channel["part"] not in parts:
-        return None
-    frames: dict[Path, set[int]] = {root / file["path"]: set() for file in channel["files"]}
-    for place in parts[channel["part"]]:
-        path, one = slices[place]
-        frames[path].add(one.get("frame", 0))
-    return frames
+def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]]:
+    """The frames that were used of each file of which not all are."""
+    return {root / file["path"]: set(file["frames"]) for file in channel["files"] if "frames" in file}
 
 
 def _remove_others(stem: Path, files: dict[str, str]) -> None:

@@ -14,9 +14,10 @@ from cohortseg.io.discover import scan
 from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
 from cohortseg.names import Identities
+from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
 
-SERIES_COLUMNS = ["case", "subject", "modality", "manufacturer", "model", "kernel", "slice_thickness_mm", "n_files"]
+SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
 STUDY_FORMAT = 1
 """Format of a study folder; raised when an older one can no longer be continued."""
 
