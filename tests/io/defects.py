@@ -379,7 +379,7 @@ def dicomdir(folder: Path) -> list[Truth]:
         disc.add(path)
     disc.write(folder / "disc")
     # Else its folder is cleared away with a warning, whenever that is.
-    disc._tmp_dir.cleanup()
+    disc._stage["t"].cleanup()
     for path in made.iterdir():
         path.unlink()
     made.rmdir()
