@@ -13,7 +13,7 @@ HOUSE = Path(cohortseg.__file__).parent
 FLOORS = (
     {"__init__"},
     {"errors", "volume"},
-    {"slices"},
+    {"slices", "parts"},
     {"choose"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},

@@ -13,8 +13,8 @@ from typing import Any
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.label_links import Label, find_owners, label_of, labels_of, masks_among, positive, source_of
-from cohortseg.names import Identities, name_cases, name_subjects
-from cohortseg.scans import Fates, Scan, check_patients, check_wanted_file, scans_of, volumes_of
+from cohortseg.names import Identities, hash_of, name_cases, name_subjects
+from cohortseg.scans import Fates, File, Scan, check_patients, check_wanted_file, patient_of, scans_of, volumes_of
 from cohortseg.selection import check_count, check_series, chosen
 from cohortseg.series_facts import FACTS, facts_of, first_days
 from cohortseg.settings import CohortSettings, SeriesSettings
@@ -52,7 +52,9 @@ class Candidate:
     refusal: Rejected | None = None
 
 
-def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identities) -> Catalogue:
+def catalogue(
+    found: Iterable[Any], settings: CohortSettings, identities: Identities, forgotten: frozenset[str] = frozenset()
+) -> Catalogue:
     """Sort the found files into scans, labels and the rest, and link them.
 
     Parameters
@@ -63,12 +65,15 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
         Selection and labels.
     identities : Identities
         Names given so far; new ones are added in place.
+    forgotten : frozenset of str
+        Hashes of the original ids (`names.hash_of`) of those who were taken out of the study.
     """
     files = [vars(file) for file in found]
     fates: Fates = {}
     scans, masks = masks_among(scans_of(files, settings, fates), settings.labels, fates)
     labels = [*labels_of(files, settings, fates), *masks]
     find_owners(labels, sorted({scan.patient for scan in scans}))
+    scans, labels = _without_forgotten(scans, labels, files, forgotten, fates)
     name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
     candidates = _candidates(scans, settings, identities)
     days = first_days(scans)
@@ -108,6 +113,23 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
             fates |= {file["path"]: (name, "label") for file in label.files}
     _rest(files, fates, result)
     return result
+
+
+def _without_forgotten(
+    scans: list[Scan], labels: list[Label], files: list[File], forgotten: frozenset[str], fates: Fates
+) -> tuple[list[Scan], list[Label]]:
+    """Leave out whatever belongs to a person who is forgotten, also plans and second copies."""
+    if not forgotten:
+        return scans, labels
+    kept_scans = [scan for scan in scans if hash_of(scan.patient) not in forgotten]
+    kept_labels = [label for label in labels if hash_of(label.patient) not in forgotten]
+    kept = {file["path"] for scan in kept_scans for file in scan.files}
+    kept |= {file["path"] for label in kept_labels for file in label.files}
+    paths = {file["path"] for scan in scans for file in scan.files}
+    paths |= {file["path"] for label in labels for file in label.files}
+    others = {file["path"] for file in files if file["header"] and hash_of(patient_of(file["header"])) in forgotten}
+    fates |= dict.fromkeys((paths - kept) | others, ("", "FORGOTTEN"))
+    return kept_scans, kept_labels
 
 
 def _first_channel(settings: CohortSettings) -> str:
@@ -313,6 +335,10 @@ def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
         case, fate = fates.get(file["path"], ("", reason))
         # A name in another code page cannot be written as it is.
         path = file["path"].encode(errors="backslashreplace").decode()
+        if fate == "FORGOTTEN":
+            # Counted, and no more: a path may be a name.
+            others["", "any", fate] += 1
+            continue
         result.files.append({"path": path, "kind": kind, "case": case, "fate": fate, "problem": file["problem"]})
         if not case or fate == "label":
             others[case, header["modality"] or kind if header else kind, fate] += 1

@@ -17,6 +17,7 @@ REASONS: dict[str, str] = {
     "NOT_SELECTED": "the series does not match the selection of the settings",
     "DUPLICATE_OBJECT": "the same object is present twice; the first copy is used",
     "MIXED_PATIENTS": "the slices of one series name more than one patient",
+    "FORGOTTEN": "the person was taken out of the study by `cohortseg forget`",
     "EXCLUDED": "the settings exclude this case by name",
     "BURNED_IN": "the image says that identity is burned into its pixels",
     "NOT_CHOSEN": "another series of the same subject or study was chosen by the settings",

@@ -99,6 +99,11 @@ class Layout:
         """The ids of the objects of the reference, where it has them."""
         return self.case(case) / "instances.zarr"
 
+    @property
+    def forgotten(self) -> Path:
+        """Those whose scans the index must leave alone, as hashes of their ids."""
+        return self.private / "forgotten.json"
+
     def model(self, experiment: str, fold: str, seed: int) -> Path:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)

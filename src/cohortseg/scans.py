@@ -7,17 +7,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.names import NO_ID
 from cohortseg.selection import count_slices
 from cohortseg.settings import CohortSettings, SeriesSettings
-from cohortseg.slices import is_plane_image, parts_of, slices_of
+from cohortseg.slices import is_plane_image, slices_of
 
 File: TypeAlias = dict[str, Any]
 Fates: TypeAlias = dict[str, tuple[str, str]]
 
+SAME_PLACE_MM = 0.05
+"""As in `parts`."""
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
@@ -38,7 +41,7 @@ class Scan:
     files : list of dict
         `path, size, mtime_ns, header` of each file; `frames` where not all frames of a file are meant.
     part : str
-        Which of several volumes (`slices.Part.name`).
+        Which of several volumes (`parts.Part.name`).
     name, channel : str
         What the groups `scan` and `channel` of `cohort.images` found; empty for DICOM.
     """
@@ -151,6 +154,10 @@ def volumes_of(scan: Scan, phases: str | int) -> list[Scan]:
     slices = [
         (number, one.get("frame"), one) for number, file in enumerate(scan.files) for one in slices_of(file["header"])
     ]
+    if not _may_repeat([one for _, _, one in slices]):
+        return [scan]
+    from cohortseg.parts import parts_of
+
     parts = parts_of([one for _, _, one in slices])
     if len(parts) == 1:
         return [scan]
@@ -159,6 +166,18 @@ def volumes_of(scan: Scan, phases: str | int) -> list[Scan]:
         replace(scan, key=f"{scan.key} {part.name}", part=part.name, files=_files(scan, slices, part.members))
         for part in _chosen(parts, phases, by)
     ]
+
+
+def _may_repeat(slices: list[dict[str, Any]]) -> bool:
+    """Whether two slices lie so near that a series may hold several volumes; most do not, and are spared the search."""
+    orientation = slices[0].get("orientation")
+    if orientation is None or len(orientation) != 6:
+        return False
+    a, b, c, d, e, f = orientation
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    places = [one["position"] for one in slices if one.get("position") and len(one["position"]) == 3]
+    along = sorted(sum(n * x for n, x in zip(normal, place, strict=True)) for place in places)
+    return any(following - place <= SAME_PLACE_MM for place, following in pairwise(along))
 
 
 def _pictures(scan: Scan, file: File, phases: str | int) -> Iterator[Scan]:

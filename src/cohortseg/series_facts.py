@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import date
+from itertools import pairwise
+from math import isfinite
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from cohortseg.scans import Scan
 from cohortseg.selection import plane_of
@@ -116,11 +117,11 @@ def _slice_distance_mm(scan: Scan) -> float | None:
     positions = [position for one in slices if (position := one.get("position")) and len(position) == 3]
     if not orientation or len(orientation) != 6 or len(positions) < 2:
         return None
-    with np.errstate(all="ignore"):
-        normal = np.cross(orientation[:3], orientation[3:])
-        steps = np.diff(np.sort(np.array(positions, dtype=np.float64) @ normal))
-    steps = steps[steps > 1e-3]
-    return float(np.median(steps)) if len(steps) and np.isfinite(steps).all() else None
+    a, b, c, d, e, f = orientation
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    along = sorted(sum(n * x for n, x in zip(normal, position, strict=True)) for position in positions)
+    steps = [following - place for place, following in pairwise(along) if following - place > 1e-3]
+    return median(steps) if steps and all(map(isfinite, steps)) else None
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ WAYS_OUT: dict[str, str] = {
     "NOT_SELECTED": "Widen `cohort.series` (or the channel in `cohort.channels`) if this series was meant.",
     "DUPLICATE_OBJECT": "Nothing to do; remove the second copy from the source folder to silence this line.",
     "MIXED_PATIENTS": "Check the anonymisation: one SeriesInstanceUID was given to the scans of several people.",
+    "FORGOTTEN": "Nothing to do; remove the scans from the source folder too.",
     "EXCLUDED": "Take the case off `cohort.exclude` to use it.",
     "BURNED_IN": "Look at the pixels; if they show no identity, set `cohort.series.burned_in: keep`.",
     "NOT_CHOSEN": "Nothing to do; `cohort.series.choose` says which of several series is taken, `all` takes each.",

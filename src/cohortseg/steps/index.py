@@ -10,7 +10,7 @@ from typing import Any
 from cohortseg.catalogue import Catalogue, catalogue
 from cohortseg.cohort import assign, cases_text, members, table_text
 from cohortseg.errors import REASONS, StudyError
-from cohortseg.io.discover import scan
+from cohortseg.io.discover import forget_headers, scan
 from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
 from cohortseg.names import Identities
@@ -34,7 +34,12 @@ def index(study: Study) -> str:
     except sqlite3.OperationalError as error:
         # A full disk, a folder that is only to be read, or another index at work.
         raise StudyError(f"{layout.headers_cache.name} of the study cannot be written: {error}") from None
-    result = catalogue(found, study.cohort, identities)
+    forgotten = frozenset(_read(layout.forgotten, {"patients": []})["patients"])
+    result = catalogue(found, study.cohort, identities, forgotten)
+    if forgotten:
+        told = {row["path"] for row in result.files}
+        gone = [one.path for one in found if one.path.encode(errors="backslashreplace").decode() not in told]
+        forget_headers(layout.headers_cache, gone)
     split = study.split.model_dump(mode="json", exclude={"refit"})
     cases, ledger = assign(
         result.cases,
