@@ -111,6 +111,10 @@ def catalogue(
         _tell(fates, [scan, *(other for _, other in used)], name, "image")
         for label in own:
             fates |= {file["path"]: (name, "label") for file in label.files}
+    for scan in scans:
+        # What is left belongs to a volume of the series that was not taken.
+        for file in scan.files:
+            fates.setdefault(file["path"], ("", "NOT_CHOSEN"))
     _rest(files, fates, result)
     return result
 

@@ -172,7 +172,8 @@ def _write_other(
         return store.write(path, grid, "int16", _zeros(grid)), {"modality": "", "unit": ""}
     if channel["kind"] == "dicom" and settings.convert.registration == "none":
         _check_frames(reference, channel)
-    own = path.with_name(f".{path.name}.own")
+    # No name that `new_store` takes for a left-over of its own.
+    own = path.with_name(f".own-{path.name}")
     try:
         image, content = _written(own, root, channel, settings)
         facts = {"modality": channel["modality"], "unit": image.unit, "dtype": str(image.dtype), **image.facts}
