@@ -91,6 +91,8 @@ def catalogue(
                 "part": one.part,
                 **facts_of(one, days.get(one.patient)),
                 "n_files": _count(one, counted),
+                # For the preview of the rules alone: a description may hold a name, and no table of the study has it.
+                "description": one.first.get("series_description") or "",
             }
             for channel, one in [(_first_channel(settings), scan), *used]
         ]
@@ -346,7 +348,7 @@ def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
         result.files.append({"path": path, "kind": kind, "case": case, "fate": fate, "problem": file["problem"]})
         if not case or fate == "label":
             others[case, header["modality"] or kind if header else kind, fate] += 1
-    blank = dict.fromkeys(("channel", "part", *FACTS), "")
+    blank = dict.fromkeys(("channel", "part", "description", *FACTS), "")
     for (case, kind, fate), n_files in sorted(others.items()):
         row = {"case": case, "subject": subjects.get(case, ""), **blank, "modality": kind, "n_files": n_files}
         result.series.append(
