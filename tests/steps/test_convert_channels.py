@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 from test_convert import GRID, HU, MASK, ORIGIN_MM, SPACING_MM, converted
 
 from cohortseg.io import store
@@ -243,3 +245,73 @@ def test_masks_that_stand_as_series_are_labels(tmp_path):
     facts = records["p1_ct1"]["facts"]["label"]
     assert facts["n_voxels"] == {"tumour": int(MASK.sum()), "node": int(other.sum())}
     assert facts["n_overlap_voxels"] == int((MASK & other).sum())
+
+
+# ---- volumes of one series, and single DICOM pictures ---------------------------------------------------------------
+
+
+def test_a_chosen_phase_has_its_own_voxels(tmp_path):
+    for phase, values in ((1, HU), (2, HU[::-1])):
+        files = write_series(
+            *(tmp_path / "source" / str(phase), values),
+            **{"spacing_mm": SPACING_MM, "origin_mm": ORIGIN_MM, "patient_id": "P1", "uid_seed": f"phase {phase}"},
+            extra={"TemporalPositionIdentifier": phase, "SeriesInstanceUID": "1.2.3"},
+        )
+        assert len(files) == 7
+    for choice, expected in (("first", HU), (2, HU[::-1])):
+        layout, records = converted(study_of(tmp_path / "source", series={"phases": choice}))
+        (case,) = [case for case, record in records.items() if record["status"] == "ok"]
+        np.testing.assert_array_equal(store.read_volume(layout.case(case) / "image.zarr").array, expected)
+        assert records[case]["facts"]["part"] == f"t{1 if choice == 'first' else 2}"
+    layout, records = converted(study_of(tmp_path / "source", series={"phases": "all"}))
+    assert len(records) == 2
+
+
+def picture(path, pixels: np.ndarray, modality: str, **more):
+    """A DICOM picture without a place in space; a film where the array has four axes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = Dataset()
+    own.file_meta = FileMetaDataset()
+    own.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    own.SOPClassUID = own.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    own.SOPInstanceUID = own.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{len(list(path.parent.iterdir())) + 1}"
+    own.StudyInstanceUID, own.SeriesInstanceUID, own.Modality = "1.2.3", "1.2.3.4", modality
+    own.PatientID, own.PatientIdentityRemoved = "P1", "YES"
+    is_colour = pixels.shape[-1] == 3
+    own.Rows, own.Columns = pixels.shape[-3:-1] if is_colour else pixels.shape[-2:]
+    own.SamplesPerPixel, own.PhotometricInterpretation = (3, "RGB") if is_colour else (1, "MONOCHROME2")
+    if is_colour:
+        own.PlanarConfiguration = 0
+    if pixels.ndim == 4:
+        own.NumberOfFrames = len(pixels)
+    own.BitsAllocated = own.BitsStored = 8 * pixels.itemsize
+    own.HighBit, own.PixelRepresentation = own.BitsStored - 1, 0
+    own.PixelData = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    own["PixelData"].VR = "OW"
+    for keyword, value in more.items():
+        setattr(own, keyword, value)
+    own.save_as(path, enforce_file_format=True)
+
+
+def test_radiographs_are_one_slice_each_and_mean_the_same_whichever_way_they_are_shown(tmp_path):
+    values = np.random.default_rng(7).integers(0, 4096, (21, 34)).astype(np.uint16)
+    size = {"ImagerPixelSpacing": [0.15, 0.14], "BitsStored": 12, "HighBit": 11}
+    picture(tmp_path / "source" / "bright.dcm", values, "DX", **size)
+    picture(tmp_path / "source" / "dark.dcm", 4095 - values, "DX", PhotometricInterpretation="MONOCHROME1", **size)
+    layout, records = converted(study_of(tmp_path / "source", series={"modality": "DX"}))
+    assert {record["status"] for record in records.values()} == {"ok"}
+    for case, record in records.items():
+        volume = store.read_volume(layout.case(case) / "image.zarr")
+        np.testing.assert_array_equal(volume.array[0], values)
+        assert volume.grid.spacing_mm == (1.0, 0.15, 0.14)
+        assert record["facts"]["spacing_from"] == "imager_pixel_spacing_mm"
+
+
+def test_one_frame_of_a_colour_film_is_three_channels(tmp_path):
+    film = np.random.default_rng(8).integers(0, 255, (4, 12, 15, 3)).astype(np.uint8)
+    picture(tmp_path / "source" / "film.dcm", film, "US")
+    study = study_of(tmp_path / "source", series={"modality": "US", "phases": 3}, colour="rgb")
+    layout, records = converted(study)
+    assert records["p1_us1"]["status"] == "ok"
+    for number, path in enumerate(layout.images("p1_us1", ["red", "green", "blue"])):
+        np.testing.assert_array_equal(store.read_volume(path).array[0], film[2, ..., number])
