@@ -93,6 +93,13 @@ def test_a_single_slice_takes_its_thickness(grid):
     assert reason(records_of(grid, slice_thickness_mm=None)[:1]) == "NO_POSITION"
 
 
+def test_slices_of_two_frames_of_reference_are_no_volume(grid):
+    first, *others = records_of(grid, frame_uid="1.2.3")
+    assert stack_geometry([first, *others]).grid.matches(grid)
+    assert reason([first | {"frame_uid": "1.2.4"}, *others]) == "OTHER_FRAME"
+    assert stack_geometry([first | {"frame_uid": None}, *others]).grid.matches(grid)
+
+
 def test_small_jitter_is_borne_and_told(grid):
     records = records_of(grid)
     records[3] = moved(records[3], 0.02, grid)

@@ -86,6 +86,34 @@ def test_a_series_without_rescaling_is_read_as_it_is_and_says_so(tmp_path):
     assert series.facts["rescale_missing"] == len(HU)
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_slice_without_a_factor_that_others_carry_is_refused(tmp_path, keyword):
+    def edit(index, dataset):
+        if index in (2, 5):
+            delattr(dataset, keyword)
+
+    stored = hu_of(GRID.shape)
+    paths, records = write_series(tmp_path / "a", GRID, stored, edit=edit, slope=2.0, intercept=-7.0)
+    with pytest.raises(Rejected, match=r"2 of \d+ slices lack") as caught:
+        open_series(paths, records)
+    assert caught.value.reason == "MIXED_RESCALE"
+    # A slope of 1 and an intercept of 0 say nothing: to leave them out is no other scale.
+    paths, records = write_series(tmp_path / "b", GRID, stored, edit=edit, slope=1.0, intercept=0.0)
+    np.testing.assert_array_equal(read_series(*in_order(paths, records))[0], stored)
+
+
+def test_a_ct_that_never_says_how_to_come_to_hu_is_a_warning(tmp_path):
+    def edit(_, dataset):
+        del dataset.RescaleIntercept
+
+    for modality, n_warnings in (("CT", 1), ("MR", 0)):
+        folder = tmp_path / modality
+        paths, records = write_series(folder, GRID, hu_of(GRID.shape), edit=edit, modality=modality)
+        assert len(open_series(paths, records).facts["warnings"]) == n_warnings
+    paths, records = write_series(tmp_path / "whole", GRID, hu_of(GRID.shape))
+    assert open_series(paths, records).facts["warnings"] == []
+
+
 def test_values_beyond_16_bits_need_floats(tmp_path):
     stored = HU.astype(np.uint16)
     stored[4, 3, 2] = 65535

@@ -43,6 +43,7 @@ CT_MR_PET = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.
 DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 """Floating-point, double and integer pixel data."""
+PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"OV", b"UN")
 GUESSED_SYNTAX = {
     (True, True): "1.2.840.10008.1.2",
     (False, True): "1.2.840.10008.1.2.1",
@@ -349,11 +350,13 @@ def pixel_place(file: BinaryIO, header: Any) -> Record:
     Rejected
         UNREADABLE, when the file ends there.
     """
-    implicit, little = header.original_encoding
+    _, little = header.original_encoding
     start = file.tell()
-    # Tag, then VR and two empty bytes when it is explicit, then the length.
-    skipped = 8 if implicit else 12
-    element = file.read(skipped)
+    element = file.read(12)
+    # Tag, then VR and two empty bytes when it is explicit, then the length. What the meta header says of that may be
+    # wrong; a length that looks like a VR would be odd, which no length is.
+    skipped = 12 if element[4:6] in PIXEL_VRS else 8
+    element = element[:skipped]
     if len(element) < skipped:
         raise Rejected("UNREADABLE", "the file ends before its pixel data")
     order: Literal["little", "big"] = "little" if little else "big"

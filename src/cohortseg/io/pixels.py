@@ -34,6 +34,8 @@ PALETTE_TAGS = [0x00281101, 0x00281102, 0x00281103, *range(0x00281201, 0x0028120
 DECODERS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm")
 """The first that is there is used and no other is tried: gdcm ends the whole process when a JPEG-LS picture is smaller
 than its header says, and pydicom's own RLE decoder reads such a picture in silence."""
+PADDING_BYTES = 512
+"""So many empty bytes behind the pixels are padding, even where they are as long as a row."""
 UNCHANGED = (
     *("sop_uid", "rows", "columns", "position", "orientation", "pixel_spacing_mm", "slope", "intercept", "n_frames"),
     *("bits_allocated", "bits_stored", "high_bit", "signed", "samples", "planar", "photometric", "float_pixels"),
@@ -54,7 +56,8 @@ def check_readable(record: Record) -> None:
     ------
     Rejected
         NO_FRAMES (a multi-frame file instead of one of its slices), UNSUPPORTED_PIXELS (bit depths and colour models
-        that are not read), UNSUPPORTED_SYNTAX (no decoder).
+        that are not read, or more pixel data than the header speaks of), TRUNCATED (less), UNSUPPORTED_SYNTAX (no
+        decoder).
     """
     if (record.get("n_frames") or 1) > 1 and record.get("frame") is None:
         raise Rejected("NO_FRAMES", f"a multi-frame object of {record['n_frames']} frames")
@@ -66,6 +69,22 @@ def check_readable(record: Record) -> None:
         _check_colour(record)
     if record["transfer_syntax"] not in (*NATIVE, DEFLATED) and decoder_of(record["transfer_syntax"]) is None:
         raise Rejected("UNSUPPORTED_SYNTAX", f"no decoder for transfer syntax {record['transfer_syntax']}")
+    if record["transfer_syntax"] in NATIVE and record.get("pixel_bytes") is not None:
+        _check_length(record, record["pixel_bytes"])
+
+
+def _check_length(record: Record, n_bytes: int, behind: bytes | None = None) -> None:
+    """Refuse uncompressed pixel data of another length than the matrix, its bits and frames need.
+
+    A matrix or a bit depth that is said too small would show a part of the picture, or mix pixels. `behind` are the
+    bytes that are left over, where they are at hand.
+    """
+    needed = _frame_length(record) * (record.get("n_frames") or 1)
+    if n_bytes < needed:
+        raise Rejected("TRUNCATED", f"{n_bytes} bytes of pixel data, the header speaks of {needed}")
+    row = _frame_length(record) // (record["rows"] or 1)
+    if n_bytes - needed >= max(row, 1) and (n_bytes - needed > PADDING_BYTES or any(behind or b"")):
+        raise Rejected("UNSUPPORTED_PIXELS", f"{n_bytes} bytes of pixel data, the header speaks of {needed}")
 
 
 def _check_bits(record: Record) -> None:
@@ -221,7 +240,7 @@ def _justified(pixels: Array, record: Record) -> Array:
 def _frame_length(record: Record) -> int:
     """Bytes of one uncompressed frame."""
     samples = 2 if record["photometric"] == "YBR_FULL_422" else record.get("samples") or 1
-    return int(record["rows"] * record["columns"] * samples * record["bits_allocated"] // 8)
+    return int((record["rows"] or 0) * (record["columns"] or 0) * samples * record["bits_allocated"] // 8)
 
 
 def _plain(file: BinaryIO, record: Record, number: int) -> bytes:
@@ -236,6 +255,8 @@ def _plain(file: BinaryIO, record: Record, number: int) -> bytes:
     data = file.read(max(end + tail - first + lead, 0))
     if swapped:
         data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()[lead:]
+    if number + 1 == (record.get("n_frames") or 1):
+        _check_length(record, record["pixel_bytes"], file.read(min(record["pixel_bytes"] - end, PADDING_BYTES)))
     return _whole(data[:needed], needed)
 
 
@@ -251,8 +272,9 @@ def _inflated(file: BinaryIO, record: Record, number: int) -> bytes:
     file.seek(0)
     elements = dcmread(file)
     names = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    data = next((elements[name].value for name in names if name in elements), b"")
+    data = next((elements[name].value for name in names if name in elements), b"") or b""
     needed = _frame_length(record)
+    _check_length(record, len(data), data[needed * (record.get("n_frames") or 1) :])
     return _whole(data[number * needed : (number + 1) * needed], needed)
 
 

@@ -66,7 +66,8 @@ class Series:
     facts : dict
         What a sidecar may say: `rescale_slopes` (smallest, largest), `rescale_missing` (slices without slope and
         intercept; they count as 1 and 0), `pixel_padding` (stored values that mark no data: kept as they are),
-        `monochrome1` (shown inverted; HU and SUV are not touched by that), `transfer_syntaxes`, `suv_factor`.
+        `monochrome1` (shown inverted; HU and SUV are not touched by that), `transfer_syntaxes`, `suv_factor`,
+        `warnings` (a CT of which no slice says how to come to HU).
     blend, shift_yx
         As in `Stack`, in the order of `paths`.
     copies : dict
@@ -116,7 +117,8 @@ def open_series(
     Raises
     ------
     Rejected
-        NO_FRAMES, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; NO_UNITS for PET.
+        NO_FRAMES, TRUNCATED, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; MIXED_RESCALE, when some slices lack a slope or
+        an intercept that says something in others; NO_UNITS for PET.
     """
     copies: dict[int, tuple[Source, ...]] = {}
     if stack is not None:
@@ -124,9 +126,11 @@ def open_series(
         paths, records = [paths[place] for place in stack.order], [records[place] for place in stack.order]
     for record in (*records, *(record for group in copies.values() for _, record in group)):
         check_readable(record)
+    _check_rescale(records)
     factor = _factor(records, suv)
     slopes = [_slope(record) for record in records]
     whole = all(slope.is_integer() and _intercept(r).is_integer() for slope, r in zip(slopes, records, strict=True))
+    silent = records[0].get("modality") == "CT" and all(record.get("intercept") is None for record in records)
     narrow = whole and factor == 1.0 and not wide and not any(record.get("float_pixels") for record in records)
     modality = records[0].get("modality")
     plain = (len(records), int(records[0]["rows"]), int(records[0]["columns"]))
@@ -144,6 +148,7 @@ def open_series(
             "monochrome1": any(record["photometric"] == "MONOCHROME1" for record in records),
             "transfer_syntaxes": sorted({record["transfer_syntax"] for record in records}),
             "suv_factor": factor if modality == "PT" else None,
+            "warnings": ["no slice carries a rescale intercept: stored values are taken as HU"] if silent else [],
         },
         blend=None if stack is None else stack.blend,
         shift_yx=None if stack is None else stack.shift_yx,
@@ -185,14 +190,16 @@ def read_slabs(series: Series, *, slab: int = 64, digest: Digest | None = None) 
     n_slices, rows, columns = series.shape
     mended = _mended_planes(series) if series.blend is not None or series.shift_yx is not None else None
     for first in range(0, n_slices, slab):
+        # A header may claim any size: nothing is allocated before a slice has proved to be so large.
+        stored = _stored(series, first) if mended is None else next(mended)
         block = np.empty((min(slab, n_slices - first), rows, columns), series.dtype)
         for offset in range(len(block)):
+            if offset:
+                stored = _stored(series, first + offset) if mended is None else next(mended)
             if mended is None:
-                place = first + offset
-                _rescale(_stored(series, place), series.records[place], series.factor, out=block[offset])
+                _rescale(stored, series.records[first + offset], series.factor, out=block[offset])
             else:
-                plane = next(mended)
-                block[offset] = np.rint(plane) if series.dtype == np.int16 else plane
+                block[offset] = np.rint(stored) if series.dtype == np.int16 else stored
         if digest is not None:
             digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False))
         yield first, block
@@ -265,6 +272,15 @@ def _fill(series: Series, record: Record, plane: Floats) -> float:
         value = (record["pixel_padding"] * _slope(record) + _intercept(record)) * series.factor
         return float(np.clip(value, INT16.min, INT16.max)) if series.dtype == np.int16 else float(value)
     return AIR_HU if series.unit == "HU" else float(plane.min())
+
+
+def _check_rescale(records: Sequence[Record]) -> None:
+    """A slice without a factor that the others carry would lie on another scale than they."""
+    for key, neutral in (("slope", 1.0), ("intercept", 0.0)):
+        values = [record.get(key) for record in records]
+        lacking = values.count(None)
+        if lacking and any(value not in (None, neutral) for value in values):
+            raise Rejected("MIXED_RESCALE", f"{lacking} of {len(values)} slices lack the rescale {key} of the others")
 
 
 def _slope(record: Record) -> float:
