@@ -39,7 +39,7 @@ REASONS: dict[str, str] = {
     "TRUNCATED": "the pixel data are shorter than the header says",
     "UNSUPPORTED_SYNTAX": "no decoder for this transfer syntax",
     "UNSUPPORTED_PIXELS": "the pixel format is not supported (colour, palette, multi-frame)",
-    "MIXED_RESCALE": "some slices lack the rescale slope or intercept that others carry",
+    "BAD_RESCALE": "slices lack the rescale slope or intercept that others carry, or it is zero or absurd",
     "NOT_A_NUMBER": "the image holds NaN or infinite values",
     "NO_UNITS": "the PET units or the tags that SUV needs are missing",
     "SOURCE_CHANGED": "a source file changed or vanished after it was indexed",

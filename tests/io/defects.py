@@ -485,7 +485,7 @@ DEFECTS: dict[str, Defect] = {
     "patients": Defect("slices of two patients under one series", halves(other_patient), (REFUSED,)),
     "frames": Defect("half of the slices in another frame of reference", halves(other_frame), ("OTHER_FRAME",)),
     "no-rescale": Defect(
-        "one slice without rescale intercept", plain(only([5], "RescaleIntercept", None)), ("MIXED_RESCALE",)
+        "one slice without rescale intercept", plain(only([5], "RescaleIntercept", None)), ("BAD_RESCALE",)
     ),
     "no-rescale-at-all": Defect("no slice has a rescale intercept", unscaled, ("ok",)),
     "bits": Defect("8 bits are claimed where 16 are stored", plain(eight_bits), ("UNSUPPORTED_PIXELS",)),

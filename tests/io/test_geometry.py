@@ -367,7 +367,9 @@ def test_no_mend_depends_on_the_order_of_the_files(seed, data):
     records = [moved(record, float(rng.uniform(-0.02, 0.02)), grid) for record in records]
     del records[int(rng.integers(1, 44))]
     copy = int(rng.integers(0, 44))
-    records += [records[copy] | {"instance_number": int(rng.integers(0, 200))}, records[copy] | {"position": None}]
+    records = [record | {"sop_uid": f"1.2.{place}"} for place, record in enumerate(records)]
+    twin = {"instance_number": int(rng.integers(55, 105)), "sop_uid": "1.2.99"}
+    records += [records[copy] | twin, records[copy] | {"position": None}]
     shuffled = data.draw(st.permutations(range(len(records))))
     straight = stack_geometry(records, mend=MENDS, gantry_tilt="deskew", min_slices=3)
     stack = stack_geometry([records[i] for i in shuffled], mend=MENDS[::-1], gantry_tilt="deskew", min_slices=3)

@@ -96,7 +96,7 @@ def test_a_slice_without_a_factor_that_others_carry_is_refused(tmp_path, keyword
     paths, records = write_series(tmp_path / "a", GRID, stored, edit=edit, slope=2.0, intercept=-7.0)
     with pytest.raises(Rejected, match=r"2 of \d+ slices lack") as caught:
         open_series(paths, records)
-    assert caught.value.reason == "MIXED_RESCALE"
+    assert caught.value.reason == "BAD_RESCALE"
     # A slope of 1 and an intercept of 0 say nothing: to leave them out is no other scale.
     paths, records = write_series(tmp_path / "b", GRID, stored, edit=edit, slope=1.0, intercept=0.0)
     np.testing.assert_array_equal(read_series(*in_order(paths, records))[0], stored)

@@ -247,7 +247,8 @@ def _without_copies(
 
 def _rank(record: Record) -> tuple[Any, ...]:
     number = record.get("instance_number")
-    return (number is None, number or 0, record.get("frame") or 0, list(record["position"]))
+    place = (record.get("frame") or 0, list(record["position"]))
+    return (number is None, number or 0, *place, record.get("sop_uid") or "")
 
 
 def _same_place_mm(distances: Floats, tolerance_mm: float) -> float:

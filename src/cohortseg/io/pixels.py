@@ -6,7 +6,7 @@ its header says: decoders pad or ignore what does not fit, so both are checked h
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -34,6 +34,8 @@ PALETTE_TAGS = [0x00281101, 0x00281102, 0x00281103, *range(0x00281201, 0x0028120
 DECODERS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm")
 """The first that is there is used and no other is tried: gdcm ends the whole process when a JPEG-LS picture is smaller
 than its header says, and pydicom's own RLE decoder reads such a picture in silence."""
+BITS = ("bits_allocated", "bits_stored", "high_bit", "signed")
+"""What says how the bits of a pixel make a number."""
 PADDING_BYTES = 512
 """So many empty bytes behind the pixels are padding, even where they are as long as a row."""
 UNCHANGED = (
@@ -92,6 +94,8 @@ def _check_bits(record: Record) -> None:
     if allocated not in ((32, 64) if floats else (8, 16, 32)):
         raise Rejected("UNSUPPORTED_PIXELS", f"{allocated} bits allocated{' for floating-point values' * floats}")
     stored, high = _bits(record)
+    if not floats and record["signed"] not in (0, 1):
+        raise Rejected("UNSUPPORTED_PIXELS", f"pixel representation {record['signed']}")
     if not floats and not stored - 1 <= high < allocated:
         raise Rejected("UNSUPPORTED_PIXELS", f"{stored} bits stored up to bit {high} of {allocated}")
 
@@ -138,7 +142,7 @@ def check_fragments(file: BinaryIO, offset: int, syntax: str) -> None:
     fragments_of(file, offset, syntax)
 
 
-def read_stored(path: str | Path, record: Record) -> Array:
+def read_stored(path: str | Path, record: Record, *, doubtful: Collection[str] = ()) -> Array:
     """The stored values of one slice, after the file has proved to be the one of the record.
 
     Parameters
@@ -147,6 +151,9 @@ def read_stored(path: str | Path, record: Record) -> Array:
         A file that is opened once (of a multi-frame file, twice for the first frame).
     record : dict
         Flat record of the slice (`slices.slices_of`) from when it was indexed, which `check_readable` has passed.
+    doubtful : collection of str
+        Those of `BITS` that the slices of a series do not agree on, so that one of them may be wrong: values that
+        depend on them are refused (the highest stored bit is set, or one beyond the stored bits).
 
     Returns
     -------
@@ -159,16 +166,31 @@ def read_stored(path: str | Path, record: Record) -> Array:
     ------
     Rejected
         SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX when the decoder fails on these data, UNSUPPORTED_PIXELS when a
-        compressed picture has another size than the header says or a palette cannot be read.
+        compressed picture has another size than the header says, a palette cannot be read, or values are doubtful.
     """
     try:
         with Path(path).open("rb") as file:
             identity = _identity(file)
             _check_unchanged(file, Path(path), identity, record)
-            stored = _read(file, Path(path), identity, record)
+            pixels = _read(file, Path(path), identity, record)
+            stored = pixels if record["float_pixels"] or pixels.ndim == 3 else _justified(pixels, record)
+            if doubtful:
+                _check_certain(pixels, stored, record, doubtful)
             return _painted(file, stored) if record["photometric"] == PALETTE else stored
     except FileNotFoundError:
         raise Rejected("SOURCE_CHANGED", "a file vanished after it was indexed") from None
+
+
+def _check_certain(pixels: Array, stored: Array, record: Record, doubtful: Collection[str]) -> None:
+    """Refuse values that would be others if this slice were told as its neighbours are."""
+    if stored.dtype.kind not in "iu":
+        return
+    n_bits, high = _bits(record)
+    # With the highest bit set, a value is negative or large; a bit beyond it belongs to the value or does not.
+    by_sign = "signed" in doubtful and bool(stored.min() < 0 or int(stored.max()) >> (n_bits - 1))
+    beyond = (pixels >> high >> 1) if high + 1 < record["bits_allocated"] else np.zeros(1, np.int8)
+    if by_sign or bool(((pixels != stored) & (beyond != 0)).any()):
+        raise Rejected("UNSUPPORTED_PIXELS", f"slices differ in {', '.join(doubtful)}, and values depend on that")
 
 
 def _identity(file: BinaryIO) -> Identity:
@@ -216,7 +238,7 @@ def _read(file: BinaryIO, path: Path, identity: Identity, record: Record) -> Arr
     if (record.get("samples") or 1) == 3:
         return _decoded(data, record, LITTLE_ENDIAN if syntax == DEFLATED else syntax)
     pixels: Array = np.frombuffer(data, _dtype(record)).reshape(record["rows"], record["columns"])
-    return pixels if record["float_pixels"] else _justified(pixels, record)
+    return pixels
 
 
 def _dtype(record: Record) -> np.dtype[Any]:
@@ -292,8 +314,7 @@ def _decompressed(data: bytes, record: Record) -> Array:
 
     syntax = record["transfer_syntax"]
     check_picture(data, record, syntax)
-    pixels = _decoded(encapsulate([data]), record, syntax)
-    return _justified(pixels, record) if syntax == RLE and pixels.ndim == 2 else pixels
+    return _decoded(encapsulate([data]), record, syntax)
 
 
 def _decoded(data: bytes, record: Record, syntax: str) -> Array:
@@ -321,7 +342,7 @@ def _decoded(data: bytes, record: Record, syntax: str) -> Array:
                 number_of_frames=1,
                 pixel_keyword="PixelData",
                 pixel_vr="OB",
-                correct_unused_bits=syntax != RLE,
+                correct_unused_bits=samples == 3,
             )
         except Exception as error:
             # They raise whatever they like, in words that may hold a path: only the kind is told.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cohortseg.errors import Rejected
 from cohortseg.io.geometry import Stack
 from cohortseg.io.mend import Blend, Bools, Floats, mix, shift_plane
-from cohortseg.io.pixels import check_readable, read_stored
+from cohortseg.io.pixels import BITS, check_readable, read_stored
 from cohortseg.io.suv import Kind, suv_factor
 from cohortseg.volume import Array, Shape
 
@@ -23,6 +23,8 @@ Record: TypeAlias = Mapping[str, Any]
 Source: TypeAlias = tuple[str, Record]
 Colour: TypeAlias = Literal["grey", "red", "green", "blue"]
 
+SLOPES, LARGEST_INTERCEPT = (1e-20, 1e20), 1e20
+"""No factor beyond these is meant: all values would be one, or infinite."""
 INT16 = np.iinfo(np.int16)
 AIR_HU = -1024.0
 """New voxels of a CT that names no padding: the lowest value of most scanners."""
@@ -74,6 +76,8 @@ class Series:
         Slices that were left out as copies of the one at a place: their files must hold the same pixels.
     colour : {'grey', 'red', 'green', 'blue'}
         What is taken of colour pictures.
+    doubtful : tuple of str
+        What slices say differently of their bits: see `read_stored`.
     """
 
     paths: tuple[str, ...]
@@ -87,6 +91,7 @@ class Series:
     shift_yx: tuple[tuple[float, float], ...] | None = None
     copies: Mapping[int, tuple[Source, ...]] = field(default_factory=dict)
     colour: Colour = "grey"
+    doubtful: tuple[str, ...] = ()
 
 
 def open_series(
@@ -117,8 +122,8 @@ def open_series(
     Raises
     ------
     Rejected
-        NO_FRAMES, TRUNCATED, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; MIXED_RESCALE, when some slices lack a slope or
-        an intercept that says something in others; NO_UNITS for PET.
+        NO_FRAMES, TRUNCATED, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; BAD_RESCALE, when some slices lack a slope or
+        an intercept that says something in others, or one is zero or absurd; NO_UNITS for PET.
     """
     copies: dict[int, tuple[Source, ...]] = {}
     if stack is not None:
@@ -154,6 +159,7 @@ def open_series(
         shift_yx=None if stack is None else stack.shift_yx,
         copies=copies,
         colour=colour,
+        doubtful=tuple(key for key in BITS if len({record.get(key) for record in records}) > 1),
     )
 
 
@@ -231,10 +237,10 @@ def _copies(paths: Sequence[str | Path], records: Sequence[Record], stack: Stack
 def _stored(series: Series, place: int) -> Array:
     """The stored numbers of one slice, which its copies must share."""
     record = series.records[place]
-    stored = read_stored(series.paths[place], record)
+    stored = read_stored(series.paths[place], record, doubtful=series.doubtful)
     for path, copy in series.copies.get(place, ()):
         same = (_slope(copy), _intercept(copy)) == (_slope(record), _intercept(record))
-        if not (same and np.array_equal(read_stored(path, copy), stored)):
+        if not (same and np.array_equal(read_stored(path, copy, doubtful=series.doubtful), stored)):
             raise Rejected("DUPLICATE_POSITION", "two slices at one position hold different values")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Rejected("NOT_A_NUMBER", "a slice of floating-point pixels holds NaN or infinite values")
@@ -276,11 +282,15 @@ def _fill(series: Series, record: Record, plane: Floats) -> float:
 
 def _check_rescale(records: Sequence[Record]) -> None:
     """A slice without a factor that the others carry would lie on another scale than they."""
+    for record in records:
+        slope, intercept = _slope(record), _intercept(record)
+        if not SLOPES[0] <= abs(slope) <= SLOPES[1] or abs(intercept) > LARGEST_INTERCEPT:
+            raise Rejected("BAD_RESCALE", f"a rescale slope of {slope:g} and intercept of {intercept:g}")
     for key, neutral in (("slope", 1.0), ("intercept", 0.0)):
         values = [record.get(key) for record in records]
         lacking = values.count(None)
         if lacking and any(value not in (None, neutral) for value in values):
-            raise Rejected("MIXED_RESCALE", f"{lacking} of {len(values)} slices lack the rescale {key} of the others")
+            raise Rejected("BAD_RESCALE", f"{lacking} of {len(values)} slices lack the rescale {key} of the others")
 
 
 def _slope(record: Record) -> float:

@@ -35,6 +35,9 @@ LEAST_VOXELS = 8
 LARGEST_TURN_DEGREES = 45.0
 LARGEST_SHIFT = 0.5
 """Share of the fixed image's length along an axis that its centre may move from the start."""
+LOSS = 0.02
+"""Share of the information that the optimiser may lose against its start, for it looks at other voxels than the judge.
+Images that lay right from the start are left there."""
 NOISE_FACTOR = 3.0
 """Images must share so many times the information that independent ones seem to share."""
 
@@ -210,7 +213,7 @@ def register_rigid(
     Raises
     ------
     Rejected
-        NOT_REGISTERED: the images share no more information than before or than noise does, the turn is over 45
+        NOT_REGISTERED: the images share less information than before or no more than noise does, the turn is over 45
         degrees, or the centre moves from the start by more than half the field of view.
     """
     centre = _centre(fixed_grid)
@@ -226,6 +229,8 @@ def register_rigid(
     end = method.run(start)
     after = method.information(end)
     noise = NOISE_FACTOR * (BINS - 1) ** 2 / (2.0 * method.n_samples)
+    if (1 - LOSS) * before <= after < before:
+        end, after = start, before
     if after < before or after < noise:
         found = f"mutual information {before:.4f} before, {after:.4f} after; noise alone gives up to {noise:.4f}"
         raise Rejected("NOT_REGISTERED", found)
