@@ -9,8 +9,8 @@ from cohortseg.preprocess.align import RigidTransform, align_to, overlap_share, 
 from cohortseg.volume import Grid
 
 STILL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-FIXED = Grid((26, 44, 50), (3.0, 2.0, 2.2), (-50.0, -40.0, 12.0))
-MOVING = Grid((30, 40, 56), (2.5, 2.3, 2.0), (-52.0, -42.0, 11.0))
+FIXED = Grid((38, 60, 69), (2.1, 1.5, 1.6), (-50.0, -40.0, 12.0))
+MOVING = Grid((40, 66, 74), (1.9, 1.4, 1.5), (-52.0, -42.0, 11.0))
 
 
 def turned(*degrees):
@@ -77,7 +77,7 @@ def test_a_channel_keeps_its_place_in_the_world_however_its_grid_lies(degrees):
 
 
 def test_voxels_beside_the_channel_hold_the_value_of_outside():
-    grid = Grid((10, 44, 50), FIXED.spacing_mm, FIXED.world((8, 0, 0)))
+    grid = Grid((10, *FIXED.shape[1:]), FIXED.spacing_mm, FIXED.world((8, 0, 0)))
     out = np.zeros(FIXED.shape, np.float32)
     align_to(np.ones(grid.shape, np.float32), grid, FIXED, out, outside=-1024.0)
     np.testing.assert_array_equal(out[8:18], 1)
@@ -97,10 +97,10 @@ def test_a_transform_says_where_to_look():
 
 def test_the_covered_share_of_boxes():
     assert overlap_share(FIXED, FIXED) == pytest.approx(1)
-    half = Grid((13, 44, 50), FIXED.spacing_mm, FIXED.origin_mm)
+    half = Grid((19, *FIXED.shape[1:]), FIXED.spacing_mm, FIXED.origin_mm)
     assert overlap_share(half, FIXED) == pytest.approx(0.5)
     assert overlap_share(FIXED, half) == pytest.approx(1)
-    assert overlap_share(Grid(FIXED.shape, FIXED.spacing_mm, (-50.0, -40.0, 90.5)), FIXED) == 0
+    assert overlap_share(Grid(FIXED.shape, FIXED.spacing_mm, (-50.0, -40.0, 92.0)), FIXED) == 0
     # A square turned by 45 degrees about the middle of an equal one: an octagon of 2 (sqrt(2) - 1) of its area.
     square = Grid((4, 100, 100), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
     axes = turned(0, 0, 45)

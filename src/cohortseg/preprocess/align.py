@@ -6,6 +6,8 @@ that is to be filled where to look. Rotations turn points (x, y, z) in LPS; see 
 
 import itertools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,10 +226,11 @@ def register_rigid(
     if any(image is None for image in images):
         raise Rejected("NOT_REGISTERED", "an image is the same value everywhere")
     method = _Method(*images, seed=1 + seed % (2**31 - 1))  # 0 would be the clock
-    shared = [method.information(start) for start in starts]
-    start, before = starts[int(np.argmax(shared))], max(shared)
-    end = method.run(start)
-    after = method.information(end)
+    with _one_thread():
+        shared = [method.information(start) for start in starts]
+        start, before = starts[int(np.argmax(shared))], max(shared)
+        end = method.run(start)
+        after = method.information(end)
     noise = NOISE_FACTOR * (BINS - 1) ** 2 / (2.0 * method.n_samples)
     if (1 - LOSS) * before <= after < before:
         end, after = start, before
@@ -242,6 +245,19 @@ def register_rigid(
         "turn_degrees": end.turn_degrees,
         "shift_mm": shift_mm,
     }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums depend on how many threads make them; of the metric, only the number for the whole process tells."""
+    import SimpleITK
+
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _check_limits(start: RigidTransform, end: RigidTransform, fixed_grid: Grid) -> None:
