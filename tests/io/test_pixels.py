@@ -226,6 +226,52 @@ def test_overlays_in_the_upper_bits_do_not_reach_the_values(tmp_path):
     np.testing.assert_array_equal(read(save(dataset, tmp_path / "with")), values)
 
 
+def test_values_below_the_stored_bits_are_refused(tmp_path):
+    values = np.arange(14 * 11).astype(np.uint16).reshape(14, 11) * 16
+    dataset = slice_of(grid_of(), 0, values)
+    dataset.BitsStored, dataset.HighBit = 12, 15
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "a")), values // 16)
+    dataset.BitsStored = 11
+    assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "stored", "certain"),
+    [
+        ("PixelRepresentation", 1, 2047, True),  # the highest of 12 bits is not set: both ways say the same
+        ("PixelRepresentation", 1, 2048, False),
+        ("BitsStored", 8, 255, True),
+        ("BitsStored", 8, 256, False),
+    ],
+)
+@pytest.mark.parametrize("syntax", [PLAIN[1], RLE, JPEG_LS])
+def test_slices_that_differ_in_bits_or_sign_are_refused_where_values_depend_on_it(
+    tmp_path, keyword, value, stored, certain, syntax
+):
+    grid = grid_of()
+    paths = []
+    for index in range(2):
+        dataset = slice_of(grid, index, np.full(grid.shape[1:], stored, np.uint16))
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        paths.append(save(dataset, tmp_path / f"{index}", syntax))
+    one = pydicom.dcmread(paths[1])
+    setattr(one, keyword, value)
+    one.HighBit = one.BitsStored - 1
+    one.save_as(paths[1], enforce_file_format=True)
+    series = open_series(paths, [read_header(path) for path in paths])
+    if certain:
+        ((_, block),) = read_slabs(series)
+        assert (block == stored - 1024).all()
+    else:
+        with pytest.raises(Rejected, match="UNSUPPORTED_PIXELS: slices differ in"):
+            list(read_slabs(series))
+
+
+def test_a_pixel_representation_that_there_is_not_is_refused(dataset, tmp_path):
+    dataset.PixelRepresentation = 2
+    assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
+
+
 @pytest.mark.parametrize(("keyword", "dtype"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
 def test_floating_point_pixels_are_read_as_they_are(dataset, tmp_path, keyword, dtype):
     values = np.linspace(-3e4, 7.125, 40 * 33).reshape(40, 33).astype(dtype)

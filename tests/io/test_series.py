@@ -102,6 +102,35 @@ def test_a_slice_without_a_factor_that_others_carry_is_refused(tmp_path, keyword
     np.testing.assert_array_equal(read_series(*in_order(paths, records))[0], stored)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("RescaleSlope", "0"), ("RescaleSlope", "1e30"), ("RescaleIntercept", "-1e300")]
+)
+def test_factors_that_nobody_can_mean_are_refused(tmp_path, keyword, value):
+    def edit(index, dataset):
+        if index == 3:
+            setattr(dataset, keyword, value)
+
+    paths, records = write_series(tmp_path, GRID, hu_of(GRID.shape), edit=edit)
+    with pytest.raises(Rejected, match="BAD_RESCALE"):
+        open_series(paths, records)
+
+
+@pytest.mark.parametrize("slope", [1, -1, 3, 65537, 10**19])
+@pytest.mark.parametrize("intercept", [0, -1024, 40000, -70000])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32])
+def test_whole_numbers_are_exact_or_said_not_to_fit(tmp_path, slope, intercept, dtype):
+    exact = np.array([0, 7, 100, 30000 // slope or 1]) - intercept // slope
+    stored = np.clip(exact, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype).reshape(2, 2)
+    path = save(slice_of(GRID, 0, stored, slope=slope, intercept=intercept), tmp_path / "a")
+    expected = [int(value) * slope + intercept for value in stored.ravel()]
+    series = open_series([path], [read_header(path)])
+    if all(-32768 <= value <= 32767 for value in expected):
+        assert next(read_slabs(series))[1].ravel().tolist() == expected
+    else:
+        with pytest.raises(Int16OverflowError):
+            next(read_slabs(series))
+
+
 def test_a_ct_that_never_says_how_to_come_to_hu_is_a_warning(tmp_path):
     def edit(_, dataset):
         del dataset.RescaleIntercept

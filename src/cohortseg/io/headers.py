@@ -12,6 +12,7 @@ from cohortseg.errors import Rejected
 from cohortseg.io.elements import (
     UNDEFINED,
     check_complete,
+    digest_before,
     double,
     doubles,
     elements_of,
@@ -218,12 +219,13 @@ def read_header(path: str | Path) -> Record | None:
     dict or None
         `kind` ('image', 'rtstruct', 'seg', 'other'); the keys of `PLAIN` and `WORDS` for each; for 'other' `what` (a
         word of `WHAT`); for an image those of `PIXELS` and `FACTS` with `transfer_syntax`, `pixel_offset` and
-        `pixel_bytes` (where uncompressed pixels lie; None when they are compressed), `float_pixels`, `us_region_mm`
-        (planes.py), `quantity_units` and, for a file of several frames that says where they lie, `frames`
-        (frame_headers.py; see `slices.slices_of`); for PET those of `PET` and `TRACER`; for an RTSTRUCT `rois` (name,
-        n_contours, n_points), `referenced_series_uids`, `referenced_frame_uids`; for a segmentation `segments`
-        (number, label), `referenced_series_uids`, `n_frames`. Values are None where the file does not say. Ids, names,
-        UIDs, dates, times and descriptions are identity: they belong into the private part of a study.
+        `pixel_bytes` (where uncompressed pixels lie; None when they are compressed), `header_digest` (of all that
+        stands before them), `float_pixels`, `us_region_mm` (planes.py), `quantity_units` and, for a file of several
+        frames that says where they lie, `frames` (frame_headers.py; see `slices.slices_of`); for PET those of `PET` and
+        `TRACER`; for an RTSTRUCT `rois` (name, n_contours, n_points), `referenced_series_uids`,
+        `referenced_frame_uids`; for a segmentation `segments` (number, label), `referenced_series_uids`, `n_frames`.
+        Values are None where the file does not say. Ids, names, UIDs, dates, times and descriptions are identity: they
+        belong into the private part of a study.
 
     Raises
     ------
@@ -325,9 +327,10 @@ def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], record: Rec
         found["pixel_padding"] -= 65536
     syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]
     found["transfer_syntax"] = str(syntax)
-    found |= {"pixel_offset": None, "pixel_bytes": None, "float_pixels": False}
+    found |= {"pixel_offset": None, "pixel_bytes": None, "header_digest": None, "float_pixels": False}
     if syntax != DEFLATED:
         found |= pixel_place(file, header)
+        found["header_digest"] = digest_before(file, found["pixel_offset"])
     if record["modality"] == "PT":
         found |= _pet(header, elements)
     if found["n_frames"] > 1 or SHARED in elements or PER_FRAME in elements:

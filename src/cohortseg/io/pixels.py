@@ -15,6 +15,7 @@ import numpy as np
 
 from cohortseg.errors import Rejected
 from cohortseg.io.codestreams import Fragments, check_picture, fragments_of, frame_bytes
+from cohortseg.io.elements import digest_before
 from cohortseg.io.headers import DEFLATED, parse_header
 from cohortseg.slices import slice_of
 from cohortseg.volume import Array
@@ -43,7 +44,7 @@ UNCHANGED = (
     *("bits_allocated", "bits_stored", "high_bit", "signed", "samples", "planar", "photometric", "float_pixels"),
     *("transfer_syntax", "pixel_offset", "pixel_bytes", "pixel_padding"),
 )
-"""What a file must still say when its pixels are read."""
+"""What a file without digest (a deflated one) must still say when its pixels are read."""
 
 
 def check_readable(record: Record) -> None:
@@ -199,7 +200,14 @@ def _identity(file: BinaryIO) -> Identity:
 
 
 def _check_unchanged(file: BinaryIO, path: Path, identity: Identity, record: Record) -> None:
-    number = record.get("frame")
+    number, expected = record.get("frame"), record.get("header_digest")
+    if expected is not None:
+        # The same bytes say the same: nothing is parsed again.
+        offset = record["pixel_offset"]
+        same = digest_before(file, offset) if number is None else _digest_of(path, identity, offset)
+        if same != expected:
+            raise Rejected("SOURCE_CHANGED", "the header of a file is another than when it was indexed")
+        return
     try:
         found = parse_header(file) if number is None else _header_of(path, identity)
     except Rejected as broken:
@@ -209,6 +217,13 @@ def _check_unchanged(file: BinaryIO, path: Path, identity: Identity, record: Rec
     differs = [key for key in UNCHANGED if found is None or found.get(key) != record.get(key)]
     if differs:
         raise Rejected("SOURCE_CHANGED", f"a file says something else than when it was indexed: {', '.join(differs)}")
+
+
+@lru_cache(maxsize=2)
+def _digest_of(path: Path, identity: Identity, offset: int) -> str | None:
+    """The digest of the header of a multi-frame file, made once for all its frames."""
+    with path.open("rb") as file:
+        return digest_before(file, offset) if _identity(file) == identity else None
 
 
 @lru_cache(maxsize=2)
@@ -252,6 +267,9 @@ def _justified(pixels: Array, record: Record) -> Array:
     allocated, (stored, high) = record["bits_allocated"], _bits(record)
     if stored == allocated:
         return pixels
+    below = high + 1 - stored
+    if below and (pixels & ((1 << below) - 1)).any():
+        raise Rejected("UNSUPPORTED_PIXELS", f"values in the {below} bits below the {stored} that are stored")
     shifted: Array = (pixels << (allocated - 1 - high)) >> (allocated - stored)
     return shifted
 

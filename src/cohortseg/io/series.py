@@ -323,15 +323,27 @@ def _rescale(stored: Array, record: Record, factor: float, *, out: Array) -> Non
         values *= factor
         out[...] = values
         return
-    fits_32 = stored.itemsize < 4 and abs(slope) < 2**14 and abs(intercept) < 2**30
-    wide: npt.NDArray[Any] = stored.astype(np.int32 if fits_32 else np.int64)
-    wide *= int(slope)
-    wide += int(intercept)
-    low, high = wide.min(), wide.max()
-    if low < INT16.min or high > INT16.max:
+    # Of a line the ends are the extremes.
+    low, high = sorted(int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max()))
+    if low >= INT16.min and high <= INT16.max:
+        # Arithmetic in 16 bits wraps around, so that what fits in the end is exact whatever happens on the way.
+        np.copyto(out, stored, casting="unsafe")
+        if slope != 1:
+            out *= _wrapped(slope)
+        out += _wrapped(intercept)
+    elif max(-low, high) >= 2**62:
+        raise Int16OverflowError(f"values from {low} to {high}")
+    else:
+        wide: npt.NDArray[Any] = stored.astype(np.int64)
+        wide *= int(slope)
+        wide += int(intercept)
         padding = stored == record.get("pixel_padding")
         if (~padding & ((wide < INT16.min) | (wide > INT16.max))).any():
             raise Int16OverflowError(f"values from {low} to {high}")
         # Padding marks no data: it may stop at the end of the range.
-        np.clip(wide, INT16.min, INT16.max, out=wide)
-    out[...] = wide
+        out[...] = np.clip(wide, INT16.min, INT16.max)
+
+
+def _wrapped(number: float) -> np.int16:
+    """A whole number modulo 2^16."""
+    return np.int16((int(number) + 2**15) % 2**16 - 2**15)
