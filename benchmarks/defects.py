@@ -53,7 +53,9 @@ def folders(source):
 def from_nifti(path):
     import nibabel
     image = nibabel.load(path)
-    return np.asarray(image.dataobj), np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    voxels = np.asarray(image.dataobj)
+    # Colours are fields; a picture is no volume.
+    return None if voxels.dtype.names else voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
 
 def simpleitk(source):
     import SimpleITK as sitk

@@ -12,7 +12,7 @@ from typing import Any
 
 from cohortseg.errors import Rejected, SettingsError
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 """Raised when headers are read differently, so that old ones are read again."""
 PARALLEL_FROM = 400
 """Fewer new files than this are read quicker in one process than by starting several."""

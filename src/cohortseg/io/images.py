@@ -89,7 +89,8 @@ def open_stack(
     paths, slices = slices_of_files(files, root)
     stack = stack_geometry(slices, **rules)
     series = open_series(paths, slices, stack=stack, suv=suv, colour=colour, wide=wide)
-    facts = {**stack.facts, **series.facts}
+    warnings = [*stack.facts["warnings"], *series.facts["warnings"]]
+    facts = {**stack.facts, **series.facts, "warnings": warnings}
     return Image(stack.grid, series.dtype, lambda: read_slabs(series), series.unit, facts)
 
 

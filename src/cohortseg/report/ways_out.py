@@ -28,6 +28,7 @@ WAYS_OUT: dict[str, str] = {
     "TRUNCATED": "Fetch the file again from its archive.",
     "UNSUPPORTED_SYNTAX": "Export again in a common transfer syntax, such as Explicit VR Little Endian.",
     "UNSUPPORTED_PIXELS": "Use the greyscale series; screenshots and colour maps hold no measurements.",
+    "BAD_RESCALE": "Export the series again: without its factors a slice would lie on another scale than the rest.",
     "NOT_A_NUMBER": "Have the program that wrote the image fill the gaps with the value of the background.",
     "NO_UNITS": "Fetch the original PET series: weight, dose and times must still be in its header.",
     "SOURCE_CHANGED": "Run again: the index is renewed at each start (`cohortseg index` does so by hand).",
