@@ -151,7 +151,7 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage(1, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(1, AggregateStage, 1000, 0, 0),
     "report": Stage(1, ReportStage, 2000, 0, 0),
-    "export": Stage(1, ExportStage, 500, 4, 1.0),
+    "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
 

@@ -67,6 +67,10 @@ class ExportSettings(Part):
     uids: Literal["keep", "remap"] = Field(
         "keep", description="UIDs in exported DICOM: those of the source, or remapped by a key that stays in `private/`"
     )
+    patient: Literal["pseudonym", "keep"] = Field(
+        "pseudonym",
+        description="name, ids and dates in exported DICOM of scans that do not say PatientIdentityRemoved = YES: the pseudonym alone, or those of the source, as a PACS needs them; always the pseudonym with uids: remap",
+    )
 
 
 class JobSettings(Part):

@@ -54,15 +54,16 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
     post = read_json(folder / "post.json")
     formats = settings.export.formats
     certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
-    # Which other files there should be, only the sidecar of the last time knows.
+    # Which other files there should be, only the sidecar of the last time knows; it is gone after a kill.
     last = (read_sidecar(folder / "export.json") or {}).get("facts") or {}
-    home = layout.exported(experiment, model, name, "").parent
+    stem = layout.exported(experiment, model, name, "")
+    files = {*_present(stem), *(stem.parent / file for file in last.get("files", {}))}
     # The voxels may stay as they are while the source says something else of the patient.
     source = {"source": case.source} if any(word in OBJECTS for word in formats) else {}
     return Work(
         stage="export",
         sidecar=folder / "export.json",
-        stores=tuple(sorted(certain | {home / file for file in last.get("files", {})})),
+        stores=tuple(sorted(certain | files)),
         inputs={"post": post["content"], **source},
         upstream=post,
         make=lambda: export(layout, experiment, unit, case.subject, settings),
@@ -78,7 +79,7 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
     experiment, unit : str
         Whose label, `model/case`.
     subject : str
-        Stands for the patient where UIDs are remapped.
+        Stands for the patient where identity is left out.
     settings : ExportStage
 
     Returns
@@ -194,7 +195,9 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
     key = study_key(layout.private / "uid.key") if settings.uids == "remap" else None
     paths = [root / file["path"] for file in channel["files"]]
     try:
-        sources = read_sources(paths, frames=_frames(root, channel), key=key, pseudonym=subject)
+        # With remapped UIDs the pseudonym stands there in any case.
+        pseudonym = None if settings.patient == "keep" and key is None else subject
+        sources = read_sources(paths, frames=_frames(root, channel), key=key, pseudonym=pseudonym)
     except Rejected as rejected:
         # As in `convert`: the file may come back as it was, and a rejection would stay.
         raise StudyError(f"{rejected.found}; run again") from None
@@ -208,8 +211,12 @@ def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]]:
 
 def _remove_others(stem: Path, files: dict[str, str]) -> None:
     """Remove files of a case in formats, or of classes, that are no longer wanted."""
+    for path in _present(stem):
+        if path.name not in files:
+            path.unlink()
+
+
+def _present(stem: Path) -> list[Path]:
+    """The exported files of a case that are there, in whatever format."""
     patterns = [*IMAGES.values(), *OBJECTS.values(), *(f".*{suffix}" for suffix in MESHES.values())]
-    for pattern in patterns:
-        for path in stem.parent.glob(f"{escape(stem.name)}{pattern}"):
-            if path.name not in files:
-                path.unlink()
+    return [path for pattern in patterns for path in stem.parent.glob(f"{escape(stem.name)}{pattern}")]
