@@ -2,7 +2,8 @@
 
 Definitions. The surface of a mask is made of its voxels that have a background voxel among their six face
 neighbours; what lies outside the image counts as background, so a mask cut off by the image border has a surface
-there. An axis of a single voxel has no neighbours: in a two-dimensional image the surface is the outline. Distances
+there. An axis of a single voxel has no neighbours: in a two-dimensional image the surface is the outline, and
+in an image of one voxel that voxel. Distances
 run between voxel centres, from each surface voxel to the nearest surface voxel of the other mask; they are taken
 once in each direction and all metrics read the same two lists. Either mask empty: both lists are empty and every
 metric is NaN.
@@ -60,7 +61,10 @@ def surface(bits: Bits, axes: Sequence[int] = (0, 1, 2)) -> Bits:
         Empty for an empty mask.
     """
     words, interior = bits.words, bits.words.copy()
-    for axis in (axis for axis in axes if bits.shape[axis] > 1):
+    long_axes = [axis for axis in axes if bits.shape[axis] > 1]
+    if not long_axes:
+        return bits
+    for axis in long_axes:
         if axis == 2:
             interior &= moved_up(words)
             interior &= moved_down(words)
