@@ -1,4 +1,4 @@
-"""How trustworthy predicted probabilities are, from counts of voxels by probability: calibration, ROC, precision-recall.
+"""How far predicted probabilities can be trusted, from counts of voxels by probability: calibration and curves.
 
 Probabilities are never stored. What is kept of them is how many voxels fall into each bin of [0, 1], apart for voxels
 outside (0) and inside (1) the reference, with the sums of p and p² in each bin. Calibration and Brier score are exact
@@ -126,7 +126,7 @@ def pr_points(found: Histogram) -> Floats:
 
 def _thresholds(found: Histogram) -> Floats:
     bins = found.counts.shape[1]
-    return np.arange(bins, -1, -1) / bins
+    return np.asarray(np.arange(bins, -1, -1) / bins, dtype=np.float64)
 
 
 def roc_auc(found: Histogram) -> float:

@@ -2,11 +2,10 @@
 
 Definitions. The surface of a mask is made of its voxels that have a background voxel among their six face
 neighbours; what lies outside the image counts as background, so a mask cut off by the image border has a surface
-there. An axis of a single voxel has no neighbours: in a two-dimensional image the surface is the outline, and
-in an image of one voxel that voxel. Distances
-run between voxel centres, from each surface voxel to the nearest surface voxel of the other mask; they are taken
-once in each direction and all metrics read the same two lists. Either mask empty: both lists are empty and every
-metric is NaN.
+there. An axis of a single voxel has no neighbours: in a two-dimensional image the surface is the outline, and in an
+image of one voxel it is that voxel. Distances run between voxel centres, from each surface voxel to the nearest
+surface voxel of the other mask; they are taken once in each direction and all metrics read the same two lists. Either
+mask empty: both lists are empty and every metric is NaN.
 
 These are the voxel surfaces of MONAI and MedPy. Libraries that weigh surface elements by area give other numbers.
 """
