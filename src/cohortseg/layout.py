@@ -85,6 +85,11 @@ class Layout:
         """What the converted stores of one case were made from."""
         return self.private / "converted" / f"{case}.json"
 
+    @property
+    def clinical(self) -> Path:
+        """The clinical data that the settings name, by subject or case."""
+        return self.private / "clinical.csv"
+
     # per case
     def case(self, case: str) -> Path:
         """The folder of one case's images and reference."""
@@ -94,6 +99,10 @@ class Layout:
         """The converted image of each channel; the first one is the reference, `image.zarr`."""
         names = ["image", *(f"image-{channel}" for channel in channels[1:])]
         return [self.case(case) / f"{name}.zarr" for name in names]
+
+    def instances(self, case: str) -> Path:
+        """The ids of the reference's objects, where the labels are objects."""
+        return self.case(case) / "instances.zarr"
 
     def model(self, experiment: str, fold: str, seed: int) -> Path:
         """The folder of one trained model."""
@@ -117,6 +126,11 @@ class Layout:
     def table(self, name: str) -> Path:
         """A table of results."""
         return self.root / "tables" / f"{name}.csv"
+
+    @property
+    def crate(self) -> Path:
+        """What the study folder holds, for machines (RO-Crate)."""
+        return self.root / "ro-crate-metadata.json"
 
     @property
     def report(self) -> Path:

@@ -32,14 +32,18 @@ class CaseMeasures:
         The keys of `MASK_COLUMNS`.
     lesions : list of dict
         The largest `MOST_LESIONS` lesions of the reference, then of the prediction: `side`, `volume_ml`, `z`, `y`,
-        `x` (mean index), `shared_ml`, `n_matched`, `dice` (NaN on the side of the prediction).
+        `x` (mean index), `shared_ml` with the other mask, `n_matched` lesions of it and `largest_match_ml` of them,
+        `dice` (NaN on the side of the prediction).
     trimap : list of [float, float]
         Width of a band in mm and the boundary Jaccard in it, for each width asked for.
+    reference_centre : (float, float, float) or None
+        Mean index (z, y, x) of the reference's voxels; None when it is empty.
     """
 
     row: Row
     lesions: list[dict[str, Any]]
     trimap: list[tuple[float, float]]
+    reference_centre: tuple[float, float, float] | None
 
 
 def case_metrics(
@@ -125,7 +129,15 @@ def measure_case(
         **_lesion_columns(found),
         "undefined": _undefined(counts),
     }
-    return CaseMeasures(row, _lesion_rows(found, spacing_mm), [(width, band(width)) for width in trimap_bands_mm])
+    curve = [(width, band(width)) for width in trimap_bands_mm]
+    return CaseMeasures(row, _lesion_rows(found, spacing_mm), curve, _centre(found))
+
+
+def _centre(found: Lesions) -> tuple[float, float, float] | None:
+    if not found.n_reference:
+        return None
+    z, y, x = np.average(found.reference_centres, axis=0, weights=found.reference_voxels).tolist()
+    return z, y, x
 
 
 def _added_path(reference: Bits, prediction: Bits, spacing_mm: Triple) -> float:
@@ -183,6 +195,7 @@ def _lesion_rows(found: Lesions, spacing_mm: Triple) -> list[dict[str, Any]]:
     centres = (found.reference_centres, found.prediction_centres)
     for side, name in enumerate(("reference", "prediction")):
         shared, n_matched = found.shared_of(side)
+        largest = found.largest_match_of(side)
         for lesion in np.argsort(-sizes[side], kind="stable")[:MOST_LESIONS]:
             z, y, x = (round(float(place), 3) for place in centres[side][lesion])
             rows.append(
@@ -192,6 +205,7 @@ def _lesion_rows(found: Lesions, spacing_mm: Triple) -> list[dict[str, Any]]:
                     **{"z": z, "y": y, "x": x},
                     "shared_ml": overlap.volume_ml(int(shared[lesion]), spacing_mm),
                     "n_matched": int(n_matched[lesion]),
+                    "largest_match_ml": overlap.volume_ml(int(largest[lesion]), spacing_mm),
                     "dice": float(dices[side][lesion]),
                 }
             )

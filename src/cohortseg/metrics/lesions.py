@@ -107,6 +107,13 @@ class Lesions:
         shared = np.bincount(lesion, weights=self.shared_voxels, minlength=n_lesions).astype(np.int64)
         return shared, np.bincount(lesion, minlength=n_lesions)
 
+    def largest_match_of(self, side: int) -> Indices:
+        """Voxels of the largest lesion of the other mask that each lesion of a side touches; 0 without one."""
+        sizes = (self.reference_voxels, self.prediction_voxels)
+        largest = np.zeros(sizes[side].size, np.int64)
+        np.maximum.at(largest, self.pairs[:, side], sizes[1 - side][self.pairs[:, 1 - side]])
+        return largest
+
 
 def match_lesions(reference: Bits, prediction: Bits) -> Lesions:
     """Find the lesions of both masks and match them by the rule at the top of this file.

@@ -7,7 +7,9 @@ inside a bin leave open.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +73,15 @@ def from_counts(counts: Counts) -> Histogram:
     bins = counts.shape[1]
     middles = (np.arange(bins) + 0.5) / bins
     return Histogram(counts.astype(np.int64), counts * middles, counts * middles**2)
+
+
+def from_record(record: Mapping[str, Any], number: int) -> Histogram:
+    """The histogram of one label as `predict` writes it: `probabilities` and, of later versions, `probability_sums`."""
+    counts = np.asarray(record["probabilities"][number], dtype=np.int64)
+    if "probability_sums" not in record:
+        return from_counts(counts)
+    sums, squares = (np.asarray(part[number], dtype=np.float64) for part in record["probability_sums"])
+    return Histogram(counts, sums, squares)
 
 
 def probability_metrics(found: Histogram) -> dict[str, float]:
