@@ -16,7 +16,6 @@ one, else from `val` (`report.content.of_leading_split`): that choice does not l
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -72,7 +71,9 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
     rows, scans = metric_rows(scored, settings), scans_of_cases(layout)
     statistics, primary = settings.statistics, settings.report.primary_metric
     properties = properties_of_cases(layout, scans)
-    locations = {(one.head["case"], label): one.metrics["location"][label] for one in scored for label in settings.classes}
+    locations = {
+        (one.head["case"], label): one.metrics["location"][label] for one in scored for label in settings.classes
+    }
     groups, gaps, interactions = group_tables(
         rows, settings.report.subgroups, properties, locations, primary, statistics
     )

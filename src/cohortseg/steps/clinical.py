@@ -9,21 +9,22 @@ from cohortseg.cohort import table_text
 from cohortseg.errors import SettingsError
 from cohortseg.io.sidecar import write_if_changed
 from cohortseg.layout import Layout
+from cohortseg.names import Identities
 
 KEYS = ("case", "subject")
 
 
-def keep_clinical(source: Path, wanted: list[str], names: dict[str, str], layout: Layout) -> None:
-    """Copy the wanted columns, subjects under their names in the study.
+def keep_clinical(source: Path | None, wanted: list[str], identities: Identities, layout: Layout) -> None:
+    """Copy the wanted columns of the rows that belong to the study, subjects under their names in it.
 
     Parameters
     ----------
-    source : Path
-        The table of the settings (CSV, comma or semicolon).
+    source : Path or None
+        The table of the settings (CSV, comma or semicolon); without one the copy is removed.
     wanted : list of str
         Columns to keep; nothing else of the table enters the study.
-    names : dict
-        Original id to name of each subject. A key that is not in it is taken for a name already.
+    identities : Identities
+        Names of subjects by original id, and of cases. A key of the table may be an original id or a name.
     layout : Layout
         Where it goes.
 
@@ -32,6 +33,9 @@ def keep_clinical(source: Path, wanted: list[str], names: dict[str, str], layout
     SettingsError
         When the table cannot be read, has no column `case` or `subject`, lacks a wanted column or names a key twice.
     """
+    if source is None:
+        layout.clinical.unlink(missing_ok=True)
+        return
     try:
         text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -45,10 +49,14 @@ def keep_clinical(source: Path, wanted: list[str], names: dict[str, str], layout
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise SettingsError(f"cohort.clinical: no column {missing[0]!r}; choices: {', '.join(columns)}")
+    names = {name: name for name in (identities.subjects if key == "subject" else identities.cases).values()}
+    names |= identities.subjects if key == "subject" else {}
     kept: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, start=2):
         cells = {name.strip(): (value or "").strip() for name, value in row.items() if isinstance(name, str)}
-        name = names.get(cells[key], cells[key]) if key == "subject" else cells[key]
+        name = names.get(cells[key])
+        if name is None:
+            continue
         if name in kept:
             raise SettingsError(f"cohort.clinical: line {number} names a {key} for the second time")
         kept[name] = {key: name, **{column: cells[column] for column in wanted}}

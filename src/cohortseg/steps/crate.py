@@ -81,5 +81,6 @@ def _file(layout: Layout, path: Path, description: str) -> dict[str, Any]:
         "description": description,
         "encodingFormat": MEDIA_TYPES[path.suffix],
     }
-    # The dictionary and single metrics point at each other by the name of the table.
+    if path == layout.table("metrics_by_case"):
+        return entry  # it holds seconds, which differ from run to run
     return {**entry, "contentSize": str(path.stat().st_size), "sha256": file_digest(path).removeprefix("sha256:")}

@@ -112,7 +112,7 @@ def _curve(key: tuple[Any, ...], name: str, n_cases: int, points: Floats) -> pd.
 def _thinned(points: Floats) -> Floats:
     if len(points) <= MOST_POINTS:
         return points
-    return points[np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)]
+    return np.asarray(points[np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)])
 
 
 def _trimaps(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], tuple[int, Floats]]:

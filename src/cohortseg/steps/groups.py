@@ -40,9 +40,7 @@ def properties_of_cases(layout: Layout, scans: pd.DataFrame) -> dict[str, dict[s
     cases: list[Case] = read_cases(layout.cases_table)
     scanned = _by_case(scans.drop_duplicates("case").set_index("case") if len(scans) else scans)
     clinical = _by_case(read_clinical(layout, {case.case: case.subject for case in cases}))
-    return {
-        case.case: {**scanned.get(case.case, {}), **vars(case), **clinical.get(case.case, {})} for case in cases
-    }
+    return {case.case: {**scanned.get(case.case, {}), **vars(case), **clinical.get(case.case, {})} for case in cases}
 
 
 def _by_case(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -122,7 +120,11 @@ def group_tables(
     split.
     """
     post = rows[rows["stage"] == "post"]
-    draws: dict[str, Any] = {"seed": statistics.seed, "n_bootstrap": statistics.bootstrap, "confidence": statistics.confidence}
+    draws: dict[str, Any] = {
+        "seed": statistics.seed,
+        "n_bootstrap": statistics.bootstrap,
+        "confidence": statistics.confidence,
+    }
     tables: tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]] = ([], [], [])
     for name in names:
         grouped = add_property(post, name, properties, locations)
