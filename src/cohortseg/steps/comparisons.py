@@ -83,10 +83,11 @@ def rank_table(rows: pd.DataFrame, primary: str, statistics: StatisticsSettings)
 
 
 def variance_table(rows: pd.DataFrame, primary: str) -> pd.DataFrame:
-    """`variance.csv`: spread over folds and over seeds, of experiments that have several of either."""
+    """`variance.csv`: spread over folds and over seeds, of trained experiments that have several of either."""
     lines = []
     for key, part in groups_of(rows, BY):
-        is_seeded, is_folded = part["seed"].nunique() > 1, part["fold"].nunique() > 1
+        is_trained = bool((part["seed"] != "").any())
+        is_seeded, is_folded = part["seed"].nunique() > 1, is_trained and part["fold"].nunique() > 1
         for metric in compared_metrics(primary):
             head = dict(zip(BY, key, strict=True))
             if is_folded:
