@@ -317,8 +317,8 @@ TABLES: dict[str, Table] = {
             "unit": text("unit; text for words"),
             "definition": text("what it means"),
             "direction": text("higher or lower where that is better, else empty"),
-            "lowest": number("as the column", "lowest possible value; empty for text"),
-            "highest": number("as the column", "highest possible value; empty for text"),
+            "lowest": number("as the column", "lowest possible value; empty for text and where there is none"),
+            "highest": number("as the column", "highest possible value; empty for text and where there is none"),
             "source": text("paper that the definition follows"),
         },
     ),
@@ -335,7 +335,7 @@ def dictionary() -> pd.DataFrame:
             column.unit,
             column.definition,
             DIRECTIONS[column.higher_is_better],
-            *(column.range or (math.nan, math.nan)),
+            *(end if math.isfinite(end) else math.nan for end in column.range or (math.nan, math.nan)),
             column.source,
         )
         for table, (_, columns) in TABLES.items()
