@@ -32,6 +32,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
 SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity"}
+SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

@@ -85,6 +85,11 @@ class Layout:
         """What the converted stores of one case were made from."""
         return self.private / "converted" / f"{case}.json"
 
+    @property
+    def clinical(self) -> Path:
+        """The clinical data that the settings name, by subject or case."""
+        return self.private / "clinical.csv"
+
     # per case
     def case(self, case: str) -> Path:
         """The folder of one case's images and reference."""
@@ -126,6 +131,11 @@ class Layout:
     def table(self, name: str) -> Path:
         """A table of results."""
         return self.root / "tables" / f"{name}.csv"
+
+    @property
+    def crate(self) -> Path:
+        """What the study folder holds, for machines (RO-Crate)."""
+        return self.root / "ro-crate-metadata.json"
 
     @property
     def report(self) -> Path:

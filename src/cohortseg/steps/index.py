@@ -16,6 +16,8 @@ from cohortseg.layout import Layout
 from cohortseg.names import Identities
 from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
+from cohortseg.settings.results import COVARIATES, PROPERTIES
+from cohortseg.steps.clinical import keep_clinical
 
 SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
 PREVIEW_COLUMNS = (
@@ -39,6 +41,7 @@ def index(study: Study) -> str:
         per_predict_job=study.jobs.cases_per_predict_job,
     )
     write_if_changed(layout.identities, _json(asdict(identities)))
+    keep_clinical(study.cohort.clinical, clinical_columns(study), identities, layout)
     _write_sources(layout, study, result)
     write_if_changed(layout.ledger, _json(ledger))
     for fold in range(study.split.folds):
@@ -82,14 +85,21 @@ def _look(layout: Layout, study: Study) -> tuple[int, Catalogue, Identities]:
 
 
 def settings_text(study: Study) -> str:
-    """The settings of a study as YAML, without the source path."""
+    """The settings of a study as YAML, without the paths of its source and clinical table."""
     import yaml
 
     values = json.loads(study.model_dump_json(exclude_defaults=True))
     values["cohort"].pop("source", None)
+    values["cohort"].pop("clinical", None)
     return f"# settings of study {study.study}; everything else has its default\n" + yaml.safe_dump(
         values, sort_keys=False
     )
+
+
+def clinical_columns(study: Study) -> list[str]:
+    """The columns of the clinical table that the settings name."""
+    named = [*study.report.subgroups, *study.statistics.covariates]
+    return [name for name in dict.fromkeys(named) if name not in (*PROPERTIES, *COVARIATES)]
 
 
 def _check_format(layout: Layout) -> None:
