@@ -12,7 +12,16 @@ from typing import Any
 
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
-from cohortseg.label_links import Label, find_owners, label_of, labels_of, masks_among, positive, source_of
+from cohortseg.label_links import (
+    Label,
+    find_owners,
+    label_of,
+    labels_of,
+    masks_among,
+    positive,
+    source_of,
+    structure_names,
+)
 from cohortseg.names import Identities, hash_of, name_cases, name_subjects
 from cohortseg.scans import Fates, File, Scan, check_patients, check_wanted_file, patient_of, scans_of, volumes_of
 from cohortseg.selection import check_count, check_series, chosen
@@ -91,7 +100,8 @@ def catalogue(
                 "part": one.part,
                 **facts_of(one, days.get(one.patient)),
                 "n_files": _count(one, counted),
-                # For the preview of the rules alone: a description may hold a name, and no table of the study has it.
+                # For the preview alone: descriptions and names of structures may hold names of people, and no table of
+                # the study has them.
                 "description": one.first.get("series_description") or "",
             }
             for channel, one in [(_first_channel(settings), scan), *used]
@@ -334,6 +344,7 @@ def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
     """Account for every file: those of a series have their row; labels and strays are counted by what they are."""
     subjects = {row["case"]: row["subject"] for row in result.series}
     others: Counter[tuple[str, str, str]] = Counter()
+    structures: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for file in files:
         header = file["header"]
         kind = header["kind"] if header else ("unreadable" if file["problem"] else "file")
@@ -347,10 +358,13 @@ def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
             continue
         result.files.append({"path": path, "kind": kind, "case": case, "fate": fate, "problem": file["problem"]})
         if not case or fate == "label":
-            others[case, header["modality"] or kind if header else kind, fate] += 1
+            what = case, header["modality"] or kind if header else kind, fate
+            others[what] += 1
+            structures[what] |= structure_names(header) if header else set()
     blank = dict.fromkeys(("channel", "part", "description", *FACTS), "")
     for (case, kind, fate), n_files in sorted(others.items()):
         row = {"case": case, "subject": subjects.get(case, ""), **blank, "modality": kind, "n_files": n_files}
+        row["description"] = ", ".join(sorted(structures[case, kind, fate]))
         result.series.append(
             row | ({"status": "label", "reason": ""} if case else {"status": "not used", "reason": fate})
         )

@@ -197,6 +197,13 @@ def _structures(label: Label) -> list[tuple[str, bool]]:
     return []
 
 
+def structure_names(header: dict[str, Any]) -> set[str]:
+    """Names of the structures of an RTSTRUCT, or of the segments of a DICOM segmentation; nothing for other files."""
+    found = [roi["name"] for roi in header.get("rois") or ()]
+    found += [segment["label"] for segment in header.get("segments") or ()]
+    return {name.strip() for name in found if name and name.strip()}
+
+
 def positive(labels: list[Label], settings: LabelSettings) -> str:
     """Whether the header says that the label holds anything: yes, no, unknown."""
     if not labels or labels[0].kind in ("files", "series"):

@@ -8,26 +8,30 @@ import yaml
 
 from cohortseg.cli.index import add_arguments, run
 from cohortseg.phantom.dicom import write_series
+from cohortseg.phantom.labels import write_rtstruct
 
 
 @pytest.fixture
 def config(tmp_path):
     hu = np.zeros((6, 8, 9), np.int16)
+    mask = np.zeros(hu.shape, bool)
+    mask[2:4, 2:5, 3:7] = True
     for patient, description in (("P1", "thorax \x1b[31m soft"), ("P2", "=scout")):
-        write_series(
+        files = write_series(
             tmp_path / "source" / patient,
             hu,
             spacing_mm=(2.0, 1.0, 1.0),
             patient_id=patient,
             extra={"SeriesDescription": description},
         )
+        write_rtstruct(tmp_path / "source" / patient / "rs.dcm", {"GTV left of X": mask}, files)
     study = {
         "study": "small",
         "results": str(tmp_path / "results"),
         "cohort": {
             "source": str(tmp_path / "source"),
             "series": {"description": "thorax"},
-            "labels": {"structures": {"tumour": "GTV"}},
+            "labels": {"structures": {"tumour": "GTV.*"}},
         },
         "experiments": {"net": {"method": "unet"}},
     }
@@ -46,6 +50,7 @@ def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys
     run_index(config, "--dry-run")
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["status", "reason", "case", "channel"]
+    assert any(row.startswith("label") and row.endswith("GTV left of X") for row in rows)
     (taken,), (left,) = ([row for row in rows if word in row] for word in ("thorax", "scout"))
     assert taken.startswith("case ")
     assert left.startswith("rejected")
@@ -54,4 +59,6 @@ def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys
     study = config.parent / "results" / "small"
     assert not (study / "cohort").exists()
     run_index(config)
-    assert "thorax" not in (study / "cohort" / "series.tsv").read_text()
+    written = (study / "cohort" / "series.tsv").read_text()
+    assert "thorax" not in written
+    assert "left of X" not in written
