@@ -45,7 +45,8 @@ def scans_of_cases(layout: Layout) -> pd.DataFrame:
 def repairs(layout: Layout) -> pd.DataFrame:
     """`repairs.csv`: what was mended or borne when the cases were converted; columns `REPAIR_COLUMNS`.
 
-    `count` is the number of slices, contours or voxels that `what` speaks of, else of times. Rejected cases have no row: nothing was mended.
+    `count` is the number of slices, contours or voxels that `what` speaks of, else of times. Rejected cases have no
+    row: nothing was mended.
     """
     rows = []
     for case in read_cases(layout.cases_table):
