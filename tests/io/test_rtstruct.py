@@ -93,6 +93,22 @@ def test_circles_have_the_area_of_the_formula(radius_mm, single, mean):
     assert areas.mean() == pytest.approx(1, abs=mean)
 
 
+@pytest.mark.parametrize("radius_mm", [2, 4, 10, 40])
+def test_circles_on_pixels_that_are_no_squares_have_the_area_of_the_formula(radius_mm):
+    spacing_mm = np.array((0.98, 0.61))
+    shape = tuple(np.ceil(2 * (radius_mm + 2) / spacing_mm).astype(int))
+    middle = np.array(shape) // 2
+    outline = circle((0, 0), radius_mm, 720) / spacing_mm
+    shifts = [middle + np.array((down, right)) for down in np.arange(12) / 12 for right in np.arange(12) / 12]
+    areas = np.array([even_odd([outline + shift], shape)[1].sum() for shift in shifts]) * spacing_mm.prod()
+    polygon = 360 * radius_mm**2 * np.sin(2 * np.pi / 720)
+    # In the mean over all places within a pixel; a single circle of 2 mm holds but 21 centres.
+    assert areas.mean() == pytest.approx(polygon, rel=0.005)
+    assert areas.mean() == pytest.approx(np.pi * radius_mm**2, rel=0.01)
+    # One of 10 mm or more is right wherever it lies.
+    assert radius_mm < 10 or np.abs(areas / polygon - 1).max() < 0.015
+
+
 def test_a_circle_around_a_pixel_corner_is_symmetric():
     for radius in (2.7, 5.3, 13.7, 53.3):
         mask = full([circle((63.5, 63.5), radius)], (128, 128))

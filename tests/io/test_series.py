@@ -641,6 +641,20 @@ def test_simpleitk_reads_all_real_series_alike(unpacked):
 
 
 @pytest.mark.data
+def test_every_real_slice_that_breaks_converters_has_the_values_that_pydicom_reads(unpacked):
+    paths = sorted(path for path in (unpacked / "faulty-dicom" / "failing").rglob("*") if path.is_file())
+    records = {path: read_header(path) for path in paths}
+    slices = {path: record for path, record in records.items() if record and record["kind"] == "image"}
+    assert len(slices) > 20
+    for path, record in slices.items():
+        one = pydicom.dcmread(path)
+        array, series = read_series([path], [record])
+        values = one.pixel_array * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
+        np.testing.assert_array_equal(array[0], values)
+        assert series.unit == ("HU" if one.Modality == "CT" else "")
+
+
+@pytest.mark.data
 def test_real_pet_is_suv_already(unpacked):
     for folder in sorted((unpacked / "sts").glob("*/PET/image")):
         paths = sorted(folder.iterdir())
