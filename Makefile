@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check fuzz bench lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed      ## DICOM to report on the phantom cohort
@@ -17,6 +17,9 @@ check: .venv/installed      ## formatting, types, lint, layers, generated files
 	mypy
 	snakefmt --check --compact-diff Snakefile workflow
 	python tests/lint_workflow.py
+
+fuzz: .venv/installed      ## damaged files and series, the long run (ten minutes)
+	python tests/fuzz/long.py --files 2000 --series 200 --others 200
 
 bench: .venv/installed      ## benchmarks, side by side with peers
 	for script in benchmarks/*.py; do python $$script || exit 1; done

@@ -2,6 +2,7 @@
 
 usage: python convert.py FOLDER [FOLDER …]      each folder holds one CT series (other objects are ignored)
        python convert.py --made 1000            a made series of so many 512×512 slices
+       python convert.py --made 0 --index 20000 the index of so many small files, the first and the second time
 
 dcm2niix is taken from PATH or the environment variable DCM2NIIX. The gate comes first: voxels equal SimpleITK's.
 """
@@ -14,7 +15,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure import in_turn, machine
+from measure import in_turn, machine, run
+
+from cohortseg.settings import Study
 
 SIMPLEITK = """
 import sys, SimpleITK as sitk
@@ -41,14 +44,11 @@ def made_series(folder: Path, n_slices: int) -> Path:
     return folder
 
 
-def prepared_study(source: Path, folder: Path) -> list[str]:
-    """Index a source; returns the command that converts its one case."""
-    from cohortseg.layout import Layout
+def study_of(source: Path, folder: Path) -> Study:
+    """A study of the CT below a folder, without labels."""
     from cohortseg.settings import load_study
-    from cohortseg.stages import stage_settings
-    from cohortseg.steps.index import index
 
-    study = load_study(
+    return load_study(
         {
             "study": "bench",
             "results": str(folder),
@@ -60,11 +60,30 @@ def prepared_study(source: Path, folder: Path) -> list[str]:
             "experiments": {"t": {"method": "threshold"}},
         }
     )
+
+
+def prepared_study(source: Path, folder: Path) -> list[str]:
+    """Index a source; returns the command that converts its cases."""
+    from cohortseg.layout import Layout
+    from cohortseg.stages import stage_settings
+    from cohortseg.steps.index import index
+
+    study = study_of(source, folder)
     index(study)
     layout = Layout(study.folder)
-    (case,) = [path.stem for path in layout.source("x").parent.glob("*.json")]
+    cases = [path.stem for path in layout.source("x").parent.glob("*.json")]
     settings = ["--settings", stage_settings(study, "convert"), "--token", str(folder / "token.json")]
-    return [sys.executable, "-m", "cohortseg", "convert", "--study", str(layout.root), "--cases", case, *settings]
+    return [
+        sys.executable,
+        "-m",
+        "cohortseg",
+        "convert",
+        "--study",
+        str(layout.root),
+        "--cases",
+        *sorted(cases),
+        *settings,
+    ]
 
 
 def fresh(command: list[str], folder: Path) -> list[str]:
@@ -140,7 +159,41 @@ def compare(name: str, source: Path, n_runs: int) -> None:
             )
 
 
+INDEX = """
+import sys
+from pathlib import Path
+sys.path.append(sys.argv[3])
+from convert import study_of
+from cohortseg.steps.index import index
+index(study_of(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
 IMPORTS = "import cohortseg.steps.convert, cohortseg.io.series, cohortseg.io.geometry, zarr, numpy"
+
+
+def many_small_files(folder: Path, n_files: int) -> Path:
+    """Series of 100 slices of 16×16 pixels, two a patient."""
+    from cohortseg.phantom.dicom import write_series
+
+    hu = np.random.default_rng(1).integers(-1000, 1000, (100, 16, 16)).astype(np.int16)
+    for number in range(n_files // 100):
+        patient = f"P{number // 2}"
+        write_series(folder / patient / str(number), hu, patient_id=patient, series=str(number))
+    return folder
+
+
+def index_twice(n_files: int) -> None:
+    """Print what the index of many files costs, and what it costs when nothing changed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, results = many_small_files(Path(scratch) / "source", n_files), Path(scratch) / "results"
+        command = [sys.executable, "-c", INDEX, str(source), str(results), str(Path(__file__).parent)]
+        nothing = run([sys.executable, "-c", "import cohortseg.steps.index"])
+        for turn in ("first", "second", "third"):
+            cost = run(command)
+            rate = n_files / (cost.cpu_s - nothing.cpu_s)
+            print(
+                f"  index of {n_files} files, {turn} time: {cost.cpu_s:.2f} CPU s, {cost.wall_s:.2f} s,"
+                f" {cost.peak_mb:.0f} MB, {rate:,.0f} files a CPU second"
+            )
 
 
 def main() -> None:
@@ -149,6 +202,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--made", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--index", type=int, default=0)
     arguments = parser.parse_args()
     print(machine())
     for folder in arguments.folders:
@@ -156,6 +210,8 @@ def main() -> None:
     if arguments.made:
         with tempfile.TemporaryDirectory() as scratch:
             compare("made series", made_series(Path(scratch) / "made", arguments.made), arguments.runs)
+    if arguments.index:
+        index_twice(arguments.index)
     print(machine())
 
 

@@ -40,6 +40,7 @@ WORDS = {
     "crashed": "the process died",
     "hung": f"no answer within {TIMEOUT_S} s",
 }
+UNDECODED = ("UNREADABLE", "TRUNCATED", "UNSUPPORTED_SYNTAX", "UNSUPPORTED_PIXELS", "LABEL_UNREADABLE")
 PEERS = ("SimpleITK", "dcm2niix", "highdicom", "dicom2nifti")
 
 READER = r"""
@@ -53,7 +54,9 @@ def folders(source):
 def from_nifti(path):
     import nibabel
     image = nibabel.load(path)
-    return np.asarray(image.dataobj), np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    voxels = np.asarray(image.dataobj)
+    # Colours are fields; a picture is no volume.
+    return None if voxels.dtype.names else voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
 
 def simpleitk(source):
     import SimpleITK as sitk
@@ -240,6 +243,7 @@ def pydicom_table() -> str:
         warnings.simplefilter("ignore")
         found = accept_all(folder, labels={**LABELS, "kind": "none"}, series={"min_slices": 1})
     reasons = {one.name: one.reason or "converted" for one in found.outcomes}
+    why = {one.name: one.found for one in found.outcomes}
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path, row in found.files.items():
         fate = reasons[row["case"]] if row["fate"] == "image" else row["fate"]
@@ -248,6 +252,17 @@ def pydicom_table() -> str:
     for (kind, fate), paths in sorted(groups.items()):
         names = sorted({_short(path) for path in paths})
         lines.append(f"| {kind} | {fate} | {len(paths)} | {', '.join(names)} |")
+    lines += [
+        "",
+        "Pixels or headers that could not be decoded, and why:",
+        "",
+        "| file | reason | found |",
+        "|---|---|---|",
+    ]
+    for path, row in sorted(found.files.items()):
+        fate = reasons[row["case"]] if row["fate"] == "image" else row["fate"]
+        if fate in UNDECODED:
+            lines.append(f"| {path} | {fate} | {row['problem'] or why.get(row['case'], '')} |")
     return "\n".join(lines)
 
 

@@ -1,10 +1,12 @@
 """How fast is our full set of metrics for one label, beside the libraries that are installed?
 
-    python benchmarks/metrics.py [--repeat 3]
+    python benchmarks/metrics.py [--repeat 5] [--values]
 
-Every tool measures the same two seeded masks in a process of its own. Before a time counts, the metrics that a tool
-defines as we do must agree with ours; a tool that disagrees fails the run. CPU-seconds are the median of the repeats
-after one run on a tiny pair; memory is the peak above the loaded masks and libraries (Linux).
+Every tool measures the same two seeded masks in a process of its own, single-threaded. Before a time counts, the
+metrics that a tool defines as we do must agree with ours; a tool that disagrees fails the run. CPU-seconds are the
+median of the repeats after one run on a tiny pair; memory is the peak above the loaded masks and libraries (Linux).
+`--values` prints what each tool found, for the table of differences in docs/metrics.md. MONAI, surface-distance and
+MedPy are no dependencies: install them beside the project to include them.
 """
 
 import argparse
@@ -22,7 +24,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SIZES = {"120x256x256": (120, 256, 256), "300x512x512": (300, 512, 512)}
+SHAPES = {"120x256x256": (120, 256, 256), "300x512x512": (300, 512, 512)}
+RADII = {"60 %": 0.3, "full": 0.5}
+"""Radius of the reference, as a share of each axis: its box has this share of each side of the image."""
+SIZES = {f"{shape}, {box}": (zyx, radius) for shape, zyx in SHAPES.items() for box, radius in RADII.items()}
 SPACING_MM = (3.0, 0.8, 0.7)
 TOLERANCE_MM = 2.0
 AGREE = 1e-4
@@ -30,7 +35,7 @@ AGREE = 1e-4
 Masks = tuple[np.ndarray, np.ndarray]
 
 
-def masks(shape: tuple[int, int, int], seed: int = 1) -> Masks:
+def masks(shape: tuple[int, int, int], reach: float = 0.3, seed: int = 1) -> Masks:
     """A solid reference; a prediction that is moved, smaller, has a hole and twenty stray specks."""
     grid = np.ogrid[tuple(slice(size) for size in shape)]
 
@@ -41,11 +46,11 @@ def masks(shape: tuple[int, int, int], seed: int = 1) -> Masks:
         )
         return np.asarray(sum(parts) <= 1)
 
-    prediction = ellipsoid((1, 3, -2), 0.29) & ~ellipsoid((0, 0, 0), 0.05)
+    prediction = ellipsoid((1, 3, -2), reach - 0.01) & ~ellipsoid((0, 0, 0), 0.05)
     rng = np.random.default_rng(seed)
     for corner in rng.integers([size // 5 for size in shape], [4 * size // 5 for size in shape], size=(20, 3)):
         prediction[tuple(slice(start, start + 3) for start in corner)] = True
-    return ellipsoid((0, 0, 0), 0.3), prediction
+    return ellipsoid((0, 0, 0), reach), prediction
 
 
 def ours(reference: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -53,6 +58,21 @@ def ours(reference: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
 
     row = case_metrics(reference, prediction, spacing_mm=SPACING_MM, nsd_tolerance_mm=TOLERANCE_MM)
     return {name: float(value) for name, value in row.items() if not isinstance(value, str)}
+
+
+def ours_subset(reference: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """What surface-distance gives: Dice, Hausdorff distances, NSD."""
+    from cohortseg.metrics import overlap, surface
+    from cohortseg.metrics.bits import crop_to_union, pack_pair
+
+    pair = crop_to_union(*pack_pair(reference, prediction))
+    found = surface.surface_distances(*pair, spacing_mm=SPACING_MM)
+    return {
+        "dice": overlap.dice(overlap.count_voxels(*pair)),
+        "hd_mm": surface.hd_mm(found),
+        "hd95_mm": surface.hd95_mm(found),
+        "nsd": surface.nsd(found, tolerance_mm=TOLERANCE_MM),
+    }
 
 
 def with_scipy(reference: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -128,6 +148,7 @@ def with_surface_distance(reference: np.ndarray, prediction: np.ndarray) -> dict
         "hd_mm": library.compute_robust_hausdorff(found, 100),
         "hd95_mm by area": library.compute_robust_hausdorff(found, 95),
         "nsd by area": library.compute_surface_dice_at_tolerance(found, TOLERANCE_MM),
+        "mean distance there by area": library.compute_average_surface_distance(found)[0],
     }
 
 
@@ -141,6 +162,7 @@ class Tool(NamedTuple):
 
 TOOLS = {
     "cohortseg": Tool(ours, "cohortseg", ()),
+    "cohortseg subset": Tool(ours_subset, "cohortseg", ("dice", "hd_mm", "hd95_mm", "nsd")),
     "scipy": Tool(
         with_scipy,
         "scipy",
@@ -155,7 +177,7 @@ TOOLS = {
 
 def measure_here(name: str, size: str, repeat: int) -> dict[str, Any]:
     """One tool on one size, in this process."""
-    tool, pair = TOOLS[name], masks(SIZES[size])
+    tool, pair = TOOLS[name], masks(*SIZES[size])
     tool.measure(*masks((12, 24, 20)))
     before = peak_kib(reset=True)
     seconds, values = [], {}
@@ -201,7 +223,9 @@ def disagreements(tool: Tool, found: dict[str, float], expected: dict[str, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--values", action="store_true", help="print what each tool found")
+    parser.add_argument("--only", metavar="SIZE", help="sizes whose name begins so")
     parser.add_argument("--child", nargs=2, metavar=("TOOL", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -210,9 +234,9 @@ def main() -> None:
     there = [name for name, tool in TOOLS.items() if importlib.util.find_spec(tool.module)]
     for name in sorted(set(TOOLS) - set(there)):
         print(f"skipped, not installed: {name}")
-    print(f"{'size':<12} {'tool':<17} {'CPU s':>8} {'ratio':>7} {'extra MiB':>10} {'masks MiB':>10}  gate")
+    print(f"{'size':<18} {'tool':<17} {'CPU s':>8} {'ratio':>7} {'extra MiB':>10} {'masks MiB':>10}  gate")
     failed = False
-    for size in SIZES:
+    for size in (name for name in SIZES if name.startswith(options.only or "")):
         results = {name: measure_apart(name, size, options.repeat) for name in there}
         own = results["cohortseg"]
         for name, result in results.items():
@@ -220,9 +244,11 @@ def main() -> None:
             failed |= bool(wrong)
             verdict = "; ".join(wrong) or f"agrees on {', '.join(TOOLS[name].same) or 'itself'}"
             print(
-                f"{size:<12} {name:<17} {result['cpu_s']:>8.3f} {result['cpu_s'] / own['cpu_s']:>7.1f}"
+                f"{size:<18} {name:<17} {result['cpu_s']:>8.3f} {result['cpu_s'] / own['cpu_s']:>7.1f}"
                 f" {result['extra_mib']:>10.1f} {result['masks_mib']:>10.1f}  {verdict}"
             )
+            if options.values:
+                print("    " + ", ".join(f"{key} {value:.5g}" for key, value in sorted(result["values"].items())))
     if failed:
         raise SystemExit("a tool disagrees on a metric that should be the same: no time above counts")
 

@@ -19,8 +19,8 @@ def test_a_series_becomes_a_case_with_its_facts():
     assert (case.manufacturer, case.model, case.kernel, case.slice_thickness_mm) == ("ACME", "One", "B30", "2.5")
     assert (case.shape, case.voxels) == ("7x40x30", 7 * 40 * 30)
     assert (case.label, case.positive) == ("none", "unknown")
-    assert result.sources["p1_ct1"]["kind"] == "dicom"
-    assert len(result.sources["p1_ct1"]["files"]) == 7
+    assert result.sources["p1_ct1"]["channels"][0]["kind"] == "dicom"
+    assert len(result.sources["p1_ct1"]["channels"][0]["files"]) == 7
 
 
 def test_the_series_of_one_person_are_cases_of_one_subject():
@@ -60,7 +60,14 @@ def test_too_few_slices_are_refused_with_both_numbers():
 
 
 def test_the_frames_of_a_multi_frame_object_count_as_slices():
-    assert found(series("P1", n=1, n_frames=30), series={"min_slices": 5}).rejected == []
+    frames = [{"position": [0.0, 0.0, float(z)]} for z in range(30)]
+    more = {"n_frames": 30, "frames": frames, "orientation": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]}
+    assert only(found(series("P1", n=1, **more), series={"min_slices": 30})).shape == "30x40x30"
+    assert reason(found(series("P1", n=1, **more), series={"min_slices": 31})) == "TOO_FEW_SLICES"
+
+
+def test_frames_that_say_nothing_of_their_place_are_refused():
+    assert reason(found(series("P1", n=1, n_frames=30))) == "NO_FRAMES"
 
 
 def test_an_excluded_case_is_refused_and_keeps_its_name():
@@ -113,8 +120,8 @@ def test_a_label_belongs_to_the_series_that_it_names(label):
     with_label = {case.case: case.label for case in result.cases}
     assert sorted(with_label.values()) == sorted(["none", label.header["kind"]])
     (name,) = [name for name, kind in with_label.items() if kind != "none"]
-    assert result.sources[name]["key"] == "2.P1"
-    assert result.sources[name]["label"]["path"] == label.path
+    assert result.sources[name]["channels"][0]["key"] == "2.P1"
+    assert result.sources[name]["label"]["parts"][0]["files"][0]["path"] == label.path
     assert fates(result)[label.path] == "label"
 
 
@@ -166,7 +173,7 @@ def test_scans_without_patient_id_are_told_apart_by_study():
 def test_of_several_labels_the_one_that_names_a_wanted_structure_is_used():
     labels = [rtstruct(sop="9.1", names=[("Lung", 3)]), rtstruct(sop="9.2")]
     result = found([*series("P1"), *labels])
-    assert result.sources["p1_ct1"]["label"]["path"] == "labels/9.2.dcm"
+    assert result.sources["p1_ct1"]["label"]["parts"][0]["files"][0]["path"] == "labels/9.2.dcm"
     assert only(result).positive == "yes"
 
 
@@ -238,7 +245,7 @@ def test_image_files_and_their_labels_meet_by_subject():
     assert {case.case: case.label for case in result.cases} == {"a_mr1": "files", "b_mr1": "none", "c_mr1": "files"}
     assert {case.positive for case in result.cases} == {"unknown"}
     assert [case.voxels for case in sorted(result.cases, key=lambda c: c.case)] == [20, 40, 60]
-    assert result.sources["a_mr1"]["kind"] == "file"
+    assert result.sources["a_mr1"]["channels"][0]["kind"] == "file"
     assert fates(result)["labels/other.nii"] == "label without image"
     assert fates(result)["labels/readme.txt"] == "NOT_DICOM"
 
@@ -251,7 +258,7 @@ def test_dicom_images_take_label_files_by_subject():
 def test_a_file_goes_to_the_very_subject_not_to_one_that_looks_alike():
     files = [file("images/p.1.nii"), file("images/p-1.nii"), file("labels/p-1.nii")]
     result = found(files, images=IMAGES, files=LABELS, deidentified=True)
-    labelled = [result.sources[case.case]["key"] for case in result.cases if case.label == "files"]
+    labelled = [result.sources[case.case]["channels"][0]["key"] for case in result.cases if case.label == "files"]
     assert labelled == ["images/p-1.nii"]
 
 
@@ -267,7 +274,9 @@ def test_names_that_are_hard_to_write_are_not_mixed_up(names):
     result = found(files, images=IMAGES, files=LABELS, deidentified=True)
     for case in result.cases:
         source = result.sources[case.case]
-        assert source["label"]["path"] == source["key"].replace("images", "labels")
+        assert source["label"]["parts"][0]["files"][0]["path"] == source["channels"][0]["key"].replace(
+            "images", "labels"
+        )
 
 
 def test_two_label_files_of_one_subject_are_refused():

@@ -71,7 +71,10 @@ def test_a_second_scan_gets_the_next_number():
     identities = Identities()
     found(series("P1", "2.1"), identities)
     result = found([*series("P1", "2.0"), *series("P1", "2.1")], identities)
-    assert {result.sources[case.case]["key"]: case.case for case in result.cases} == {"2.1": "p1_ct1", "2.0": "p1_ct2"}
+    assert {result.sources[case.case]["channels"][0]["key"]: case.case for case in result.cases} == {
+        "2.1": "p1_ct1",
+        "2.0": "p1_ct2",
+    }
 
 
 def test_an_id_that_looks_like_a_number_of_ours_is_not_kept():

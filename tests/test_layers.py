@@ -13,11 +13,13 @@ HOUSE = Path(cohortseg.__file__).parent
 FLOORS = (
     {"__init__"},
     {"errors", "volume"},
-    {"slices"},
+    {"slices", "parts"},
     {"choose"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"selection", "names"},
+    {"scans"},
+    {"series_facts", "label_links"},
     {"catalogue"},
     {"io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom"},
     {"infer"},
@@ -30,6 +32,7 @@ FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floo
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
 SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity", "views", "quality"}
+SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

@@ -1,50 +1,32 @@
-"""From the headers of all files to cases with their labels: what each file is, and what became of it.
+"""From the headers of all files to cases with their channels and labels: what each file is, and what became of it.
 
 Nothing here opens a file. Original ids, UIDs and paths stay in `Identities` and the sources: `private/` only.
 """
 
 import hashlib
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
-from cohortseg.names import NO_ID, Identities, name_cases, name_subjects
-from cohortseg.selection import check_series, chosen
-from cohortseg.settings import CohortSettings
-
-IMAGE_FILES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One image: a DICOM series, or an image file.
-
-    Parameters
-    ----------
-    key : str
-        SeriesInstanceUID, or the file's path.
-    patient : str
-        Original id of the subject.
-    files : list of dict
-        `path, size, mtime_ns, header` of each file.
-    """
-
-    key: str
-    patient: str
-    modality: str
-    files: list[dict[str, Any]]
-    deidentified: bool
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """Header of the first file; empty for an image file."""
-        header: dict[str, Any] = self.files[0]["header"] or {}
-        return header
+from cohortseg.label_links import (
+    Label,
+    find_owners,
+    label_of,
+    labels_of,
+    masks_among,
+    positive,
+    source_of,
+    structure_names,
+)
+from cohortseg.names import Identities, hash_of, name_cases, name_subjects
+from cohortseg.scans import Fates, File, Scan, check_patients, check_wanted_file, patient_of, scans_of, volumes_of
+from cohortseg.selection import check_count, check_series, chosen
+from cohortseg.series_facts import FACTS, facts_of, first_days
+from cohortseg.settings import CohortSettings, SeriesSettings
 
 
 @dataclass(frozen=True)
@@ -70,7 +52,18 @@ class Catalogue:
     files: list[dict[str, Any]]
 
 
-def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identities) -> Catalogue:
+@dataclass
+class Candidate:
+    """A case to be: the scan of its first channel, those of the others (None where missing), or why it is none."""
+
+    scan: Scan
+    others: dict[str, Scan | None] = field(default_factory=dict)
+    refusal: Rejected | None = None
+
+
+def catalogue(
+    found: Iterable[Any], settings: CohortSettings, identities: Identities, forgotten: frozenset[str] = frozenset()
+) -> Catalogue:
     """Sort the found files into scans, labels and the rest, and link them.
 
     Parameters
@@ -81,259 +74,277 @@ def catalogue(found: Iterable[Any], settings: CohortSettings, identities: Identi
         Selection and labels.
     identities : Identities
         Names given so far; new ones are added in place.
+    forgotten : frozenset of str
+        Hashes of the original ids (`names.hash_of`) of those who were taken out of the study.
     """
     files = [vars(file) for file in found]
-    fates: dict[str, tuple[str, str]] = {}
-    scans, labels = _scans(files, settings, fates), _labels(files, settings, fates)
-    _find_owners(labels, sorted({scan.patient for scan in scans}))
+    fates: Fates = {}
+    scans, masks = masks_among(scans_of(files, settings, fates), settings.labels, fates)
+    labels = [*labels_of(files, settings, fates), *masks]
+    find_owners(labels, sorted({scan.patient for scan in scans}))
+    scans, labels = _without_forgotten(scans, labels, files, forgotten, fates)
     name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
-    name_cases([(scan.key, scan.patient, scan.modality) for scan in scans], identities)
-    strangers = sorted(set(settings.exclude) - set(identities.cases.values()))
-    if strangers:
-        raise SettingsError(f"cohort.exclude: no case is called {', '.join(map(repr, strangers))}")
-    left_out = _not_chosen(scans, settings, identities)
+    candidates = _candidates(scans, settings, identities)
+    days = first_days(scans)
     result = Catalogue([], {}, [], [], [])
-    for scan in sorted(scans, key=lambda scan: identities.cases[scan.key]):
+    counted: set[str] = set()
+    for candidate in sorted(candidates, key=lambda one: identities.cases[one.scan.key]):
+        scan = candidate.scan
         name, subject = identities.cases[scan.key], identities.subjects[scan.patient]
-        row = {"case": name, "subject": subject, **_facts(scan), "n_files": len(scan.files)}
+        used = [(channel, other) for channel, other in candidate.others.items() if other is not None]
+        rows = [
+            {
+                "case": name,
+                "subject": subject,
+                "channel": channel,
+                "part": one.part,
+                **facts_of(one, days.get(one.patient)),
+                "n_files": _count(one, counted),
+                # For the preview alone: descriptions and names of structures may hold names of people, and no table of
+                # the study has them.
+                "description": one.first.get("series_description") or "",
+            }
+            for channel, one in [(_first_channel(settings), scan), *used]
+        ]
         try:
-            _check_selected(scan, name, settings)
-            _check_chosen(scan, left_out, settings)
-            label = _label_of(scan, labels, settings)
+            if candidate.refusal is not None:
+                raise candidate.refusal
+            own = label_of(scan, labels, settings.labels)
         except Rejected as rejected:
             result.rejected.append(
                 {"case": name, "subject": subject, "reason": rejected.reason, "found": rejected.found}
             )
-            result.series.append({**row, "status": "rejected", "reason": rejected.reason})
-            fates |= {file["path"]: (name, rejected.reason) for file in scan.files}
+            result.series.extend({**row, "status": "rejected", "reason": rejected.reason} for row in rows)
+            _tell(fates, [scan, *(other for _, other in used)], name, rejected.reason)
             continue
-        source = {"kind": "dicom" if scan.files[0]["header"] else "file", "key": scan.key, "modality": scan.modality}
-        result.sources[name] = {**source, "files": scan.files, "label": label}
-        result.cases.append(_case(scan, name, subject, label, settings))
-        result.series.append({**row, "status": "case", "reason": ""})
-        fates |= {file["path"]: (name, "image") for file in scan.files}
-        if label is not None:
-            fates[label["path"]] = (name, "label")
+        result.sources[name] = _source(candidate, own, settings)
+        result.cases.append(_case(candidate, name, subject, own, settings))
+        result.series.extend({**row, "status": "case", "reason": ""} for row in rows)
+        _tell(fates, [scan, *(other for _, other in used)], name, "image")
+        for label in own:
+            fates |= {file["path"]: (name, "label") for file in label.files}
+    for scan in scans:
+        # What is left belongs to a volume of the series that was not taken.
+        for file in scan.files:
+            fates.setdefault(file["path"], ("", "NOT_CHOSEN"))
     _rest(files, fates, result)
     return result
 
 
-# ---- scans and labels -----------------------------------------------------------------------------------------------
+def _without_forgotten(
+    scans: list[Scan], labels: list[Label], files: list[File], forgotten: frozenset[str], fates: Fates
+) -> tuple[list[Scan], list[Label]]:
+    """Leave out whatever belongs to a person who is forgotten, also plans and second copies."""
+    if not forgotten:
+        return scans, labels
+    kept_scans = [scan for scan in scans if hash_of(scan.patient) not in forgotten]
+    kept_labels = [label for label in labels if hash_of(label.patient) not in forgotten]
+    kept = {file["path"] for scan in kept_scans for file in scan.files}
+    kept |= {file["path"] for label in kept_labels for file in label.files}
+    paths = {file["path"] for scan in scans for file in scan.files}
+    paths |= {file["path"] for label in labels for file in label.files}
+    others = {file["path"] for file in files if file["header"] and hash_of(patient_of(file["header"])) in forgotten}
+    fates |= dict.fromkeys((paths - kept) | others, ("", "FORGOTTEN"))
+    return kept_scans, kept_labels
 
 
-def _scans(files: list[dict[str, Any]], settings: CohortSettings, fates: dict[str, tuple[str, str]]) -> list[Scan]:
-    if settings.images is not None:
-        return [
-            Scan(file["path"], match["subject"], settings.modality, [file], False)
-            for file in files
-            if (match := _match(settings.images, file["path"], "cohort.images")) is not None
-        ]
-    series: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    seen: set[str] = set()
-    for file in files:
-        header = file["header"]
-        if header is None or header["kind"] != "image" or not header.get("series_uid"):
-            continue
-        if header["sop_uid"] in seen:
-            fates[file["path"]] = ("", "DUPLICATE_OBJECT")
-            continue
-        seen.add(header["sop_uid"])
-        series[header["series_uid"]].append(file)
-    return [
-        Scan(
-            uid,
-            _patient(members[0]["header"]),
-            members[0]["header"]["modality"] or "OT",
-            members,
-            all(member["header"]["identity_removed"] for member in members),
-        )
-        for uid, members in series.items()
-    ]
+def _first_channel(settings: CohortSettings) -> str:
+    return settings.channel_names[0] if settings.channels else ""
 
 
-def _patient(header: dict[str, Any]) -> str:
-    return header["patient_id"] or f"{NO_ID}{header.get('study_uid')}"
+def _count(scan: Scan, counted: set[str]) -> int:
+    """Files of a scan that no row has counted yet: several volumes may lie in one file."""
+    new = {file["path"] for file in scan.files} - counted
+    counted |= new
+    return len(new)
 
 
-def _labels(
-    files: list[dict[str, Any]], settings: CohortSettings, fates: dict[str, tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Label objects and label files: kind, file and whom they belong to."""
-    wanted = settings.labels.kind
-    labels = []
-    seen: set[str] = set()
-    for file in files:
-        header = file["header"]
-        if header is not None and header["kind"] in ("rtstruct", "seg") and wanted in ("auto", header["kind"]):
-            if header["sop_uid"] in seen:
-                fates[file["path"]] = ("", "DUPLICATE_OBJECT")
-            elif settings.labels.structures:
-                # Without names of structures such an object would be read as an empty label.
-                labels.append({"kind": header["kind"], "patient": _patient(header), **file})
-            seen.add(header["sop_uid"])
-        elif header is None and settings.labels.files is not None and wanted in ("auto", "files"):
-            match = _match(settings.labels.files, file["path"], "cohort.labels.files")
-            if match is not None and file["path"].endswith(IMAGE_FILES):
-                labels.append({"kind": "files", "patient": match["subject"], **file})
-                fates[file["path"]] = ("", "label without image")
-    return labels
+def _tell(fates: Fates, scans: list[Scan], name: str, fate: str) -> None:
+    for scan in scans:
+        for file in scan.files:
+            fates.setdefault(file["path"], (name, fate))
 
 
-def _find_owners(labels: list[dict[str, Any]], patients: list[str]) -> None:
-    """Give each label file the id of the scans it belongs to: the very id, or else the only one that reads alike."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for patient in patients:
-        alike[_plain(patient)].append(patient)
-    for label in labels:
-        owners = alike.get(_plain(label["patient"]), [])
-        if label["kind"] == "files" and label["patient"] not in owners and len(owners) == 1:
-            label["patient"] = owners[0]
+# ---- from scans to candidates ---------------------------------------------------------------------------------------
 
 
-def _plain(text: str) -> str:
-    """Letters and digits of any script, in lower case; the text itself where there are none."""
-    return "-".join(re.findall(r"[^\W_]+", text.lower())) or text
+def _candidates(scans: list[Scan], settings: CohortSettings, identities: Identities) -> list[Candidate]:
+    """Every scan once: as the first channel of a case, as another one, or refused."""
+    selections = settings.channels or {settings.channel_names[0]: settings.series}
+    wanted: dict[str, list[Scan]] = {channel: [] for channel in selections}
+    refused: list[Candidate] = []
+    for scan in scans:
+        fits, refusal = _fits(scan, selections)
+        for channel, volumes in fits.items():
+            wanted[channel] += volumes
+        if refusal is not None:
+            refused.append(Candidate(scan, refusal=refusal))
+    first, *others = selections
+    _name([*wanted[first], *(one.scan for one in refused)], identities)
+    strangers = sorted(set(settings.exclude) - set(identities.cases.values()))
+    if strangers:
+        raise SettingsError(f"cohort.exclude: no case is called {', '.join(map(repr, strangers))}")
+    for scan in [scan for scan in wanted[first] if identities.cases[scan.key] in settings.exclude]:
+        wanted[first].remove(scan)
+        refused.append(Candidate(scan, refusal=Rejected("EXCLUDED", "named in cohort.exclude")))
+    left_out: list[tuple[Scan, str]] = []
+    for channel, selection in selections.items():
+        kept, rest = _chosen(wanted[channel], selection)
+        wanted[channel] = kept
+        left_out += [(scan, f"{_key(channel, settings)}.choose is {selection.choose}") for scan in rest]
+    cases = [_with_channels(scan, others, wanted, settings) for scan in wanted[first]]
+    used = {one.key for case in cases for one in [case.scan, *case.others.values()] if one is not None}
+    idle = [(scan, f"no case takes it for channel {channel}") for channel in others for scan in wanted[channel]]
+    unused = {scan.key: (scan, why) for scan, why in [*idle, *left_out] if scan.key not in used}
+    _name([scan for scan, _ in unused.values()], identities)
+    refused += [Candidate(scan, refusal=Rejected("NOT_CHOSEN", why)) for scan, why in unused.values()]
+    return [*cases, *refused]
 
 
-def _match(pattern: str, path: str, key: str) -> dict[str, str] | None:
-    match = re.search(pattern, path)
-    if match is None:
-        return None
-    if "subject" not in match.groupdict():
-        raise SettingsError(f"{key}: the pattern needs a group `(?P<subject>…)` (got {pattern!r})")
-    return match.groupdict() if match["subject"] else None
+def _key(channel: str, settings: CohortSettings) -> str:
+    return f"cohort.channels.{channel}" if settings.channels else "cohort.series"
 
 
-def _label_of(scan: Scan, labels: list[dict[str, Any]], settings: CohortSettings) -> dict[str, Any] | None:
-    """The one label of a scan; None when it has none and may go without."""
-    candidates = [label for label in labels if _belongs(label, scan)]
-    named = [label for label in candidates if _names_a_structure(label, settings)]
-    candidates = named or candidates
-    if len(candidates) > 1:
-        kinds = ", ".join(sorted(label["kind"] for label in candidates))
-        raise Rejected("SEVERAL_LABELS", f"{len(candidates)} label objects ({kinds})")
-    if not candidates:
-        if settings.labels.missing == "reject" and settings.labels.kind != "none":
-            raise Rejected("NO_LABEL", "no label object refers to this series")
-        return None
-    label = candidates[0]
-    if label["kind"] != "files" and label["header"]["patient_id"] not in (None, "", scan.first["patient_id"]):
-        raise Rejected("LABEL_OTHER_PATIENT", f"the {label['kind']} that refers to this series has another PatientID")
-    if label["kind"] != "files":
-        _check_frame(label, scan)
-    return label
+def _name(scans: list[Scan], identities: Identities) -> None:
+    name_cases([(scan.key, scan.patient, scan.modality) for scan in scans], identities)
 
 
-def _check_frame(label: dict[str, Any], scan: Scan) -> None:
-    """A label that names the series, but lies in another frame of reference, was drawn on something else."""
-    header = label["header"]
-    frames = header.get("referenced_frame_uids") or [uid for uid in [header.get("frame_uid")] if uid]
-    frame = scan.first.get("frame_uid")
-    if frame and frames and frame not in frames:
-        raise Rejected("OTHER_FRAME", f"none of {len(frames)} frames of reference of the {label['kind']} fits")
+def _fits(scan: Scan, selections: dict[str, SeriesSettings]) -> tuple[dict[str, list[Scan]], Rejected | None]:
+    """The volumes of a scan for each channel that wants them; else the reason that says most."""
+    fits: dict[str, list[Scan]] = {}
+    refusals: list[Rejected] = []
+    for channel, selection in selections.items():
+        try:
+            fits[channel] = _wanted(scan, channel, selection, only=len(selections) == 1)
+        except Rejected as rejected:
+            refusals.append(rejected)
+    if fits:
+        return fits, None
+    return {}, next((one for one in refusals if one.reason != "NOT_SELECTED"), refusals[0])
 
 
-def _belongs(label: dict[str, Any], scan: Scan) -> bool:
-    """By series; by subject for files; by subject and frame of reference only where the label names no series."""
-    if label["kind"] == "files":
-        return bool(label["patient"] == scan.patient)
-    header = label["header"]
-    if header["referenced_series_uids"]:
-        return scan.key in header["referenced_series_uids"]
-    frames = header.get("referenced_frame_uids") or [header.get("frame_uid")]
-    frame = scan.first.get("frame_uid")
-    return bool(frame) and frame in frames and label["patient"] == scan.patient
+def _wanted(scan: Scan, channel: str, selection: SeriesSettings, *, only: bool) -> list[Scan]:
+    if not scan.first:
+        check_wanted_file(scan, channel, selection, only=only)
+        return [scan]
+    check_patients(scan)
+    check_series(scan.files, scan.modality, selection)
+    volumes = volumes_of(scan, selection.phases)
+    if scan.kind == "dicom":
+        for volume in volumes:
+            check_count(volume.n_slices, selection)
+    return volumes
 
 
-def _names_a_structure(label: dict[str, Any], settings: CohortSettings) -> bool:
-    return any(_matches(name, settings) for name, _ in _structures(label))
-
-
-def _structures(label: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Names of the structures of a label object, and whether each holds anything."""
-    header = label["header"] or {}
-    if label["kind"] == "rtstruct":
-        return [(roi["name"], roi["n_contours"] > 0) for roi in header["rois"]]
-    if label["kind"] == "seg":
-        return [(segment["label"] or "", (header.get("n_frames") or 0) > 0) for segment in header["segments"]]
-    return []
-
-
-def _matches(name: str, settings: CohortSettings) -> bool:
-    patterns = (pattern for patterns in settings.labels.structures.values() for pattern in patterns)
-    return any(re.fullmatch(pattern, name.strip()) for pattern in patterns)
-
-
-# ---- selection and facts --------------------------------------------------------------------------------------------
-
-
-def _check_selected(scan: Scan, name: str, settings: CohortSettings) -> None:
-    if name in settings.exclude:
-        raise Rejected("EXCLUDED", "named in cohort.exclude")
-    if settings.images is None:
-        patients = {file["header"]["patient_id"] for file in scan.files}
-        if len(patients) > 1:
-            raise Rejected("MIXED_PATIENTS", f"{len(patients)} patient ids in {len(scan.files)} files")
-        check_series(scan.files, scan.modality, settings.series)
-
-
-def _check_chosen(scan: Scan, left_out: set[str], settings: CohortSettings) -> None:
-    if scan.key in left_out:
-        raise Rejected("NOT_CHOSEN", f"cohort.series.choose is {settings.series.choose}")
-
-
-def _not_chosen(scans: list[Scan], settings: CohortSettings, identities: Identities) -> set[str]:
-    """Keys of the series that match, while the settings choose another one of the same study or subject."""
-    if settings.images is not None or settings.series.choose == "all":
-        return set()
+def _chosen(scans: list[Scan], selection: SeriesSettings) -> tuple[list[Scan], list[Scan]]:
+    """The scans to take, and those that the settings leave out for another one of the same study or subject."""
+    if selection.choose == "all":
+        return scans, []
     groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
     for scan in scans:
-        try:
-            _check_selected(scan, identities.cases[scan.key], settings)
-        except Rejected:
-            continue
-        study = "" if settings.series.choose_per == "subject" else str(scan.first.get("study_uid"))
-        groups[f"{scan.patient} {study}"][scan.key] = scan.files
-    return {key for group in groups.values() for key in set(group) - {chosen(group, settings.series.choose)}}
+        study = "" if selection.choose_per == "subject" else str(scan.first.get("study_uid"))
+        if scan.first:
+            groups[f"{scan.patient} {study}"].setdefault(_series_of(scan), []).extend(scan.files)
+    taken = {chosen(group, selection.choose) for group in groups.values()}
+    kept = [scan for scan in scans if not scan.first or _series_of(scan) in taken]
+    return kept, [scan for scan in scans if scan not in kept]
 
 
-def _facts(scan: Scan) -> dict[str, Any]:
-    """Acquisition facts without identity."""
+def _series_of(scan: Scan) -> str:
+    """Volumes of one series are taken or left together; a picture stands for itself."""
+    return scan.key if scan.kind == "plane" else str(scan.first.get("series_uid"))
+
+
+# ---- channels -------------------------------------------------------------------------------------------------------
+
+
+def _with_channels(scan: Scan, others: list[str], wanted: dict[str, list[Scan]], settings: CohortSettings) -> Candidate:
+    """A case with its further channels; refused where the settings do not say which, or want none to be missing."""
+    case = Candidate(scan)
+    for channel in others:
+        near = _nearest(scan, [one for one in wanted[channel] if _together(one, scan, settings)])
+        if len(near) > 1:
+            found = f"{len(near)} series for channel {channel}"
+            case.refusal = case.refusal or Rejected("SEVERAL_SERIES", found)
+        elif not near and settings.missing_channel == "reject":
+            case.refusal = case.refusal or Rejected("MISSING_CHANNEL", f"no series for channel {channel}")
+        case.others[channel] = near[0] if len(near) == 1 else None
+    return case
+
+
+def _together(one: Scan, scan: Scan, settings: CohortSettings) -> bool:
+    if (one.patient, one.name) != (scan.patient, scan.name):
+        return False
+    return settings.channels_per == "subject" or one.first.get("study_uid") == scan.first.get("study_uid")
+
+
+def _nearest(scan: Scan, scans: list[Scan]) -> list[Scan]:
+    """Of several scans those of the same study, then those in the same frame of reference, where there are any."""
+    for key in ("study_uid", "frame_uid"):
+        same = [one for one in scans if one.first.get(key) and one.first.get(key) == scan.first.get(key)]
+        scans = same or scans
+    return scans
+
+
+# ---- what is written ------------------------------------------------------------------------------------------------
+
+
+def _source(case: Candidate, labels: list[Label], settings: CohortSettings) -> dict[str, Any]:
+    selections = list(settings.channels.values()) or [settings.series]
+    scans = [case.scan, *case.others.values()]
+    channels = [
+        None
+        if scan is None
+        else {
+            "kind": scan.kind,
+            "key": scan.key,
+            "modality": scan.modality,
+            "part": scan.part,
+            # Of a file with several volumes the reader chooses: nobody opened it yet.
+            "phases": selection.phases if scan.kind == "file" else None,
+            "files": scan.files,
+        }
+        for scan, selection in zip(scans, selections, strict=True)
+    ]
+    return {"channels": channels, "label": source_of(labels)}
+
+
+def _case(case: Candidate, name: str, subject: str, labels: list[Label], settings: CohortSettings) -> Case:
+    scan = case.scan
+    scans = [scan, *(other for other in case.others.values() if other is not None)]
     header = scan.first
-    thickness = header.get("slice_thickness_mm")
-    return {
-        "modality": scan.modality,
-        "manufacturer": header.get("manufacturer") or "",
-        "model": header.get("model") or "",
-        "kernel": header.get("kernel") or "",
-        "slice_thickness_mm": "" if thickness is None else f"{thickness:g}",
-    }
-
-
-def _case(scan: Scan, name: str, subject: str, label: dict[str, Any] | None, settings: CohortSettings) -> Case:
-    header = scan.first
-    shape = (len(scan.files), header.get("rows") or 0, header.get("columns") or 0)
-    voxels = shape[0] * shape[1] * shape[2] if header else scan.files[0]["size"] * 2
-    positive = "unknown"
-    if label is not None and label["kind"] != "files":
-        positive = "yes" if any(full and _matches(roi, settings) for roi, full in _structures(label)) else "no"
-    facts = [[file["path"], file["size"], file["mtime_ns"]] for file in [*scan.files, *([label] if label else [])]]
+    shape = (scan.n_slices, header.get("rows") or 0, header.get("columns") or 0)
+    facts = [
+        [one.key, [[file["path"], file["size"], file["mtime_ns"], file.get("frames")] for file in one.files]]
+        for one in scans
+    ]
+    facts += [[label.kind, [[f["path"], f["size"], f["mtime_ns"]] for f in label.files]] for label in labels]
+    described = facts_of(scan, None)
     return Case(
         case=name,
         subject=subject,
-        **_facts(scan),
+        **{key: described[key] for key in ("modality", "manufacturer", "model", "kernel", "slice_thickness_mm")},
         shape="x".join(map(str, shape)) if header else "",
-        voxels=voxels,
-        label=label["kind"] if label else "none",
-        positive=positive,
-        source="sha256:" + hashlib.sha256(json.dumps([scan.key, facts]).encode()).hexdigest()[:32],
+        voxels=sum(_voxels(one) for one in scans),
+        label=labels[0].kind if labels else "none",
+        positive=positive(labels, settings.labels),
+        source="sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32],
     )
 
 
-def _rest(files: list[dict[str, Any]], fates: dict[str, tuple[str, str]], result: Catalogue) -> None:
+def _voxels(scan: Scan) -> int:
+    """Voxels of a scan as the headers say; for a file, which is compressed, as many as its bytes and once more."""
+    header = scan.first
+    if not header:
+        return int(scan.files[0]["size"]) * 2
+    return scan.n_slices * (header.get("rows") or 0) * (header.get("columns") or 0)
+
+
+def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
     """Account for every file: those of a series have their row; labels and strays are counted by what they are."""
     subjects = {row["case"]: row["subject"] for row in result.series}
     others: Counter[tuple[str, str, str]] = Counter()
+    structures: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for file in files:
         header = file["header"]
         kind = header["kind"] if header else ("unreadable" if file["problem"] else "file")
@@ -341,12 +352,19 @@ def _rest(files: list[dict[str, Any]], fates: dict[str, tuple[str, str]], result
         case, fate = fates.get(file["path"], ("", reason))
         # A name in another code page cannot be written as it is.
         path = file["path"].encode(errors="backslashreplace").decode()
+        if fate == "FORGOTTEN":
+            # Counted, and no more: a path may be a name.
+            others["", "any", fate] += 1
+            continue
         result.files.append({"path": path, "kind": kind, "case": case, "fate": fate, "problem": file["problem"]})
         if not case or fate == "label":
-            others[case, header["modality"] or kind if header else kind, fate] += 1
+            what = case, header["modality"] or kind if header else kind, fate
+            others[what] += 1
+            structures[what] |= structure_names(header) if header else set()
+    blank = dict.fromkeys(("channel", "part", "description", *FACTS), "")
     for (case, kind, fate), n_files in sorted(others.items()):
-        blank = dict.fromkeys(("manufacturer", "model", "kernel", "slice_thickness_mm"), "")
         row = {"case": case, "subject": subjects.get(case, ""), **blank, "modality": kind, "n_files": n_files}
+        row["description"] = ", ".join(sorted(structures[case, kind, fate]))
         result.series.append(
             row | ({"status": "label", "reason": ""} if case else {"status": "not used", "reason": fate})
         )

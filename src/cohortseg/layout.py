@@ -85,6 +85,11 @@ class Layout:
         """What the converted stores of one case were made from."""
         return self.private / "converted" / f"{case}.json"
 
+    @property
+    def clinical(self) -> Path:
+        """The clinical data that the settings name, by subject or case."""
+        return self.private / "clinical.csv"
+
     # per case
     def case(self, case: str) -> Path:
         """The folder of one case's images and reference."""
@@ -94,6 +99,15 @@ class Layout:
         """The converted image of each channel; the first one is the reference, `image.zarr`."""
         names = ["image", *(f"image-{channel}" for channel in channels[1:])]
         return [self.case(case) / f"{name}.zarr" for name in names]
+
+    def instances(self, case: str) -> Path:
+        """The ids of the objects of the reference, where it has them."""
+        return self.case(case) / "instances.zarr"
+
+    @property
+    def forgotten(self) -> Path:
+        """Those whose scans the index must leave alone, as hashes of their ids."""
+        return self.private / "forgotten.json"
 
     def model(self, experiment: str, fold: str, seed: int) -> Path:
         """The folder of one trained model."""
@@ -117,6 +131,11 @@ class Layout:
     def table(self, name: str) -> Path:
         """A table of results."""
         return self.root / "tables" / f"{name}.csv"
+
+    @property
+    def crate(self) -> Path:
+        """What the study folder holds, for machines (RO-Crate)."""
+        return self.root / "ro-crate-metadata.json"
 
     @property
     def report(self) -> Path:

@@ -21,7 +21,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40]
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """SHA-256 of an original id; ids that are no text keep their bytes."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -33,7 +34,7 @@ def name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> N
     taken = set(identities.subjects.values())
     number = max((int(name[4:]) for name in taken if re.fullmatch(r"sub-\d{4,}", name)), default=0)
     # By hash, so that the order of the numbers says nothing about the order of the ids.
-    for patient in sorted(set(keep) - set(identities.subjects), key=_hash):
+    for patient in sorted(set(keep) - set(identities.subjects), key=hash_of):
         name = slug(patient) if keep[patient] and not patient.startswith(NO_ID) else ""
         if not name or name in taken or re.fullmatch(r"sub-\d{4,}", name):
             number += 1
@@ -45,7 +46,7 @@ def name_subjects(patients: list[tuple[str, bool]], identities: Identities) -> N
 def name_cases(scans: list[tuple[str, str, str]], identities: Identities) -> None:
     """Name new cases, given as (key, patient, modality): subject, modality and a number."""
     taken = set(identities.cases.values())
-    for key, patient, modality in sorted(scans, key=lambda scan: _hash(scan[0])):
+    for key, patient, modality in sorted(scans, key=lambda scan: hash_of(scan[0])):
         if key not in identities.cases:
             stem = f"{identities.subjects[patient]}_{slug(modality)}"
             number = next(n for n in range(1, len(taken) + 2) if f"{stem}{n}" not in taken)

@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 
 from cohortseg.errors import Rejected
 from cohortseg.settings import SeriesSettings
+from cohortseg.slices import SECONDARY_CAPTURE, is_plane_image
 
 Files: TypeAlias = Sequence[dict[str, Any]]
 
 MODALITIES = {"CT", "MR", "PT"}
+"""Taken where the settings name none."""
 PATTERNS = {
     "description": "series_description",
     "body_part": "body_part",
@@ -45,11 +47,11 @@ def check_series(files: Files, modality: str, wanted: SeriesSettings) -> None:
     Raises
     ------
     Rejected
-        NOT_SELECTED, BURNED_IN or TOO_FEW_SLICES, the first that holds; the text never holds a description.
+        NOT_SELECTED, BURNED_IN or TOO_FEW_SLICES, the first that holds; the text never holds a description. Single
+        pictures are never too few.
     """
     first = files[0]["header"]
-    if modality not in MODALITIES or wanted.modality not in (None, modality):
-        raise Rejected("NOT_SELECTED", f"modality {modality}")
+    _check_modality(first, modality, wanted)
     for setting, key in PATTERNS.items():
         pattern = getattr(wanted, setting)
         if pattern and not re.search(pattern, first.get(key) or ""):
@@ -64,9 +66,28 @@ def check_series(files: Files, modality: str, wanted: SeriesSettings) -> None:
         raise Rejected("NOT_SELECTED", f"with{'' if first.get('contrast') else 'out'} contrast agent")
     if wanted.burned_in == "reject" and any(file["header"].get("burned_in") for file in files):
         raise Rejected("BURNED_IN", "BurnedInAnnotation is YES")
-    n_slices = count_slices(files)
+    if not is_plane_image(first):
+        check_count(count_slices(files), wanted)
+
+
+def check_count(n_slices: int, wanted: SeriesSettings) -> None:
+    """Refuse a volume of too few slices.
+
+    Raises
+    ------
+    Rejected
+        TOO_FEW_SLICES.
+    """
     if n_slices < wanted.min_slices:
         raise Rejected("TOO_FEW_SLICES", f"{n_slices} slices, at least {wanted.min_slices} needed")
+
+
+def _check_modality(first: Mapping[str, Any], modality: str, wanted: SeriesSettings) -> None:
+    if modality != wanted.modality and (wanted.modality is not None or modality not in MODALITIES):
+        raise Rejected("NOT_SELECTED", f"modality {modality}")
+    captured = str(first.get("sop_class") or "").startswith(SECONDARY_CAPTURE)
+    if captured and modality in MODALITIES and is_plane_image(first):
+        raise Rejected("NOT_SELECTED", f"a picture of a screen, though its modality is {modality}")
 
 
 def _check_thickness(thickness_mm: float | None, wanted: SeriesSettings) -> None:

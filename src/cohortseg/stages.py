@@ -22,6 +22,7 @@ from cohortseg.settings import (
     PreprocessSettings,
     ReportSettings,
     SplitSettings,
+    StatisticsSettings,
     Study,
 )
 
@@ -95,6 +96,7 @@ class AggregateStage(Part):
     classes: list[str]
     experiment_names: list[str]
     metrics: MetricSettings
+    statistics: StatisticsSettings
     report: ReportSettings
 
 
@@ -146,12 +148,12 @@ STAGES: dict[str, Stage] = {
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
     "train": Stage(1, ExperimentStage, 6000, 0, 0),
-    "predict": Stage(1, ExperimentStage, 2500, 24, 20.0),
+    "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
-    "evaluate": Stage(1, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(1, AggregateStage, 1000, 0, 0),
+    "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
+    "aggregate": Stage(2, AggregateStage, 1000, 0, 0),
     "report": Stage(2, ReportStage, 2000, 0, 0),
-    "export": Stage(1, ExportStage, 500, 4, 1.0),
+    "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
 

@@ -255,6 +255,11 @@ def other_frame(_: int, one: Dataset) -> None:
     one.FrameOfReferenceUID = uid("elsewhere")
 
 
+def unscaled(folder: Path) -> list[Truth]:
+    changed(series(folder), only(EVERY, "RescaleIntercept", None))
+    return [Truth((values().astype(np.int32) + 1024).astype(np.int16), places())]
+
+
 def slopes(folder: Path) -> list[Truth]:
     slope = 0.25 + 0.125 * np.arange(SHAPE[0])
 
@@ -379,7 +384,7 @@ def dicomdir(folder: Path) -> list[Truth]:
         disc.add(path)
     disc.write(folder / "disc")
     # Else its folder is cleared away with a warning, whenever that is.
-    disc._tmp_dir.cleanup()
+    disc._stage["t"].cleanup()
     for path in made.iterdir():
         path.unlink()
     made.rmdir()
@@ -407,7 +412,8 @@ def contoured(**changes: Any) -> Callable[[Path], list[Truth]]:
             one.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = uid(changes["frame"])
             one.FrameOfReferenceUID = uid(changes["frame"])
         for contour in one.ROIContourSequence[0].ContourSequence:
-            points = np.array(contour.ContourData, float).reshape(-1, 3) + [0, 0, changes.get("shift_mm", 0.0)]
+            points = np.array(contour.ContourData, float).reshape(-1, 3)
+            points[:, 2] += changes.get("shift_mm", 0.0)
             contour.ContourData = [f"{number:.4f}" for number in points.ravel()]
         one.save_as(path)
         return [Truth(values(), places(), label=mask().astype(np.uint8))]
@@ -477,10 +483,13 @@ DEFECTS: dict[str, Defect] = {
     "huge": Defect("65,535 rows and columns are claimed", plain(huge), ("TRUNCATED",)),
     "no-weight": Defect("PET without body weight", pet(PatientWeight=None), ("NO_UNITS",)),
     "patients": Defect("slices of two patients under one series", halves(other_patient), (REFUSED,)),
-    "frames": Defect("half of the slices in another frame of reference", halves(other_frame), (REFUSED,)),
-    "no-rescale": Defect("one slice without rescale intercept", plain(only([5], "RescaleIntercept", None)), (REFUSED,)),
-    "bits": Defect("8 bits are claimed where 16 are stored", plain(eight_bits), (REFUSED,)),
-    "other-syntax": Defect("the meta header names another transfer syntax", other_syntax, (REFUSED,)),
+    "frames": Defect("half of the slices in another frame of reference", halves(other_frame), ("OTHER_FRAME",)),
+    "no-rescale": Defect(
+        "one slice without rescale intercept", plain(only([5], "RescaleIntercept", None)), ("BAD_RESCALE",)
+    ),
+    "no-rescale-at-all": Defect("no slice has a rescale intercept", unscaled, ("ok",)),
+    "bits": Defect("8 bits are claimed where 16 are stored", plain(eight_bits), ("UNSUPPORTED_PIXELS",)),
+    "other-syntax": Defect("the meta header names another transfer syntax", other_syntax, ("ok",)),
     # labels
     "rtstruct": Defect("nothing; with RTSTRUCT", contoured(), ("ok",), labelled=True),
     "rtstruct-patient": Defect(

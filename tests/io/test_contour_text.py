@@ -113,7 +113,10 @@ def test_short_and_repeated_contours_are_counted(tmp_path):
 
 def test_contours_between_slices_go_where_they_are_told(tmp_path):
     lines = [*world_rows("GTV", 1, 1.6, INNER), *world_rows("GTV", 2, 3.6, INNER)]
-    assert sorted(set(np.nonzero(paint(tmp_path, lines, heading=WORLD)[0])[0])) == [2, 4]
+    on_the_slice = [*lines, *world_rows("GTV", 3, 6.0, INNER)]
+    assert sorted(set(np.nonzero(paint(tmp_path, on_the_slice, heading=WORLD)[0])[0])) == [2, 4, 6]
+    with pytest.raises(Rejected, match=r"LABEL_OFF_GRID: all 2 contours .* by 0\.40 slice distances"):
+        paint(tmp_path, lines, heading=WORLD)
     label, _ = paint(tmp_path, lines, heading=WORLD, planes="interpolate")
     assert sorted(set(np.nonzero(label)[0])) == [2, 3, 4]
     with pytest.raises(Rejected, match="LABEL_OFF_GRID"):

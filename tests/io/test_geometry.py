@@ -93,6 +93,13 @@ def test_a_single_slice_takes_its_thickness(grid):
     assert reason(records_of(grid, slice_thickness_mm=None)[:1]) == "NO_POSITION"
 
 
+def test_slices_of_two_frames_of_reference_are_no_volume(grid):
+    first, *others = records_of(grid, frame_uid="1.2.3")
+    assert stack_geometry([first, *others]).grid.matches(grid)
+    assert reason([first | {"frame_uid": "1.2.4"}, *others]) == "OTHER_FRAME"
+    assert stack_geometry([first | {"frame_uid": None}, *others]).grid.matches(grid)
+
+
 def test_small_jitter_is_borne_and_told(grid):
     records = records_of(grid)
     records[3] = moved(records[3], 0.02, grid)
@@ -360,7 +367,9 @@ def test_no_mend_depends_on_the_order_of_the_files(seed, data):
     records = [moved(record, float(rng.uniform(-0.02, 0.02)), grid) for record in records]
     del records[int(rng.integers(1, 44))]
     copy = int(rng.integers(0, 44))
-    records += [records[copy] | {"instance_number": int(rng.integers(0, 200))}, records[copy] | {"position": None}]
+    records = [record | {"sop_uid": f"1.2.{place}"} for place, record in enumerate(records)]
+    twin = {"instance_number": int(rng.integers(55, 105)), "sop_uid": "1.2.99"}
+    records += [records[copy] | twin, records[copy] | {"position": None}]
     shuffled = data.draw(st.permutations(range(len(records))))
     straight = stack_geometry(records, mend=MENDS, gantry_tilt="deskew", min_slices=3)
     stack = stack_geometry([records[i] for i in shuffled], mend=MENDS[::-1], gantry_tilt="deskew", min_slices=3)

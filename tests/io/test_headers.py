@@ -75,7 +75,7 @@ def test_every_encoding_gives_the_same_record_with_and_without_meta_header(datas
         path.write_bytes(content[content.index(tag, 144) :])
     record = read_header(path)
     assert record["transfer_syntax"] == syntax
-    where = ("transfer_syntax", "pixel_offset", "pixel_bytes")
+    where = ("transfer_syntax", "pixel_offset", "pixel_bytes", "header_digest")
     assert {k: v for k, v in record.items() if k not in where} == {k: v for k, v in plain.items() if k not in where}
     assert record["pixel_bytes"] == (None if syntax.endswith("99") else 14 * 11 * 2)
 

@@ -13,6 +13,8 @@ from pydicom.data import get_testdata_file
 from cohortseg.errors import Rejected
 from cohortseg.io.headers import read_header
 from cohortseg.io.pixels import check_readable, read_stored
+from cohortseg.io.series import open_series, read_slabs
+from cohortseg.slices import slices_of
 
 JPEG2000, JPEG_LS, RLE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.5"
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
@@ -87,16 +89,51 @@ def test_files_of_other_writers_are_read_as_pydicom_reads_them(name):
     [
         ("MR_truncated.dcm", "TRUNCATED"),
         ("JPGExtended.dcm", "UNSUPPORTED_SYNTAX"),  # no free decoder reads its 12 bits
-        ("JPEG2000-embedded-sequence-delimiter.dcm", "UNSUPPORTED_SYNTAX"),
-        ("SC_rgb_rle.dcm", "UNSUPPORTED_PIXELS"),
-        ("SC_rgb_small_odd.dcm", "UNSUPPORTED_PIXELS"),
-        ("SC_rgb_rle_2frame.dcm", "UNSUPPORTED_PIXELS"),
-        ("examples_palette.dcm", "UNSUPPORTED_PIXELS"),
-        ("examples_ybr_color.dcm", "UNSUPPORTED_PIXELS"),
+        ("JPEG2000-embedded-sequence-delimiter.dcm", "UNSUPPORTED_PIXELS"),  # its codestream names another size
+        ("SC_rgb_rle_2frame.dcm", "NO_FRAMES"),  # not taken apart
     ],
 )
 def test_what_cannot_be_a_slice_of_numbers_is_refused(name, expected):
     assert reason(Path(get_testdata_file(name, download=False))) == expected
+
+
+def whole(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one = pydicom.dcmread(get_testdata_file(name, download=False))
+        return one, one.pixel_array
+
+
+def frames_of(name):
+    path = Path(get_testdata_file(name, download=False))
+    return [read(path, record) for record in slices_of(read_header(path))]
+
+
+@pytest.mark.parametrize("name", ["SC_rgb_rle.dcm", "SC_rgb_small_odd.dcm", "SC_rgb_rle_2frame.dcm", "SC_rgb_jpeg.dcm"])
+def test_colours_are_red_green_and_blue(name):
+    expected = whole(name)[1]
+    np.testing.assert_array_equal(np.squeeze(frames_of(name)), expected)
+    assert expected.reshape(-1, 3)[0].tolist() in ([255, 0, 0], [166, 141, 52], [244, 244, 244])
+
+
+def test_luminance_and_colour_differences_become_red_green_and_blue():
+    ybr = pydicom.pixels.pixel_array(get_testdata_file("examples_ybr_color.dcm", download=False), raw=True)
+    frames = frames_of("examples_ybr_color.dcm")
+    assert len(frames) == 30
+    for frame, source in zip(frames[::7], ybr[::7], strict=True):
+        y, blue, red = np.moveaxis(source.astype(float) - [0, 128, 128], -1, 0)
+        # PS3.3 C.7.6.3.1.2, solved for red, green and blue.
+        rgb = [y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue]
+        assert np.abs(frame - np.clip(np.stack(rgb, axis=-1), 0, 255)).max() <= 1.5
+
+
+def test_a_palette_is_looked_up():
+    one, indices = whole("examples_palette.dcm")
+    tables = [one.RedPaletteColorLookupTableData, one.GreenPaletteColorLookupTableData]
+    (found,) = frames_of("examples_palette.dcm")
+    assert one.RedPaletteColorLookupTableDescriptor[1:] == [0, 16]
+    for channel, table in enumerate(tables):
+        np.testing.assert_array_equal(found[..., channel], np.frombuffer(table, "<u2")[indices])
 
 
 @pytest.mark.parametrize("syntax", [*PLAIN[:3], JPEG2000, JPEG_LS, RLE])
@@ -130,14 +167,37 @@ def test_a_run_length_picture_that_ends_early_is_refused(dataset, tmp_path):
 
 @pytest.mark.parametrize(
     ("syntax", "rows"),
-    # Run lengths carry no size of their own: only a lack shows.
-    [*((syntax, rows) for syntax in (JPEG2000, JPEG_LS) for rows in (20, 39, 41, 80)), (RLE, 41), (RLE, 80)],
+    [(syntax, rows) for syntax in (JPEG2000, JPEG_LS, RLE) for rows in (20, 39, 41, 80)],
 )
 def test_a_picture_of_another_size_than_the_header_says_is_refused(dataset, tmp_path, syntax, rows):
     dataset.compress(syntax, generate_instance_uid=False)
     dataset.Rows = rows
     dataset.save_as(tmp_path / "a", enforce_file_format=True)
-    assert reason(tmp_path / "a") == "UNSUPPORTED_SYNTAX"
+    # Run lengths carry no size of their own: they end early, or are left over.
+    assert reason(tmp_path / "a") == ("TRUNCATED" if syntax == RLE and rows > 40 else "UNSUPPORTED_PIXELS")
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000, JPEG_LS, RLE, PLAIN[1], PLAIN[3]])
+def test_a_huge_matrix_is_refused_before_memory_is_asked_for(dataset, tmp_path, syntax):
+    save(dataset, tmp_path / "a", syntax)
+    one = pydicom.dcmread(tmp_path / "a")
+    one.Rows = one.Columns = 65535
+    one.save_as(tmp_path / "a", enforce_file_format=True)
+    record = read_header(tmp_path / "a")
+    with pytest.raises(Rejected) as caught:
+        next(read_slabs(open_series([tmp_path / "a"], [record])))
+    compressed_picture = syntax in (JPEG2000, JPEG_LS)
+    assert caught.value.reason == ("UNSUPPORTED_PIXELS" if compressed_picture else "TRUNCATED")
+
+
+@pytest.mark.parametrize("syntax", PLAIN)
+@pytest.mark.parametrize(("keyword", "value"), [("Rows", 39), ("Rows", 20), ("Columns", 32), ("BitsAllocated", 8)])
+def test_more_pixel_data_than_the_header_speaks_of_are_refused(dataset, tmp_path, syntax, keyword, value):
+    setattr(dataset, keyword, value)
+    if keyword == "BitsAllocated":
+        dataset.BitsStored, dataset.HighBit = 8, 7
+    with pytest.raises(Rejected, match=rf"UNSUPPORTED_PIXELS: {40 * 33 * 2} bytes of pixel data, the header speaks of"):
+        read(save(dataset, tmp_path / "a", syntax))
 
 
 def test_pixel_data_shorter_than_the_matrix_are_truncated(dataset, tmp_path):
@@ -146,9 +206,13 @@ def test_pixel_data_shorter_than_the_matrix_are_truncated(dataset, tmp_path):
         assert reason(save(dataset, tmp_path / "a", syntax)) == "TRUNCATED"
 
 
-def test_bytes_behind_the_pixels_are_ignored(dataset, tmp_path):
-    dataset.PixelData += bytes(64)
+@pytest.mark.parametrize("padding", [b"\7" * 64, bytes(66), bytes(512)])
+def test_padding_behind_the_pixels_is_ignored(dataset, tmp_path, padding):
+    # Less than a row of 66 bytes, whatever it holds; or a little more, when it is empty.
+    dataset.PixelData += padding
     np.testing.assert_array_equal(read(save(dataset, tmp_path / "a")), STORED)
+    dataset.PixelData += bytes(513 - len(padding)) + b"\1"
+    assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
 
 
 def test_overlays_in_the_upper_bits_do_not_reach_the_values(tmp_path):
@@ -156,15 +220,70 @@ def test_overlays_in_the_upper_bits_do_not_reach_the_values(tmp_path):
     drawn = (values & 0x0FFF) | np.where(np.arange(11) % 2, 0x1000, 0).astype(np.int16)
     dataset = slice_of(grid_of(), 0, drawn)
     dataset.BitsStored, dataset.HighBit = 12, 11
-    np.testing.assert_array_equal(read(save(dataset, tmp_path / "without")), drawn)
+    # Only the stored bits count, whether or not the header tells what the others are.
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "without")), values)
     dataset.add_new(0x60000102, "US", 12)
     np.testing.assert_array_equal(read(save(dataset, tmp_path / "with")), values)
 
 
-def test_floating_point_pixels_are_refused(dataset, tmp_path):
-    del dataset.PixelData
-    dataset.FloatPixelData, dataset.BitsAllocated = np.zeros((14, 11), "<f4").tobytes(), 32
+def test_values_below_the_stored_bits_are_refused(tmp_path):
+    values = np.arange(14 * 11).astype(np.uint16).reshape(14, 11) * 16
+    dataset = slice_of(grid_of(), 0, values)
+    dataset.BitsStored, dataset.HighBit = 12, 15
+    np.testing.assert_array_equal(read(save(dataset, tmp_path / "a")), values // 16)
+    dataset.BitsStored = 11
     assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "stored", "certain"),
+    [
+        ("PixelRepresentation", 1, 2047, True),  # the highest of 12 bits is not set: both ways say the same
+        ("PixelRepresentation", 1, 2048, False),
+        ("BitsStored", 8, 255, True),
+        ("BitsStored", 8, 256, False),
+    ],
+)
+@pytest.mark.parametrize("syntax", [PLAIN[1], RLE, JPEG_LS])
+def test_slices_that_differ_in_bits_or_sign_are_refused_where_values_depend_on_it(
+    tmp_path, keyword, value, stored, certain, syntax
+):
+    grid = grid_of()
+    paths = []
+    for index in range(2):
+        dataset = slice_of(grid, index, np.full(grid.shape[1:], stored, np.uint16))
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        paths.append(save(dataset, tmp_path / f"{index}", syntax))
+    one = pydicom.dcmread(paths[1])
+    setattr(one, keyword, value)
+    one.HighBit = one.BitsStored - 1
+    one.save_as(paths[1], enforce_file_format=True)
+    series = open_series(paths, [read_header(path) for path in paths])
+    if certain:
+        ((_, block),) = read_slabs(series)
+        assert (block == stored - 1024).all()
+    else:
+        with pytest.raises(Rejected, match="UNSUPPORTED_PIXELS: slices differ in"):
+            list(read_slabs(series))
+
+
+def test_a_pixel_representation_that_there_is_not_is_refused(dataset, tmp_path):
+    dataset.PixelRepresentation = 2
+    assert reason(save(dataset, tmp_path / "a")) == "UNSUPPORTED_PIXELS"
+
+
+@pytest.mark.parametrize(("keyword", "dtype"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+def test_floating_point_pixels_are_read_as_they_are(dataset, tmp_path, keyword, dtype):
+    values = np.linspace(-3e4, 7.125, 40 * 33).reshape(40, 33).astype(dtype)
+    del dataset.PixelData
+    setattr(dataset, keyword, values.tobytes())
+    dataset.BitsAllocated = 8 * values.itemsize
+    path = save(dataset, tmp_path / "a")
+    found = read(path)
+    assert found.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(found, values)
+    dataset.BitsAllocated = 16
+    assert reason(save(dataset, path)) == "UNSUPPORTED_PIXELS"
 
 
 def test_a_syntax_without_decoder_is_named(dataset, tmp_path):

@@ -1,4 +1,4 @@
-"""The files that come with pydicom, all in one folder: each is accounted for, and what is accepted has its own values."""
+"""The files that come with pydicom, all in one folder: each is accounted for, what is accepted has its own values."""
 
 from pathlib import Path
 

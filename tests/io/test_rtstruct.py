@@ -93,6 +93,22 @@ def test_circles_have_the_area_of_the_formula(radius_mm, single, mean):
     assert areas.mean() == pytest.approx(1, abs=mean)
 
 
+@pytest.mark.parametrize("radius_mm", [2, 4, 10, 40])
+def test_circles_on_pixels_that_are_no_squares_have_the_area_of_the_formula(radius_mm):
+    spacing_mm = np.array((0.98, 0.61))
+    shape = tuple(np.ceil(2 * (radius_mm + 2) / spacing_mm).astype(int))
+    middle = np.array(shape) // 2
+    outline = circle((0, 0), radius_mm, 720) / spacing_mm
+    shifts = [middle + np.array((down, right)) for down in np.arange(12) / 12 for right in np.arange(12) / 12]
+    areas = np.array([even_odd([outline + shift], shape)[1].sum() for shift in shifts]) * spacing_mm.prod()
+    polygon = 360 * radius_mm**2 * np.sin(2 * np.pi / 720)
+    # In the mean over all places within a pixel; a single circle of 2 mm holds but 21 centres.
+    assert areas.mean() == pytest.approx(polygon, rel=0.005)
+    assert areas.mean() == pytest.approx(np.pi * radius_mm**2, rel=0.01)
+    # One of 10 mm or more is right wherever it lies.
+    assert radius_mm < 10 or np.abs(areas / polygon - 1).max() < 0.015
+
+
 def test_a_circle_around_a_pixel_corner_is_symmetric():
     for radius in (2.7, 5.3, 13.7, 53.3):
         mask = full([circle((63.5, 63.5), radius)], (128, 128))
@@ -253,7 +269,6 @@ def test_a_label_beside_the_slices_is_refused_when_asked(tmp_path, shift):
     rois = {"GTV": [on(2 + shift), on(3 + shift)]}
     with pytest.raises(Rejected, match=f"LABEL_OFF_GRID: a contour lies {abs(shift) * 2.5:.3g} mm"):
         paint(tmp_path, rois, planes="reject")
-    assert paint(tmp_path, rois)[0].sum() == 24
     assert paint(tmp_path, {"GTV": [on(2.05)]}, planes="reject")[0].sum() == 12
     assert paint(tmp_path, {"GTV": [on(2 + shift)]}, planes="reject", tolerance_mm=1.3)[0].sum() == 12
 
@@ -263,21 +278,52 @@ def test_an_unknown_way_with_planes_is_refused(tmp_path):
         paint(tmp_path, {"GTV": [on(2)]}, planes="nearby")
 
 
-def test_a_stack_shifted_by_half_a_slice_stays_a_stack(tmp_path):
-    label, facts = paint(tmp_path, {"GTV": [on(z + 0.5) for z in range(1, 5)]})
-    assert label.any(axis=(1, 2)).sum() == 4
-    assert facts["plane_offset_mm"] == pytest.approx(1.25, abs=1e-3)
+@pytest.mark.parametrize("shift", [0.5, -0.5, 0.4, -0.4, 0.55])
+def test_a_structure_that_lies_half_a_slice_off_as_a_whole_is_refused(tmp_path, shift):
+    rois = {"GTV": [on(z + shift) for z in range(1, 5)]}
+    beside = abs(shift - round(shift + 1e-9))
+    with pytest.raises(Rejected, match=f"LABEL_OFF_GRID: all 4 contours .* by {beside:.2f} slice distances"):
+        paint(tmp_path, rois)
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.3, 0.12])
+def test_a_smaller_shift_of_a_whole_structure_is_a_warning(tmp_path, shift):
+    label, facts = paint(tmp_path, {"GTV": [on(z + shift) for z in range(1, 5)]})
+    np.testing.assert_array_equal(label.any(axis=(1, 2)), [False, True, True, True, True, False, False])
+    (warning,) = facts["warnings"]
+    assert f"by {abs(shift):.2f} slice distances" in warning
+
+
+def test_contours_on_both_sides_of_their_slices_are_no_shift(tmp_path):
+    for heights in ((1.45, 1.6), (1.05, 2.05), (1.0, 2.45)):
+        label, facts = paint(tmp_path, {"GTV": [on(height) for height in heights]})
+        assert label.any(axis=(1, 2)).sum() == 2
+        assert facts["warnings"] == []
+
+
+def test_each_structure_is_looked_at_on_its_own(tmp_path):
+    rois = {"GTV": [on(2.45), on(3.45)], "Lung": [on(1), on(2)]}
+    with pytest.raises(Rejected, match="LABEL_OFF_GRID"):
+        paint(tmp_path, rois, {"tumour": "GTV", "lung": "Lung"})
+    assert paint(tmp_path, rois, {"lung": "Lung"})[1]["warnings"] == []
+
+
+def test_between_slices_nothing_is_refused_where_it_is_interpolated(tmp_path):
+    label, facts = paint(tmp_path, {"GTV": [on(z + 0.5) for z in range(1, 5)]}, planes="interpolate")
+    assert label.any()
+    assert len(facts["warnings"]) == 1
 
 
 @given(st.floats(-1e-7, 1e-7), st.floats(-1e-7, 1e-7))
 @settings(max_examples=20, deadline=None)
 def test_the_last_digits_do_not_tear_a_stack_between_slices_apart(one, other):
     polygon = np.column_stack([np.zeros(4), SQUARE])
-    stack = [polygon + np.array([height, 0, 0]) for height in (1.5 + one, 2.5 + other)]
+    # The third one lies on its slice: as a whole the structure is not shifted.
+    stack = [polygon + np.array([height, 0, 0]) for height in (1.5 + one, 2.5 + other, 4.0)]
     options = {"tolerance_mm": 0.05, "missing": "reject"}
     for planes in ("nearest", "interpolate"):
         label, _ = contour_label(["A"], lambda _: stack, GRID, {"a": "A"}, planes=planes, **options)
-        np.testing.assert_array_equal(label.sum(axis=(1, 2)), [0, 0, 12, 12, 0, 0, 0])
+        np.testing.assert_array_equal(label.sum(axis=(1, 2)), [0, 0, 12, 12, 12, 0, 0])
 
 
 def test_contours_denser_than_the_slices_are_refused(tmp_path):

@@ -86,6 +86,63 @@ def test_a_series_without_rescaling_is_read_as_it_is_and_says_so(tmp_path):
     assert series.facts["rescale_missing"] == len(HU)
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_slice_without_a_factor_that_others_carry_is_refused(tmp_path, keyword):
+    def edit(index, dataset):
+        if index in (2, 5):
+            delattr(dataset, keyword)
+
+    stored = hu_of(GRID.shape)
+    paths, records = write_series(tmp_path / "a", GRID, stored, edit=edit, slope=2.0, intercept=-7.0)
+    with pytest.raises(Rejected, match=r"2 of \d+ slices lack") as caught:
+        open_series(paths, records)
+    assert caught.value.reason == "BAD_RESCALE"
+    # A slope of 1 and an intercept of 0 say nothing: to leave them out is no other scale.
+    paths, records = write_series(tmp_path / "b", GRID, stored, edit=edit, slope=1.0, intercept=0.0)
+    np.testing.assert_array_equal(read_series(*in_order(paths, records))[0], stored)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("RescaleSlope", "0"), ("RescaleSlope", "1e30"), ("RescaleIntercept", "-1e300")]
+)
+def test_factors_that_nobody_can_mean_are_refused(tmp_path, keyword, value):
+    def edit(index, dataset):
+        if index == 3:
+            setattr(dataset, keyword, value)
+
+    paths, records = write_series(tmp_path, GRID, hu_of(GRID.shape), edit=edit)
+    with pytest.raises(Rejected, match="BAD_RESCALE"):
+        open_series(paths, records)
+
+
+@pytest.mark.parametrize("slope", [1, -1, 3, 65537, 10**19])
+@pytest.mark.parametrize("intercept", [0, -1024, 40000, -70000])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint32])
+def test_whole_numbers_are_exact_or_said_not_to_fit(tmp_path, slope, intercept, dtype):
+    exact = np.array([0, 7, 100, 30000 // slope or 1]) - intercept // slope
+    stored = np.clip(exact, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype).reshape(2, 2)
+    path = save(slice_of(GRID, 0, stored, slope=slope, intercept=intercept), tmp_path / "a")
+    expected = [int(value) * slope + intercept for value in stored.ravel()]
+    series = open_series([path], [read_header(path)])
+    if all(-32768 <= value <= 32767 for value in expected):
+        assert next(read_slabs(series))[1].ravel().tolist() == expected
+    else:
+        with pytest.raises(Int16OverflowError):
+            next(read_slabs(series))
+
+
+def test_a_ct_that_never_says_how_to_come_to_hu_is_a_warning(tmp_path):
+    def edit(_, dataset):
+        del dataset.RescaleIntercept
+
+    for modality, n_warnings in (("CT", 1), ("MR", 0)):
+        folder = tmp_path / modality
+        paths, records = write_series(folder, GRID, hu_of(GRID.shape), edit=edit, modality=modality)
+        assert len(open_series(paths, records).facts["warnings"]) == n_warnings
+    paths, records = write_series(tmp_path / "whole", GRID, hu_of(GRID.shape))
+    assert open_series(paths, records).facts["warnings"] == []
+
+
 def test_values_beyond_16_bits_need_floats(tmp_path):
     stored = HU.astype(np.uint16)
     stored[4, 3, 2] = 65535
@@ -581,6 +638,20 @@ def test_simpleitk_reads_all_real_series_alike(unpacked):
         found = {path: read_header(path) for path in sorted(folder.iterdir())}
         images = {path: record for path, record in found.items() if record["kind"] == "image"}
         assert_same_as_simpleitk(list(images), list(images.values()))
+
+
+@pytest.mark.data
+def test_every_real_slice_that_breaks_converters_has_the_values_that_pydicom_reads(unpacked):
+    paths = sorted(path for path in (unpacked / "faulty-dicom" / "failing").rglob("*") if path.is_file())
+    records = {path: read_header(path) for path in paths}
+    slices = {path: record for path, record in records.items() if record and record["kind"] == "image"}
+    assert len(slices) > 20
+    for path, record in slices.items():
+        one = pydicom.dcmread(path)
+        array, series = read_series([path], [record])
+        values = one.pixel_array * float(one.get("RescaleSlope", 1)) + float(one.get("RescaleIntercept", 0))
+        np.testing.assert_array_equal(array[0], values)
+        assert series.unit == ("HU" if one.Modality == "CT" else "")
 
 
 @pytest.mark.data

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from cohortseg.metrics import surface
+from cohortseg.metrics.bits import crop_to_union, pack, unpack
 
 SPACING = (3.0, 2.0, 1.0)
 
@@ -18,10 +19,20 @@ pairs = hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=5).flatmap
 )
 
 
+def distances(
+    reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> surface.SurfaceDistances:
+    return surface.surface_distances(pack(reference), pack(prediction), spacing_mm=spacing_mm)
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    return unpack(surface.surface(pack(mask)))
+
+
 def every_metric(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple[float, float, float], tolerance_mm: float = 2.0
 ) -> tuple[float, float, float, float]:
-    found = surface.surface_distances(reference, prediction, spacing_mm=spacing_mm)
+    found = distances(reference, prediction, spacing_mm)
     return (
         surface.hd_mm(found),
         surface.hd95_mm(found),
@@ -101,12 +112,12 @@ def test_the_surface_of_a_cube_is_all_but_its_core() -> None:
     cube[1:5, 1:6, 1:7] = True
     expected = cube.copy()
     expected[2:4, 2:5, 2:6] = False
-    np.testing.assert_array_equal(surface.surface(cube), expected)
+    np.testing.assert_array_equal(outline(cube), expected)
 
 
 def test_the_image_border_counts_as_background() -> None:
     whole = np.ones((4, 5, 6), bool)
-    assert surface.surface(whole).sum() == 4 * 5 * 6 - 2 * 3 * 4
+    assert outline(whole).sum() == 4 * 5 * 6 - 2 * 3 * 4
 
 
 def test_a_mask_cut_by_the_border_is_measured_there() -> None:
@@ -120,10 +131,10 @@ def test_a_mask_cut_by_the_border_is_measured_there() -> None:
 def test_in_a_flat_image_the_surface_is_the_outline() -> None:
     flat = np.zeros((1, 6, 7), bool)
     flat[0, 1:5, 1:6] = True
-    assert surface.surface(flat).sum() == 4 * 5 - 2 * 3
+    assert outline(flat).sum() == 4 * 5 - 2 * 3
     thin = np.zeros((3, 6, 7), bool)
     thin[1] = flat[0]
-    assert surface.surface(thin).sum() == 4 * 5
+    assert outline(thin).sum() == 4 * 5
 
 
 @pytest.mark.usefixtures("way")
@@ -132,7 +143,7 @@ def test_a_square_in_a_square_of_a_picture_is_measured_in_the_plane(z_mm: float)
     """A 3 by 3 square one pixel inside a 5 by 5 one: outlines of 8 and 16 pixels of 2 by 1 mm; z plays no part."""
     outer, inner = np.zeros((1, 9, 8), bool), np.zeros((1, 9, 8), bool)
     outer[0, 2:7, 1:6] = inner[0, 3:6, 2:5] = True
-    found = surface.surface_distances(outer, inner, spacing_mm=(z_mm, 2.0, 1.0))
+    found = distances(outer, inner, (z_mm, 2.0, 1.0))
     assert (found.from_reference_mm.size, found.from_prediction_mm.size) == (16, 8)
     # From the outer outline: 3 pixels a side lie 2 mm (above, below) or 1 mm (left, right) away, the corners 5**0.5.
     expected = sorted([2.0] * 6 + [1.0] * 6 + [5**0.5] * 4)
@@ -149,7 +160,7 @@ def test_a_picture_measures_like_any_plane_of_a_prism_away_from_its_ends() -> No
     """Counting the top and bottom faces of a single slice would make every pixel surface and every distance 0."""
     draw = np.random.default_rng(5)
     masks = [ndimage.gaussian_filter(draw.normal(size=(40, 30)), 3.0) > 0.0 for _ in range(2)]
-    found = surface.surface_distances(*(mask[None] for mask in masks), spacing_mm=SPACING)
+    found = distances(*(mask[None] for mask in masks), SPACING)
     edges = [mask & ~ndimage.binary_erosion(mask, border_value=0) for mask in masks]
     maps = [ndimage.distance_transform_edt(~edge, sampling=SPACING[1:]) for edge in edges]
     np.testing.assert_allclose(found.from_reference_mm, maps[1][edges[0]], rtol=2e-6)
@@ -165,8 +176,11 @@ def test_a_thin_mask_in_a_thick_image_stays_a_surface_after_the_crop() -> None:
 
 
 def test_the_box_holds_both_masks_and_stops_at_the_image() -> None:
-    one, other = voxels((9, 8, 7), (0, 3, 4)), voxels((9, 8, 7), (5, 7, 4))
-    assert surface.union_box(one, other) == (slice(0, 7), slice(2, 8), slice(3, 6))
+    one, other = voxels((9, 8, 300), (0, 3, 70)), voxels((9, 8, 300), (5, 7, 100))
+    ours, theirs = crop_to_union(pack(one), pack(other))
+    assert (ours.shape, ours.corner) == ((7, 6, 192), (0, 2, 0))
+    np.testing.assert_array_equal(unpack(ours), one[0:7, 2:8, 0:192])
+    np.testing.assert_array_equal(unpack(theirs), other[0:7, 2:8, 0:192])
 
 
 @pytest.mark.parametrize("empty", ["reference", "prediction", "both"])
@@ -205,7 +219,7 @@ def test_both_ways_agree_on_lopsided_masks(monkeypatch: pytest.MonkeyPatch) -> N
     lists = []
     for sparse in (0, 10**9):
         monkeypatch.setattr(surface, "SPARSE", sparse)
-        found = surface.surface_distances(reference, prediction, spacing_mm=spacing_mm)
+        found = distances(reference, prediction, spacing_mm)
         lists.append(np.concatenate((found.from_reference_mm, found.from_prediction_mm)))
     np.testing.assert_allclose(lists[0], lists[1], rtol=2e-6, atol=1e-6)
 
@@ -219,14 +233,14 @@ def test_small_masks_far_apart_are_measured_by_points_and_noise_by_maps(monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(surface, "_by_maps", refuse)
         assert every_metric(one, other, SPACING)[0] == pytest.approx(math.hypot(81, 40))
-    monkeypatch.setattr(surface, "_by_points", refuse)
+    monkeypatch.setattr(surface, "nearest_mm", refuse)
     assert every_metric(noise, noise, SPACING)[0] == 0.0
 
 
 def test_scipy_finds_the_same_distances_in_the_same_order() -> None:
     rng = np.random.default_rng(3)
     reference, prediction = (ndimage.gaussian_filter(rng.normal(size=(20, 30, 25)), 2.0) > 0.02 for _ in range(2))
-    found = surface.surface_distances(reference, prediction, spacing_mm=SPACING)
+    found = distances(reference, prediction, SPACING)
     edges = [mask & ~ndimage.binary_erosion(mask, border_value=0) for mask in (reference, prediction)]
     maps = [ndimage.distance_transform_edt(~edge, sampling=SPACING) for edge in edges]
     np.testing.assert_allclose(found.from_reference_mm, maps[1][edges[0]], rtol=2e-6)
@@ -236,7 +250,7 @@ def test_scipy_finds_the_same_distances_in_the_same_order() -> None:
 @settings(max_examples=50, deadline=None)
 @given(pairs)
 def test_brute_force_finds_the_same_distances(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    found = surface.surface_distances(*pair, spacing_mm=SPACING)
+    found = distances(*pair, SPACING)
     if not (pair[0].any() and pair[1].any()):
         assert found.from_reference_mm.size == found.from_prediction_mm.size == 0
         return

@@ -188,6 +188,17 @@ def converted_of(wildcards):
     return sorted({token("convert", case.batch) for case in batch_of(wildcards)})
 
 
+def more_tables():
+    """Further tables of results."""
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc data_dictionary"
+    return [str(LAYOUT.table(name)) for name in names.split()]
+
+
+def clinical():
+    """The clinical table of the study, where there is one: its groups are made again when it changes."""
+    return [str(LAYOUT.clinical)] if STUDY.cohort.clinical is not None else []
+
+
 def histories():
     """The training records of all models."""
     folds = range(STUDY.split.folds)

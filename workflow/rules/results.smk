@@ -6,6 +6,7 @@ rule aggregate:
     input:
         experiment_tokens("evaluate"),
         str(LAYOUT.folds),
+        clinical(),
     output:
         str(LAYOUT.table("metrics_by_case")),
         str(LAYOUT.table("summary")),
@@ -13,6 +14,8 @@ rule aggregate:
         str(LAYOUT.table("subgroups")),
         str(LAYOUT.table("cohort_flow")),
         str(LAYOUT.table("rejected")),
+        *more_tables(),
+        str(LAYOUT.crate),
     log:
         log_of("aggregate", "cohort"),
     benchmark:

@@ -124,7 +124,7 @@ def compared(rows: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    from cohortseg.metrics.summary import compare
+    from cohortseg.metrics.comparison import compare
 
     lines = []
     post = rows[rows["stage"] == "post"]

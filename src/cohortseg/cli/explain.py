@@ -68,11 +68,17 @@ def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]
 def _source(layout: Layout, name: str) -> list[str]:
     """Original identity and files; only on this screen and in `private/`."""
     source = read_json(layout.source(name))
-    what = "SeriesInstanceUID" if source["kind"] == "dicom" else "file"
-    lines = [f"source (private): {what} {source['key']}", f"  folder {source['root']}, {len(source['files'])} files"]
-    lines += [f"  first {source['files'][0]['path']}, last {source['files'][-1]['path']}"]
+    lines = [f"source (private): folder {source['root']}"]
+    for channel in filter(None, source["channels"]):
+        files = channel["files"]
+        series = files[0]["header"] or {}
+        what = f"SeriesInstanceUID {series['series_uid']}" if series else f"file {channel['key']}"
+        part = f", volume {channel['part']}" if channel["part"] else ""
+        lines.append(f"  {channel['modality']}: {what}{part}, {len(files)} files")
+        lines.append(f"    first {files[0]['path']}, last {files[-1]['path']}")
     if source["label"]:
-        lines.append(f"  label ({source['label']['kind']}) {source['label']['path']}")
+        for part in source["label"]["parts"]:
+            lines.append(f"  label ({source['label']['kind']}) {part['files'][0]['path']}")
     return lines
 
 

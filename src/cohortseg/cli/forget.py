@@ -6,7 +6,6 @@ The source folder is never touched.
 """
 
 import argparse
-import hashlib
 import time
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +25,7 @@ from cohortseg.cli.traces import (
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.layout import Layout
+from cohortseg.names import hash_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,26 +111,15 @@ def forget(layout: Layout, subject: Subject, found: list[Trace]) -> None:
         if digest not in known["patients"]:
             known["patients"] = sorted([*known["patients"], digest])
             known["dates"][digest] = time.strftime("%Y-%m-%d")
-            write_json(forgotten_path(layout), known)
+            write_json(layout.forgotten, known)
     for trace in found:
         trace.remove()
 
 
-def forgotten_path(layout: Layout) -> Path:
-    """The list of those whose scans the index must leave alone."""
-    return layout.private / "forgotten.json"
-
-
 def read_forgotten(layout: Layout) -> dict[str, Any]:
     """`patients`: SHA-256 of each original id, in hexadecimal; `dates`: when each was forgotten."""
-    path = forgotten_path(layout)
-    found: dict[str, Any] = read_json(path) if path.exists() else {"patients": [], "dates": {}}
+    found: dict[str, Any] = read_json(layout.forgotten) if layout.forgotten.exists() else {"patients": [], "dates": {}}
     return found
-
-
-def hash_of(original: str) -> str:
-    """SHA-256 of an original id as the index keys it; ids that are no text keep their bytes."""
-    return hashlib.sha256(original.encode(errors="surrogatepass")).hexdigest()
 
 
 # ---- what is said ---------------------------------------------------------------------------------------------------

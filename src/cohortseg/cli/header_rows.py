@@ -8,9 +8,10 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from cohortseg.names import NO_ID
 from cohortseg.errors import StudyError
+from cohortseg.io.discover import forget_headers
 from cohortseg.layout import Layout
+from cohortseg.names import NO_ID
 
 
 def header_trace(
@@ -56,12 +57,7 @@ def _owner(record: str) -> str | None:
 
 
 def _delete(cache: Path, paths: Iterable[bytes]) -> None:
-    """Delete rows and overwrite what they held: a plain DELETE leaves the bytes in the file."""
     try:
-        with closing(sqlite3.connect(cache)) as database:
-            database.execute("PRAGMA secure_delete = ON")
-            with database:
-                database.executemany("DELETE FROM headers WHERE path = ?", [(path,) for path in paths])
-            database.execute("VACUUM")
+        forget_headers(cache, map(os.fsdecode, paths))
     except sqlite3.OperationalError as error:
         raise StudyError(f"{cache.name} cannot be written ({error}); is an index at work?") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from cohortseg.cli.config import load_config
 from cohortseg.errors import SettingsError
 from cohortseg.settings import load_study
-from cohortseg.steps.index import index
+from cohortseg.steps.index import index, preview
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="settings as YAML")
     choice.add_argument("--settings", metavar="JSON", help="settings as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="only show which series the settings take, and why not")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,4 +28,14 @@ def run(arguments: argparse.Namespace) -> None:
             study = load_study(json.loads(arguments.settings))
         except ValueError as error:
             raise SettingsError(str(error)) from None
-    print(f"index: {index(study)}", file=sys.stderr)
+    if arguments.dry_run:
+        print("\n".join(_aligned(preview(study))))
+    else:
+        print(f"index: {index(study)}", file=sys.stderr)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    # Line breaks and control characters of a description shall not draw on the screen.
+    clean = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in clean]

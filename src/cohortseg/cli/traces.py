@@ -169,12 +169,12 @@ def _models(layout: Layout, subject: Subject, models: list[Model]) -> Iterator[T
     """The models with all they predicted, the ensembles they are part of, and the plan that saw the subject."""
     for experiment in sorted({model.folder.parent for model in models}):
         own = [model.folder.name for model in models if model.folder.parent == experiment]
-        seeds = sorted({name.rpartition("-seed-")[2] for name in own})
-        for name in [*own, *(f"ensemble-seed-{seed}" for seed in seeds)]:
-            places = (experiment / name, layout.root / "export" / experiment.name / name)
-            yield from (whole(path) for path in places if path.exists())
-        # Without tokens the next run looks at every case, and makes only what is missing.
-        yield from (whole(path) for path in [experiment / "done"] if path.exists())
+        ensembles = [f"ensemble-seed-{seed}" for seed in sorted({name.rpartition("-seed-")[2] for name in own})]
+        exported = [layout.root / "export" / experiment.name / name for name in [*own, *ensembles]]
+        # Without tokens the next run looks at every case, and makes only what is missing. The models go last: they
+        # tell what else belongs to them.
+        going = [*exported, experiment / "done", *(experiment / name for name in [*ensembles, *own])]
+        yield from (whole(path) for path in going if path.exists())
     if names(layout.plan, subject, only_cases=True):
         yield whole(layout.plan)
 
@@ -213,11 +213,11 @@ def _frozen(layout: Layout, subject: Subject) -> Iterator[Trace]:
 def _private(layout: Layout, subject: Subject) -> Iterator[Trace]:
     """What leads back to the person: headers, paths and last of all the identities."""
     headers, paths = header_trace(layout, subject.original, _source_paths(layout, subject))
-    if headers is not None:
-        yield Trace(layout.headers_cache, *headers)
     # Paths that are no text stand in the table with backslashes.
     shown = {path.encode(errors="backslashreplace").decode() for path in paths}
     yield from _without_rows(layout.files_table, lambda row: row["case"] in subject.cases or row["path"] in shown)
+    if headers is not None:
+        yield Trace(layout.headers_cache, *headers)
     for case in sorted(subject.cases):
         yield from (whole(path) for path in (layout.source_key(case), layout.source(case)) if path.exists())
     if layout.identities.exists():

@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Any
 
 from cohortseg.errors import Rejected, SettingsError
 
-CACHE_VERSION = 4
+CACHE_VERSION = 6
 """Raised when headers are read differently, so that old ones are read again."""
 PARALLEL_FROM = 400
 """Fewer new files than this are read quicker in one process than by starting several."""
@@ -67,6 +67,16 @@ def scan(source: Path, cache: Path, *, workers: int = 1) -> list[FoundFile]:
         cache.unlink()
         records = _records(source, cache, stats, workers)
     return [FoundFile(path, *stats[path], *records[path]) for path in sorted(stats)]
+
+
+def forget_headers(cache: Path, paths: Iterable[str]) -> None:
+    """Take files out of the cache, and overwrite what it held of them: a plain DELETE leaves the bytes in the file."""
+    with closing(sqlite3.connect(cache)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        with database:
+            rows = [(os.fsencode(path),) for path in paths]
+            database.executemany("DELETE FROM headers WHERE path = ?", rows)
+        database.execute("VACUUM")
 
 
 def _records(source: Path, cache: Path, stats: dict[str, tuple[int, int]], workers: int) -> dict[str, Any]:

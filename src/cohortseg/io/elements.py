@@ -3,10 +3,11 @@
 Decoding the ordinary way builds and validates an object for each element: twice the time of the whole header.
 """
 
+import hashlib
 import math
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 UNDEFINED = 0xFFFFFFFF
 """Length of an element that ends at a mark."""
@@ -121,6 +122,12 @@ def check_complete(header: Any) -> None:
     for raw in header.values():
         if raw.is_raw and len(raw.value or b"") < raw.length < UNDEFINED:
             raise ValueError("the file ends inside an element")
+
+
+def digest_before(file: BinaryIO, offset: int) -> str:
+    """Digest of what stands in a file before a place: whether its header is still the one that was read."""
+    file.seek(0)
+    return hashlib.blake2b(file.read(offset), digest_size=16).hexdigest()
 
 
 def read(elements: Mapping[int, Any], tag: int, reader: Any) -> Any:

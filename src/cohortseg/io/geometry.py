@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from cohortseg.errors import Rejected
 from cohortseg.io.mend import (
-    COSINE_TOLERANCE,
     LARGEST_RATIO,
-    SPACING_TOLERANCE,
     Blend,
     Mend,
     blends,
@@ -24,6 +22,7 @@ from cohortseg.io.mend import (
     shifts,
     strays,
 )
+from cohortseg.io.slice_numbers import axes_of, check_count, check_frames, check_matrix, numbers_of
 from cohortseg.volume import Grid, Triple
 
 Record: TypeAlias = Mapping[str, Any]
@@ -152,23 +151,25 @@ def stack_geometry(
     Raises
     ------
     Rejected
-        NO_FRAMES (multi-frame file without `frame`), TOO_FEW_SLICES, NO_POSITION, MIXED_ORIENTATION, MIXED_MATRIX,
-        DUPLICATE_POSITION, GANTRY_TILT, MISSING_SLICE or UNEVEN_SPACING: the first that holds in this order.
+        NO_FRAMES (multi-frame file without `frame`), TOO_FEW_SLICES, OTHER_FRAME (slices of several frames of
+        reference), NO_POSITION, MIXED_ORIENTATION, MIXED_MATRIX, DUPLICATE_POSITION, GANTRY_TILT, MISSING_SLICE or
+        UNEVEN_SPACING: the first that holds in this order.
     """
-    _check_count(slices, min_slices)
+    check_count(slices, min_slices)
     gone = strays(slices, min_slices) if "stray_slices" in mend else set()
     mended = {"stray_slices": len(gone)}
     places = [place for place in range(len(slices)) if place not in gone]
     records = [slices[place] for place in places]
-    positions, orientations, spacings = _numbers(records)
-    axes = _axes(orientations)
-    _check_matrix(records, spacings)
+    check_frames(records)
+    positions, orientations, spacings = numbers_of(records)
+    axes = axes_of(orientations)
+    check_matrix(records, spacings)
     along = positions @ axes[0]
     order: Places = np.argsort(along, kind="stable").tolist()
     copies: list[tuple[int, int]] = []
     if "repeated_slices" in mend:
         order, copies = _without_copies(records, positions, along, order, tolerance_mm)
-        _check_count([records[place] for place in order], min_slices)
+        check_count([records[place] for place in order], min_slices)
     mended["repeated_slices"] = len(copies)
     records, spacings = [records[place] for place in order], spacings[order]
     upright = _upright(positions[order], along[order], spacings, axes, (tolerance_mm, gantry_tilt))
@@ -225,58 +226,6 @@ class _Column:
     mended: dict[str, int] = field(default_factory=dict)
 
 
-def _check_count(slices: Sequence[Record], min_slices: int) -> None:
-    frames = max((record.get("n_frames") or 1 for record in slices if record.get("frame") is None), default=1)
-    if frames > 1:
-        raise Rejected("NO_FRAMES", f"a multi-frame object of {frames} frames")
-    if len(slices) < max(min_slices, 1):
-        raise Rejected("TOO_FEW_SLICES", f"{len(slices)} slices, at least {max(min_slices, 1)} are needed")
-
-
-def _numbers(records: Sequence[Record]) -> tuple[Floats, Floats, Floats]:
-    """Positions (n, 3), orientations (n, 6) and pixel spacings (n, 2; y, x)."""
-    columns = []
-    for key, length in (("position", 3), ("orientation", 6), ("pixel_spacing_mm", 2)):
-        values = [record.get(key) for record in records]
-        lacking = sum(value is None or len(value) != length for value in values)
-        if lacking:
-            raise Rejected("NO_POSITION", f"{lacking} of {len(records)} slices carry no {key.removesuffix('_mm')}")
-        columns.append(np.array(values, dtype=np.float64))
-    if columns[2].min() <= 0:
-        raise Rejected("NO_POSITION", f"a pixel spacing of {columns[2].min():g} mm")
-    return columns[0], columns[1], columns[2]
-
-
-def _axes(orientations: Floats) -> Floats:
-    """Orthonormal directions of z, y and x, shape (3, 3)."""
-    # The median does not depend on the order of the files, and one odd slice does not move it.
-    orientation = np.median(orientations, axis=0)
-    apart = np.abs(orientations - orientation).max(axis=1)
-    odd = int((apart > COSINE_TOLERANCE).sum())
-    if odd:
-        found = f"{odd} of {len(apart)} slices are off the median orientation, by up to {apart.max():.3g} in a cosine"
-        raise Rejected("MIXED_ORIENTATION", found)
-    row, column = orientation[:3], orientation[3:]
-    skew = max(abs(float(number)) for number in (row @ row - 1, column @ column - 1, row @ column))
-    if skew > COSINE_TOLERANCE:
-        raise Rejected("NO_POSITION", f"the orientation is no pair of orthogonal unit vectors, off by {skew:.3g}")
-    x = row / np.linalg.norm(row)
-    normal = np.cross(x, column)
-    z = normal / np.linalg.norm(normal)
-    return np.array([z, np.cross(z, x), x])
-
-
-def _check_matrix(records: Sequence[Record], spacings: Floats) -> None:
-    sizes = sorted({(record["rows"] or 0, record["columns"] or 0) for record in records})
-    if len(sizes) > 1:
-        raise Rejected("MIXED_MATRIX", f"{len(sizes)} matrix sizes, from {sizes[0]} to {sizes[-1]}")
-    if not sizes[0][0] or not sizes[0][1]:
-        raise Rejected("MIXED_MATRIX", f"a matrix of {sizes[0]} rows and columns")
-    low, high = spacings.min(axis=0), spacings.max(axis=0)
-    if ((high - low) > SPACING_TOLERANCE * high).any():
-        raise Rejected("MIXED_MATRIX", f"pixel spacings (y, x) from {low.tolist()} to {high.tolist()} mm")
-
-
 def _without_copies(
     records: Sequence[Record], positions: Floats, along: Floats, order: Places, tolerance_mm: float
 ) -> tuple[Places, list[tuple[int, int]]]:
@@ -298,7 +247,8 @@ def _without_copies(
 
 def _rank(record: Record) -> tuple[Any, ...]:
     number = record.get("instance_number")
-    return (number is None, number or 0, record.get("frame") or 0, list(record["position"]))
+    place = (record.get("frame") or 0, list(record["position"]))
+    return (number is None, number or 0, *place, record.get("sop_uid") or "")
 
 
 def _same_place_mm(distances: Floats, tolerance_mm: float) -> float:

@@ -12,6 +12,7 @@ from cohortseg.errors import Rejected
 from cohortseg.io.elements import (
     UNDEFINED,
     check_complete,
+    digest_before,
     double,
     doubles,
     elements_of,
@@ -43,6 +44,7 @@ CT_MR_PET = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.
 DEFLATED = "1.2.840.10008.1.2.1.99"
 PIXEL_DATA = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 """Floating-point, double and integer pixel data."""
+PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"OV", b"UN")
 GUESSED_SYNTAX = {
     (True, True): "1.2.840.10008.1.2",
     (False, True): "1.2.840.10008.1.2.1",
@@ -120,6 +122,7 @@ FACTS: dict[str, tuple[int, Reader]] = {
     "acquisition_datetime": (0x0008002A, text),
     "content_time": (0x00080033, text),
     "burned_in": (0x00280301, yes),
+    "lossy": (0x00282110, text),
     "laterality": (0x00200062, text),
     "view_position": (0x00185101, text),
     "imager_pixel_spacing_mm": (0x00181164, reals),
@@ -216,12 +219,13 @@ def read_header(path: str | Path) -> Record | None:
     dict or None
         `kind` ('image', 'rtstruct', 'seg', 'other'); the keys of `PLAIN` and `WORDS` for each; for 'other' `what` (a
         word of `WHAT`); for an image those of `PIXELS` and `FACTS` with `transfer_syntax`, `pixel_offset` and
-        `pixel_bytes` (where uncompressed pixels lie; None when they are compressed), `float_pixels`, `us_region_mm`
-        (planes.py), `quantity_units` and, for a file of several frames that says where they lie, `frames`
-        (frame_headers.py; see `slices.slices_of`); for PET those of `PET` and `TRACER`; for an RTSTRUCT `rois` (name,
-        n_contours, n_points), `referenced_series_uids`, `referenced_frame_uids`; for a segmentation `segments`
-        (number, label), `referenced_series_uids`, `n_frames`. Values are None where the file does not say. Ids, names,
-        UIDs, dates, times and descriptions are identity: they belong into the private part of a study.
+        `pixel_bytes` (where uncompressed pixels lie; None when they are compressed), `header_digest` (of all that
+        stands before them), `float_pixels`, `us_region_mm` (planes.py), `quantity_units` and, for a file of several
+        frames that says where they lie, `frames` (frame_headers.py; see `slices.slices_of`); for PET those of `PET` and
+        `TRACER`; for an RTSTRUCT `rois` (name, n_contours, n_points), `referenced_series_uids`,
+        `referenced_frame_uids`; for a segmentation `segments` (number, label), `referenced_series_uids`, `n_frames`.
+        Values are None where the file does not say. Ids, names, UIDs, dates, times and descriptions are identity: they
+        belong into the private part of a study.
 
     Raises
     ------
@@ -323,9 +327,10 @@ def _image(file: BinaryIO, header: Any, elements: Mapping[int, Any], record: Rec
         found["pixel_padding"] -= 65536
     syntax = header.file_meta.get("TransferSyntaxUID") or GUESSED_SYNTAX[header.original_encoding]
     found["transfer_syntax"] = str(syntax)
-    found |= {"pixel_offset": None, "pixel_bytes": None, "float_pixels": False}
+    found |= {"pixel_offset": None, "pixel_bytes": None, "header_digest": None, "float_pixels": False}
     if syntax != DEFLATED:
         found |= pixel_place(file, header)
+        found["header_digest"] = digest_before(file, found["pixel_offset"])
     if record["modality"] == "PT":
         found |= _pet(header, elements)
     if found["n_frames"] > 1 or SHARED in elements or PER_FRAME in elements:
@@ -348,11 +353,13 @@ def pixel_place(file: BinaryIO, header: Any) -> Record:
     Rejected
         UNREADABLE, when the file ends there.
     """
-    implicit, little = header.original_encoding
+    _, little = header.original_encoding
     start = file.tell()
-    # Tag, then VR and two empty bytes when it is explicit, then the length.
-    skipped = 8 if implicit else 12
-    element = file.read(skipped)
+    element = file.read(12)
+    # Tag, then VR and two empty bytes when it is explicit, then the length. What the meta header says of that may be
+    # wrong; a length that looks like a VR would be odd, which no length is.
+    skipped = 12 if element[4:6] in PIXEL_VRS else 8
+    element = element[:skipped]
     if len(element) < skipped:
         raise Rejected("UNREADABLE", "the file ends before its pixel data")
     order: Literal["little", "big"] = "little" if little else "big"

@@ -6,7 +6,7 @@ its header says: decoders pad or ignore what does not fit, so both are checked h
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -15,6 +15,7 @@ import numpy as np
 
 from cohortseg.errors import Rejected
 from cohortseg.io.codestreams import Fragments, check_picture, fragments_of, frame_bytes
+from cohortseg.io.elements import digest_before
 from cohortseg.io.headers import DEFLATED, parse_header
 from cohortseg.slices import slice_of
 from cohortseg.volume import Array
@@ -34,12 +35,16 @@ PALETTE_TAGS = [0x00281101, 0x00281102, 0x00281103, *range(0x00281201, 0x0028120
 DECODERS = ("pylibjpeg", "pyjpegls", "pillow", "gdcm")
 """The first that is there is used and no other is tried: gdcm ends the whole process when a JPEG-LS picture is smaller
 than its header says, and pydicom's own RLE decoder reads such a picture in silence."""
+BITS = ("bits_allocated", "bits_stored", "high_bit", "signed")
+"""What says how the bits of a pixel make a number."""
+PADDING_BYTES = 512
+"""So many empty bytes behind the pixels are padding, even where they are as long as a row."""
 UNCHANGED = (
     *("sop_uid", "rows", "columns", "position", "orientation", "pixel_spacing_mm", "slope", "intercept", "n_frames"),
     *("bits_allocated", "bits_stored", "high_bit", "signed", "samples", "planar", "photometric", "float_pixels"),
     *("transfer_syntax", "pixel_offset", "pixel_bytes", "pixel_padding"),
 )
-"""What a file must still say when its pixels are read."""
+"""What a file without digest (a deflated one) must still say when its pixels are read."""
 
 
 def check_readable(record: Record) -> None:
@@ -54,7 +59,8 @@ def check_readable(record: Record) -> None:
     ------
     Rejected
         NO_FRAMES (a multi-frame file instead of one of its slices), UNSUPPORTED_PIXELS (bit depths and colour models
-        that are not read), UNSUPPORTED_SYNTAX (no decoder).
+        that are not read, or more pixel data than the header speaks of), TRUNCATED (less), UNSUPPORTED_SYNTAX (no
+        decoder).
     """
     if (record.get("n_frames") or 1) > 1 and record.get("frame") is None:
         raise Rejected("NO_FRAMES", f"a multi-frame object of {record['n_frames']} frames")
@@ -66,6 +72,22 @@ def check_readable(record: Record) -> None:
         _check_colour(record)
     if record["transfer_syntax"] not in (*NATIVE, DEFLATED) and decoder_of(record["transfer_syntax"]) is None:
         raise Rejected("UNSUPPORTED_SYNTAX", f"no decoder for transfer syntax {record['transfer_syntax']}")
+    if record["transfer_syntax"] in NATIVE and record.get("pixel_bytes") is not None:
+        _check_length(record, record["pixel_bytes"])
+
+
+def _check_length(record: Record, n_bytes: int, behind: bytes | None = None) -> None:
+    """Refuse uncompressed pixel data of another length than the matrix, its bits and frames need.
+
+    A matrix or a bit depth that is said too small would show a part of the picture, or mix pixels. `behind` are the
+    bytes that are left over, where they are at hand.
+    """
+    needed = _frame_length(record) * (record.get("n_frames") or 1)
+    if n_bytes < needed:
+        raise Rejected("TRUNCATED", f"{n_bytes} bytes of pixel data, the header speaks of {needed}")
+    row = _frame_length(record) // (record["rows"] or 1)
+    if n_bytes - needed >= max(row, 1) and (n_bytes - needed > PADDING_BYTES or any(behind or b"")):
+        raise Rejected("UNSUPPORTED_PIXELS", f"{n_bytes} bytes of pixel data, the header speaks of {needed}")
 
 
 def _check_bits(record: Record) -> None:
@@ -73,6 +95,8 @@ def _check_bits(record: Record) -> None:
     if allocated not in ((32, 64) if floats else (8, 16, 32)):
         raise Rejected("UNSUPPORTED_PIXELS", f"{allocated} bits allocated{' for floating-point values' * floats}")
     stored, high = _bits(record)
+    if not floats and record["signed"] not in (0, 1):
+        raise Rejected("UNSUPPORTED_PIXELS", f"pixel representation {record['signed']}")
     if not floats and not stored - 1 <= high < allocated:
         raise Rejected("UNSUPPORTED_PIXELS", f"{stored} bits stored up to bit {high} of {allocated}")
 
@@ -119,7 +143,7 @@ def check_fragments(file: BinaryIO, offset: int, syntax: str) -> None:
     fragments_of(file, offset, syntax)
 
 
-def read_stored(path: str | Path, record: Record) -> Array:
+def read_stored(path: str | Path, record: Record, *, doubtful: Collection[str] = ()) -> Array:
     """The stored values of one slice, after the file has proved to be the one of the record.
 
     Parameters
@@ -128,6 +152,9 @@ def read_stored(path: str | Path, record: Record) -> Array:
         A file that is opened once (of a multi-frame file, twice for the first frame).
     record : dict
         Flat record of the slice (`slices.slices_of`) from when it was indexed, which `check_readable` has passed.
+    doubtful : collection of str
+        Those of `BITS` that the slices of a series do not agree on, so that one of them may be wrong: values that
+        depend on them are refused (the highest stored bit is set, or one beyond the stored bits).
 
     Returns
     -------
@@ -140,16 +167,31 @@ def read_stored(path: str | Path, record: Record) -> Array:
     ------
     Rejected
         SOURCE_CHANGED, TRUNCATED, UNSUPPORTED_SYNTAX when the decoder fails on these data, UNSUPPORTED_PIXELS when a
-        compressed picture has another size than the header says or a palette cannot be read.
+        compressed picture has another size than the header says, a palette cannot be read, or values are doubtful.
     """
     try:
         with Path(path).open("rb") as file:
             identity = _identity(file)
             _check_unchanged(file, Path(path), identity, record)
-            stored = _read(file, Path(path), identity, record)
+            pixels = _read(file, Path(path), identity, record)
+            stored = pixels if record["float_pixels"] or pixels.ndim == 3 else _justified(pixels, record)
+            if doubtful:
+                _check_certain(pixels, stored, record, doubtful)
             return _painted(file, stored) if record["photometric"] == PALETTE else stored
     except FileNotFoundError:
         raise Rejected("SOURCE_CHANGED", "a file vanished after it was indexed") from None
+
+
+def _check_certain(pixels: Array, stored: Array, record: Record, doubtful: Collection[str]) -> None:
+    """Refuse values that would be others if this slice were told as its neighbours are."""
+    if stored.dtype.kind not in "iu":
+        return
+    n_bits, high = _bits(record)
+    # With the highest bit set, a value is negative or large; a bit beyond it belongs to the value or does not.
+    by_sign = "signed" in doubtful and bool(stored.min() < 0 or int(stored.max()) >> (n_bits - 1))
+    beyond = (pixels >> high >> 1) if high + 1 < record["bits_allocated"] else np.zeros(1, np.int8)
+    if by_sign or bool(((pixels != stored) & (beyond != 0)).any()):
+        raise Rejected("UNSUPPORTED_PIXELS", f"slices differ in {', '.join(doubtful)}, and values depend on that")
 
 
 def _identity(file: BinaryIO) -> Identity:
@@ -158,7 +200,14 @@ def _identity(file: BinaryIO) -> Identity:
 
 
 def _check_unchanged(file: BinaryIO, path: Path, identity: Identity, record: Record) -> None:
-    number = record.get("frame")
+    number, expected = record.get("frame"), record.get("header_digest")
+    if expected is not None:
+        # The same bytes say the same: nothing is parsed again.
+        offset = record["pixel_offset"]
+        same = digest_before(file, offset) if number is None else _digest_of(path, identity, offset)
+        if same != expected:
+            raise Rejected("SOURCE_CHANGED", "the header of a file is another than when it was indexed")
+        return
     try:
         found = parse_header(file) if number is None else _header_of(path, identity)
     except Rejected as broken:
@@ -168,6 +217,13 @@ def _check_unchanged(file: BinaryIO, path: Path, identity: Identity, record: Rec
     differs = [key for key in UNCHANGED if found is None or found.get(key) != record.get(key)]
     if differs:
         raise Rejected("SOURCE_CHANGED", f"a file says something else than when it was indexed: {', '.join(differs)}")
+
+
+@lru_cache(maxsize=2)
+def _digest_of(path: Path, identity: Identity, offset: int) -> str | None:
+    """The digest of the header of a multi-frame file, made once for all its frames."""
+    with path.open("rb") as file:
+        return digest_before(file, offset) if _identity(file) == identity else None
 
 
 @lru_cache(maxsize=2)
@@ -197,7 +253,7 @@ def _read(file: BinaryIO, path: Path, identity: Identity, record: Record) -> Arr
     if (record.get("samples") or 1) == 3:
         return _decoded(data, record, LITTLE_ENDIAN if syntax == DEFLATED else syntax)
     pixels: Array = np.frombuffer(data, _dtype(record)).reshape(record["rows"], record["columns"])
-    return pixels if record["float_pixels"] else _justified(pixels, record)
+    return pixels
 
 
 def _dtype(record: Record) -> np.dtype[Any]:
@@ -211,6 +267,9 @@ def _justified(pixels: Array, record: Record) -> Array:
     allocated, (stored, high) = record["bits_allocated"], _bits(record)
     if stored == allocated:
         return pixels
+    below = high + 1 - stored
+    if below and (pixels & ((1 << below) - 1)).any():
+        raise Rejected("UNSUPPORTED_PIXELS", f"values in the {below} bits below the {stored} that are stored")
     shifted: Array = (pixels << (allocated - 1 - high)) >> (allocated - stored)
     return shifted
 
@@ -221,7 +280,7 @@ def _justified(pixels: Array, record: Record) -> Array:
 def _frame_length(record: Record) -> int:
     """Bytes of one uncompressed frame."""
     samples = 2 if record["photometric"] == "YBR_FULL_422" else record.get("samples") or 1
-    return int(record["rows"] * record["columns"] * samples * record["bits_allocated"] // 8)
+    return int((record["rows"] or 0) * (record["columns"] or 0) * samples * record["bits_allocated"] // 8)
 
 
 def _plain(file: BinaryIO, record: Record, number: int) -> bytes:
@@ -236,6 +295,8 @@ def _plain(file: BinaryIO, record: Record, number: int) -> bytes:
     data = file.read(max(end + tail - first + lead, 0))
     if swapped:
         data = np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()[lead:]
+    if number + 1 == (record.get("n_frames") or 1):
+        _check_length(record, record["pixel_bytes"], file.read(min(record["pixel_bytes"] - end, PADDING_BYTES)))
     return _whole(data[:needed], needed)
 
 
@@ -251,8 +312,9 @@ def _inflated(file: BinaryIO, record: Record, number: int) -> bytes:
     file.seek(0)
     elements = dcmread(file)
     names = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-    data = next((elements[name].value for name in names if name in elements), b"")
+    data = next((elements[name].value for name in names if name in elements), b"") or b""
     needed = _frame_length(record)
+    _check_length(record, len(data), data[needed * (record.get("n_frames") or 1) :])
     return _whole(data[number * needed : (number + 1) * needed], needed)
 
 
@@ -270,8 +332,7 @@ def _decompressed(data: bytes, record: Record) -> Array:
 
     syntax = record["transfer_syntax"]
     check_picture(data, record, syntax)
-    pixels = _decoded(encapsulate([data]), record, syntax)
-    return _justified(pixels, record) if syntax == RLE and pixels.ndim == 2 else pixels
+    return _decoded(encapsulate([data]), record, syntax)
 
 
 def _decoded(data: bytes, record: Record, syntax: str) -> Array:
@@ -299,7 +360,7 @@ def _decoded(data: bytes, record: Record, syntax: str) -> Array:
                 number_of_frames=1,
                 pixel_keyword="PixelData",
                 pixel_vr="OB",
-                correct_unused_bits=syntax != RLE,
+                correct_unused_bits=samples == 3,
             )
         except Exception as error:
             # They raise whatever they like, in words that may hold a path: only the kind is told.

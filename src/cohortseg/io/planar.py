@@ -6,7 +6,7 @@ of one class are united.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,6 +26,9 @@ OUTSIDE_VOXELS = 1.0
 """A contour may reach this far over the edge of the image; it is clipped there."""
 SAME_PLANE_SHARE = 0.1
 """Share of a slice distance by which the planes of one slice's contours may differ, whatever the tolerance."""
+BESIDE_SHARE = 0.4
+"""A structure whose contours all lie at least this share of a slice distance to one side of their slices is half a
+slice off: which slices are meant, nobody can tell."""
 TURNED_DEGREES = 5.0
 """A contour that leaves its plane and is turned further than this against the slices was drawn on another view."""
 WIDEST_GAP, WIDEST_GAP_MM = 2.5, 20.0
@@ -49,6 +52,7 @@ class Tally:
     n_interpolated_slices: int = 0
     plane_offset_mm: float = 0.0
     plane_shift_mm: float = 0.0
+    warnings: list[str] = field(default_factory=list)
 
 
 def contour_label(
@@ -79,10 +83,10 @@ def contour_label(
         What becomes of a class that has no structure.
     planes : "reject", "nearest" or "interpolate"
         What becomes of contours beside the slices. "nearest" moves a contour to the nearer slice, where it must be
-        alone with others of its plane. "interpolate" takes the shape half way between two contours from the mean of
-        their signed distances (Raya and Udupa, IEEE Trans Med Imaging 1990, 9:32); it fills slices between contoured
-        planes up to 2.5 times as far apart as most of the structure, and 20 mm, and reaches over the outermost plane
-        by half the distance of planes, and half a slice.
+        alone with others of its plane; a structure that lies half a slice off as a whole is refused. "interpolate"
+        takes the shape half way between two contours from the mean of their signed distances (Raya and Udupa, IEEE
+        Trans Med Imaging 1990, 9:32); it fills slices between contoured planes up to 2.5 times as far apart as most of
+        the structure, and 20 mm, and reaches over the outermost plane by half the distance of planes, and half a slice.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def contour_label(
         contours that reach over the edge of the image; `n_overlap_voxels`, `overlap_voxels`; `n_skipped_slices` without
         contour between contoured ones of a structure; `n_interpolated_slices`; `plane_offset_mm`, the largest distance
         of a contour point from the nearest slice; `plane_shift_mm`, its mean over the contours, positive towards
-        growing slice index: a label that lies beside the slices as a whole.
+        growing slice index; `warnings`: structures all of whose contours lie to one side of their slices.
 
     Raises
     ------
@@ -112,6 +116,7 @@ def contour_label(
             _check_turn(contours, grid, same)
             painted = _interpolated if planes == "interpolate" else _nearest
             offset_mm = _offset(contours, grid, tally)
+            _check_sides(contours, grid, max(same, BESIDE_SHARE if planes == "nearest" else 1.0), tally)
             if planes == "reject" and offset_mm > same * grid.spacing_mm[0]:
                 found = f"a contour lies {offset_mm:.3g} mm beside a slice, at slices of {grid.spacing_mm[0]:.3g} mm"
                 raise Rejected("LABEL_OFF_GRID", found)
@@ -227,8 +232,19 @@ def _offset(contours: Sequence[Points], grid: Grid, tally: Tally) -> float:
     return offset_mm
 
 
+def _check_sides(contours: Sequence[Points], grid: Grid, limit: float, tally: Tally) -> None:
+    """Whether all contours lie to one side of their slices: by `limit` slice distances they may not."""
+    apart = [round(float(points[:, 0].mean()) - _place(points), DECIMALS) for points in contours]
+    least = max(min(apart), -max(apart)) if apart else 0.0
+    found = f"all {len(apart)} contours of a structure lie to one side of their slices, by {least:.2f} slice distances"
+    if least >= limit:
+        raise Rejected("LABEL_OFF_GRID", f"{found} ({least * grid.spacing_mm[0]:.3g} mm) or more")
+    if least > SAME_PLANE_SHARE:
+        tally.warnings.append(f"{found} or more")
+
+
 def _place(points: Points) -> int:
-    # Halves go up, never to the even neighbour: a stack shifted by half a slice stays a stack.
+    # Halves go up, never to the even neighbour: a stack between the slices stays a stack.
     return int(np.floor(round(float(points[:, 0].mean()), DECIMALS) + 0.5))
 
 

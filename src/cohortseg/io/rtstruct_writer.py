@@ -6,6 +6,7 @@ same label back, to the last voxel. Equal labels of equal sources give equal byt
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,10 @@ def write_rtstruct(
 
 
 def _header(sources: SourceImages, made_of: Sequence[str], description: str) -> Any:
-    from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
-    one = Dataset()
-    one.update(sources.header)
+    # pydicom sets values in place: elements that two data sets share would change in both.
+    one = deepcopy(sources.header)
     for keyword in ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"):
         one.pop(keyword, None)
     one.SpecificCharacterSet = "ISO_IR 192"

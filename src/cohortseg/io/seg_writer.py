@@ -8,6 +8,7 @@ empty either way.
 
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -151,12 +152,11 @@ def _stand_in(grid: Grid, sources: SourceImages) -> Any:
     By itself highdicom ties frames to slices only where every single one lies exactly on a slice, and takes no series
     of several multi-frame objects.
     """
-    from pydicom.dataset import Dataset
     from pydicom.uid import CTImageStorage
     from pydicom.valuerep import format_number_as_ds
 
-    one = Dataset()
-    one.update(sources.header)
+    # pydicom sets values in place: elements that two data sets share would change in both.
+    one = deepcopy(sources.header)
     # The class only tells which elements describe patient and study, the same for all images.
     one.SOPClassUID, one.SOPInstanceUID, one.Modality = CTImageStorage, "2.25.0", "CT"
     one.Rows, one.Columns = grid.shape[1:]

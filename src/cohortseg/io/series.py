@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cohortseg.errors import Rejected
 from cohortseg.io.geometry import Stack
 from cohortseg.io.mend import Blend, Bools, Floats, mix, shift_plane
-from cohortseg.io.pixels import check_readable, read_stored
+from cohortseg.io.pixels import BITS, check_readable, read_stored
 from cohortseg.io.suv import Kind, suv_factor
 from cohortseg.volume import Array, Shape
 
@@ -23,6 +23,8 @@ Record: TypeAlias = Mapping[str, Any]
 Source: TypeAlias = tuple[str, Record]
 Colour: TypeAlias = Literal["grey", "red", "green", "blue"]
 
+SLOPES, LARGEST_INTERCEPT = (1e-20, 1e20), 1e20
+"""No factor beyond these is meant: all values would be one, or infinite."""
 INT16 = np.iinfo(np.int16)
 AIR_HU = -1024.0
 """New voxels of a CT that names no padding: the lowest value of most scanners."""
@@ -66,13 +68,16 @@ class Series:
     facts : dict
         What a sidecar may say: `rescale_slopes` (smallest, largest), `rescale_missing` (slices without slope and
         intercept; they count as 1 and 0), `pixel_padding` (stored values that mark no data: kept as they are),
-        `monochrome1` (shown inverted; HU and SUV are not touched by that), `transfer_syntaxes`, `suv_factor`.
+        `monochrome1` (shown inverted; HU and SUV are not touched by that), `transfer_syntaxes`, `suv_factor`,
+        `warnings` (a CT of which no slice says how to come to HU).
     blend, shift_yx
         As in `Stack`, in the order of `paths`.
     copies : dict
         Slices that were left out as copies of the one at a place: their files must hold the same pixels.
     colour : {'grey', 'red', 'green', 'blue'}
         What is taken of colour pictures.
+    doubtful : tuple of str
+        What slices say differently of their bits: see `read_stored`.
     """
 
     paths: tuple[str, ...]
@@ -86,6 +91,7 @@ class Series:
     shift_yx: tuple[tuple[float, float], ...] | None = None
     copies: Mapping[int, tuple[Source, ...]] = field(default_factory=dict)
     colour: Colour = "grey"
+    doubtful: tuple[str, ...] = ()
 
 
 def open_series(
@@ -116,7 +122,8 @@ def open_series(
     Raises
     ------
     Rejected
-        NO_FRAMES, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; NO_UNITS for PET.
+        NO_FRAMES, TRUNCATED, UNSUPPORTED_PIXELS, UNSUPPORTED_SYNTAX; BAD_RESCALE, when some slices lack a slope or
+        an intercept that says something in others, or one is zero or absurd; NO_UNITS for PET.
     """
     copies: dict[int, tuple[Source, ...]] = {}
     if stack is not None:
@@ -124,9 +131,11 @@ def open_series(
         paths, records = [paths[place] for place in stack.order], [records[place] for place in stack.order]
     for record in (*records, *(record for group in copies.values() for _, record in group)):
         check_readable(record)
+    _check_rescale(records)
     factor = _factor(records, suv)
     slopes = [_slope(record) for record in records]
     whole = all(slope.is_integer() and _intercept(r).is_integer() for slope, r in zip(slopes, records, strict=True))
+    silent = records[0].get("modality") == "CT" and all(record.get("intercept") is None for record in records)
     narrow = whole and factor == 1.0 and not wide and not any(record.get("float_pixels") for record in records)
     modality = records[0].get("modality")
     plain = (len(records), int(records[0]["rows"]), int(records[0]["columns"]))
@@ -144,11 +153,13 @@ def open_series(
             "monochrome1": any(record["photometric"] == "MONOCHROME1" for record in records),
             "transfer_syntaxes": sorted({record["transfer_syntax"] for record in records}),
             "suv_factor": factor if modality == "PT" else None,
+            "warnings": ["no slice carries a rescale intercept: stored values are taken as HU"] if silent else [],
         },
         blend=None if stack is None else stack.blend,
         shift_yx=None if stack is None else stack.shift_yx,
         copies=copies,
         colour=colour,
+        doubtful=tuple(key for key in BITS if len({record.get(key) for record in records}) > 1),
     )
 
 
@@ -185,14 +196,16 @@ def read_slabs(series: Series, *, slab: int = 64, digest: Digest | None = None) 
     n_slices, rows, columns = series.shape
     mended = _mended_planes(series) if series.blend is not None or series.shift_yx is not None else None
     for first in range(0, n_slices, slab):
+        # A header may claim any size: nothing is allocated before a slice has proved to be so large.
+        stored = _stored(series, first) if mended is None else next(mended)
         block = np.empty((min(slab, n_slices - first), rows, columns), series.dtype)
         for offset in range(len(block)):
+            if offset:
+                stored = _stored(series, first + offset) if mended is None else next(mended)
             if mended is None:
-                place = first + offset
-                _rescale(_stored(series, place), series.records[place], series.factor, out=block[offset])
+                _rescale(stored, series.records[first + offset], series.factor, out=block[offset])
             else:
-                plane = next(mended)
-                block[offset] = np.rint(plane) if series.dtype == np.int16 else plane
+                block[offset] = np.rint(stored) if series.dtype == np.int16 else stored
         if digest is not None:
             digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False))
         yield first, block
@@ -224,10 +237,10 @@ def _copies(paths: Sequence[str | Path], records: Sequence[Record], stack: Stack
 def _stored(series: Series, place: int) -> Array:
     """The stored numbers of one slice, which its copies must share."""
     record = series.records[place]
-    stored = read_stored(series.paths[place], record)
+    stored = read_stored(series.paths[place], record, doubtful=series.doubtful)
     for path, copy in series.copies.get(place, ()):
         same = (_slope(copy), _intercept(copy)) == (_slope(record), _intercept(record))
-        if not (same and np.array_equal(read_stored(path, copy), stored)):
+        if not (same and np.array_equal(read_stored(path, copy, doubtful=series.doubtful), stored)):
             raise Rejected("DUPLICATE_POSITION", "two slices at one position hold different values")
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Rejected("NOT_A_NUMBER", "a slice of floating-point pixels holds NaN or infinite values")
@@ -267,6 +280,19 @@ def _fill(series: Series, record: Record, plane: Floats) -> float:
     return AIR_HU if series.unit == "HU" else float(plane.min())
 
 
+def _check_rescale(records: Sequence[Record]) -> None:
+    """A slice without a factor that the others carry would lie on another scale than they."""
+    for record in records:
+        slope, intercept = _slope(record), _intercept(record)
+        if not SLOPES[0] <= abs(slope) <= SLOPES[1] or abs(intercept) > LARGEST_INTERCEPT:
+            raise Rejected("BAD_RESCALE", f"a rescale slope of {slope:g} and intercept of {intercept:g}")
+    for key, neutral in (("slope", 1.0), ("intercept", 0.0)):
+        values = [record.get(key) for record in records]
+        lacking = values.count(None)
+        if lacking and any(value not in (None, neutral) for value in values):
+            raise Rejected("BAD_RESCALE", f"{lacking} of {len(values)} slices lack the rescale {key} of the others")
+
+
 def _slope(record: Record) -> float:
     return 1.0 if record.get("slope") is None else float(record["slope"])
 
@@ -297,15 +323,27 @@ def _rescale(stored: Array, record: Record, factor: float, *, out: Array) -> Non
         values *= factor
         out[...] = values
         return
-    fits_32 = stored.itemsize < 4 and abs(slope) < 2**14 and abs(intercept) < 2**30
-    wide: npt.NDArray[Any] = stored.astype(np.int32 if fits_32 else np.int64)
-    wide *= int(slope)
-    wide += int(intercept)
-    low, high = wide.min(), wide.max()
-    if low < INT16.min or high > INT16.max:
+    # Of a line the ends are the extremes.
+    low, high = sorted(int(end) * int(slope) + int(intercept) for end in (stored.min(), stored.max()))
+    if low >= INT16.min and high <= INT16.max:
+        # Arithmetic in 16 bits wraps around, so that what fits in the end is exact whatever happens on the way.
+        np.copyto(out, stored, casting="unsafe")
+        if slope != 1:
+            out *= _wrapped(slope)
+        out += _wrapped(intercept)
+    elif max(-low, high) >= 2**62:
+        raise Int16OverflowError(f"values from {low} to {high}")
+    else:
+        wide: npt.NDArray[Any] = stored.astype(np.int64)
+        wide *= int(slope)
+        wide += int(intercept)
         padding = stored == record.get("pixel_padding")
         if (~padding & ((wide < INT16.min) | (wide > INT16.max))).any():
             raise Int16OverflowError(f"values from {low} to {high}")
         # Padding marks no data: it may stop at the end of the range.
-        np.clip(wide, INT16.min, INT16.max, out=wide)
-    out[...] = wide
+        out[...] = np.clip(wide, INT16.min, INT16.max)
+
+
+def _wrapped(number: float) -> np.int16:
+    """A whole number modulo 2^16."""
+    return np.int16((int(number) + 2**15) % 2**16 - 2**15)

@@ -107,7 +107,7 @@ def read_sources(
     *,
     frames: Mapping[Path, Collection[int]] | None = None,
     key: bytes | None = None,
-    pseudonym: str = "",
+    pseudonym: str | None = None,
 ) -> SourceImages:
     """Read what a label must say of its source; pixels are not read.
 
@@ -118,9 +118,10 @@ def read_sources(
     frames : mapping of Path to frame numbers (from 0), optional
         The frames that were used of a multi-frame object; all where a file is not named.
     key : bytes, optional
-        With it, UIDs are remapped; patient and study are left out, dates too.
-    pseudonym : str
-        Stands in place of name and id of the patient when UIDs are remapped.
+        With it, UIDs are remapped, and whatever else is known of patient and study is left out, dates too.
+    pseudonym : str, optional
+        Stands in place of name and id of the patient. With it, patient, study and dates are left out also where UIDs
+        are kept, unless every file says that its identity is removed.
 
     Returns
     -------
@@ -140,11 +141,14 @@ def read_sources(
         raise Rejected("SOURCE_CHANGED", "the files are no longer those of one series")
     slices = [one for uid in sorted(found) for one in found[uid][1]]
     first = found[min(found)][0]
-    if key is None:
+    is_identified = not all(_says_removed(header) for header, _ in found.values())
+    if key is None and (pseudonym is None or not is_identified):
         return SourceImages(_kept(first), *_when(first), tuple(slices))
-    hidden = tuple(replace(one, sop_uid=remapped(one.sop_uid, key)) for one in slices)
-    order = sorted(hidden, key=lambda one: (one.sop_uid, one.frame or 0))
-    return SourceImages(_hidden(first, key, pseudonym), NO_DATE, NO_TIME, tuple(order))
+    header = _hidden(first, key, pseudonym or "")
+    if key is not None:
+        slices = [replace(one, sop_uid=remapped(one.sop_uid, key)) for one in slices]
+        slices.sort(key=lambda one: (one.sop_uid, one.frame or 0))
+    return SourceImages(header, NO_DATE, NO_TIME, tuple(slices))
 
 
 def matches(sources: SourceImages, grid: Grid) -> list[list[tuple[SourceSlice, bool]]]:
@@ -283,16 +287,22 @@ def _copy(one: Any, source: Any, keyword: str) -> None:
         setattr(one, keyword, [str(part) for part in value] if several else str(value))
 
 
-def _hidden(source: Any, key: bytes, pseudonym: str) -> Any:
-    """Nothing of patient and study but a pseudonym and remapped UIDs."""
+def _says_removed(source: Any) -> bool:
+    return str(source.get("PatientIdentityRemoved") or "").strip() == "YES"
+
+
+def _hidden(source: Any, key: bytes | None, pseudonym: str) -> Any:
+    """Nothing of patient and study but a pseudonym and UIDs, remapped where there is a key."""
     from pydicom.dataset import Dataset
 
     one = Dataset()
     one.PatientName = one.PatientID = pseudonym
-    one.PatientIdentityRemoved, one.DeidentificationMethod = "YES", "cohortseg: UIDs remapped, attributes left out"
+    uids = "kept" if key is None else "remapped"
+    one.PatientIdentityRemoved, one.DeidentificationMethod = "YES", f"cohortseg: UIDs {uids}, attributes left out"
     for keyword in UIDS:
         if source.get(keyword):
-            setattr(one, keyword, remapped(str(source.get(keyword)), key))
+            uid = str(source.get(keyword))
+            setattr(one, keyword, uid if key is None else remapped(uid, key))
     return _completed(one)
 
 

@@ -1,8 +1,8 @@
 """One image or label as an OME-Zarr 0.5 group: 64³ chunks in shards, Blosc zstd-3 bitshuffle, grid in the attributes.
 
-An image of several channels is one array (channel, z, y, x), each channel in chunks of its own. A store is written under
-a temporary name and moved into place when it is whole, because a half-written Zarr array opens without an error and reads
-as fill value.
+An image of several channels is one array (channel, z, y, x), each channel in chunks of its own. A store is written
+under a temporary name and moved into place when it is whole, because a half-written Zarr array opens without an error
+and reads as fill value.
 """
 
 import hashlib

@@ -68,9 +68,10 @@ def study_key(path: Path) -> bytes:
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # By chance, not by process: two machines that share a disk may both have a process of this number.
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(secrets.token_bytes(KEY_BYTES))
             # A link never replaces: of two jobs at the same moment the second reads the key of the first.
             os.link(part, path)

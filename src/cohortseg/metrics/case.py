@@ -1,77 +1,82 @@
-"""All metrics of one label of one case, and the data dictionary of their columns."""
+"""All metrics of one label of one case."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from cohortseg.metrics import lesions, overlap, surface
-from cohortseg.metrics.overlap import Counts, Mask
+import numpy as np
+
+from cohortseg.metrics import boundary, lesions, overlap, surface
+from cohortseg.metrics.bits import Bits, Mask, crop_to_union, pack_pair
+from cohortseg.metrics.columns import COLUMNS, MASK_COLUMNS
+from cohortseg.metrics.lesions import Lesions
+from cohortseg.metrics.overlap import Counts
 from cohortseg.metrics.surface import SurfaceDistances
 from cohortseg.volume import Triple
 
+__all__ = ["COLUMNS", "MASK_COLUMNS", "CaseMeasures", "case_metrics", "measure_case"]
 
-class Column(NamedTuple):
-    """What a reader must know of a column.
+Row = dict[str, float | int | str]
 
-    `range` holds the lowest and highest possible value, None for text. `higher_is_better` is None where neither
-    direction is better.
+MOST_LESIONS = 1000
+"""Lesions of a mask that are listed one by one, the largest first; the counts of the row are of all."""
+
+
+@dataclass(frozen=True)
+class CaseMeasures:
+    """Everything that is measured of one label of one case.
+
+    Parameters
+    ----------
+    row : dict
+        The keys of `MASK_COLUMNS`.
+    lesions : list of dict
+        The largest `MOST_LESIONS` lesions of the reference, then of the prediction: `side`, `volume_ml`, `z`, `y`,
+        `x` (mean index), `shared_ml` with the other mask, `n_matched` lesions of it and `largest_match_ml` of them,
+        `dice` (NaN on the side of the prediction).
+    trimap : list of [float, float]
+        Width of a band in mm and the boundary Jaccard in it, for each width asked for.
+    reference_centre : (float, float, float) or None
+        Mean index (z, y, x) of the reference's voxels; None when it is empty.
     """
 
-    unit: str
-    definition: str
-    range: tuple[float, float] | None
-    higher_is_better: bool | None
-
-
-_SHARE = (0.0, 1.0)
-_POSITIVE = (0.0, math.inf)
-
-COLUMNS: dict[str, Column] = {
-    "dice": Column("fraction", "2TP / (2TP + FP + FN), in voxels", _SHARE, True),
-    "jaccard": Column("fraction", "TP / (TP + FP + FN), also called IoU", _SHARE, True),
-    "sensitivity": Column("fraction", "TP / (TP + FN): share of the reference that was found", _SHARE, True),
-    "precision": Column("fraction", "TP / (TP + FP): share of the prediction that is right", _SHARE, True),
-    "specificity": Column("fraction", "TN / (TN + FP); grows with the field of view", _SHARE, True),
-    "accuracy": Column("fraction", "(TP + TN) / all voxels; grows with the field of view", _SHARE, True),
-    "segmentation_accuracy": Column(
-        "fraction", "1 - (FP + FN) / (TP + FN): symmetric difference over the reference", (-math.inf, 1.0), True
-    ),
-    "hd_mm": Column(
-        "mm", "largest distance of a surface voxel to the other surface, either direction", _POSITIVE, False
-    ),
-    "hd95_mm": Column("mm", "larger of the two directed 95th percentiles of surface distances", _POSITIVE, False),
-    "assd_mm": Column("mm", "mean surface distance over the surface voxels of both masks, pooled", _POSITIVE, False),
-    "nsd": Column(
-        "fraction",
-        "share of the surface voxels of both masks within nsd_tolerance_mm of the other surface",
-        _SHARE,
-        True,
-    ),
-    "nsd_tolerance_mm": Column("mm", "tolerance of nsd, from the settings", _POSITIVE, None),
-    "reference_ml": Column("ml", "volume of the reference", _POSITIVE, None),
-    "prediction_ml": Column("ml", "volume of the prediction", _POSITIVE, None),
-    "volume_difference_ml": Column("ml", "prediction_ml - reference_ml", (-math.inf, math.inf), None),
-    "n_lesions_reference": Column("count", "26-connected components of the reference", _POSITIVE, None),
-    "n_lesions_prediction": Column("count", "26-connected components of the prediction", _POSITIVE, None),
-    "lesion_sensitivity": Column(
-        "fraction", "share of the reference lesions that the prediction touches in at least one voxel", _SHARE, True
-    ),
-    "lesion_precision": Column(
-        "fraction", "share of the predicted lesions that touch the reference in at least one voxel", _SHARE, True
-    ),
-    "undefined": Column(
-        "text", "why some metrics are empty: both_empty, prediction_empty, reference_empty, or nothing", None, None
-    ),
-}
-"""Columns of `metrics_by_case.csv` that `case_metrics` fills, in order."""
+    row: Row
+    lesions: list[dict[str, Any]]
+    trimap: list[tuple[float, float]]
+    reference_centre: tuple[float, float, float] | None
 
 
 def case_metrics(
-    reference: Mask, prediction: Mask, *, spacing_mm: Triple, nsd_tolerance_mm: float
-) -> dict[str, float | int | str]:
+    reference: Mask,
+    prediction: Mask,
+    *,
+    spacing_mm: Triple,
+    nsd_tolerance_mm: float,
+    boundary_band_mm: float = 2.0,
+) -> Row:
+    """The row of `measure_case`."""
+    return measure_case(
+        reference,
+        prediction,
+        spacing_mm=spacing_mm,
+        nsd_tolerance_mm=nsd_tolerance_mm,
+        boundary_band_mm=boundary_band_mm,
+    ).row
+
+
+def measure_case(
+    reference: Mask,
+    prediction: Mask,
+    *,
+    spacing_mm: Triple,
+    nsd_tolerance_mm: float,
+    boundary_band_mm: float = 2.0,
+    trimap_bands_mm: tuple[float, ...] = (),
+) -> CaseMeasures:
     """Every metric of one label.
 
-    Work and memory follow the box that holds both masks, not the image: about 6 bytes for each voxel of the box,
-    10 when both masks are noise.
+    Both masks are packed to bits (an eighth of their size each), and all else works on the box that holds both.
+    Memory beside them follows their surfaces; only masks of noise take 6 to 10 bytes for each voxel of the box.
 
     Parameters
     ----------
@@ -81,37 +86,66 @@ def case_metrics(
         Voxel size along z, y, x.
     nsd_tolerance_mm : float
         Tolerance of the normalised surface distance; 0 asks for surfaces that coincide.
+    boundary_band_mm : float
+        Half width of the band of the boundary Jaccard.
+    trimap_bands_mm : tuple of float
+        More such widths, for a curve; their cost grows with the square of the width in voxels.
 
     Returns
     -------
-    dict
-        The keys of `COLUMNS`, in that order. Undefined numbers are NaN, and `undefined` says why: both masks empty,
-        all shares and distances; only the prediction empty, distances and both precisions (Dice is 0); only the
-        reference empty, distances, both sensitivities and the segmentation accuracy (Dice is 0).
+    CaseMeasures
+        Undefined numbers are NaN, and `undefined` says why: both masks empty, all shares and distances; only the
+        prediction empty, distances and both precisions (Dice is 0); only the reference empty, distances, both
+        sensitivities, boundary and path, the segmentation accuracy and the relative volume difference (Dice is 0).
 
     Raises
     ------
     ValueError
-        When the shapes differ, a mask is not boolean or not (z, y, x), a spacing is not positive and finite or the
-        tolerance is negative or not finite.
+        When the shapes differ, a mask is not boolean or not (z, y, x), a spacing is not positive and finite, or a
+        tolerance or band is negative or not finite.
     """
     if not all(math.isfinite(size) and size > 0 for size in spacing_mm) or len(spacing_mm) != 3:
         raise ValueError(f"spacing_mm must hold three positive numbers, got {spacing_mm}")
-    if not math.isfinite(nsd_tolerance_mm) or nsd_tolerance_mm < 0:
-        raise ValueError(f"nsd_tolerance_mm must not be negative, got {nsd_tolerance_mm}")
-    box = surface.union_box(reference, prediction)
-    counts = overlap.count_voxels(reference[box], prediction[box], n_voxels=reference.size)
-    distances = surface.surface_distances(reference[box], prediction[box], spacing_mm=spacing_mm)
-    return {
+    named = {"nsd_tolerance_mm": nsd_tolerance_mm, "boundary_band_mm": boundary_band_mm}
+    for name, length in [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)]:
+        if not math.isfinite(length) or length < 0:
+            raise ValueError(f"{name} must not be negative, got {length}")
+    whole = reference.size
+    ours, theirs = crop_to_union(*pack_pair(reference, prediction))
+    counts = overlap.count_voxels(ours, theirs, n_voxels=whole)
+    distances = surface.surface_distances(ours, theirs, spacing_mm=spacing_mm)
+    found = lesions.match_lesions(ours, theirs)
+
+    def band(width_mm: float) -> float:
+        return boundary.boundary_jaccard(ours, theirs, band_mm=width_mm, spacing_mm=spacing_mm)
+
+    row: Row = {
         **_overlap_columns(counts),
         **_surface_columns(distances, nsd_tolerance_mm),
+        "boundary_jaccard": band(boundary_band_mm),
+        "boundary_band_mm": float(boundary_band_mm),
+        "added_path_mm": _added_path(ours, theirs, spacing_mm),
         **_volume_columns(counts, spacing_mm),
-        **_lesion_columns(lesions.match_lesions(reference[box], prediction[box])),
+        **_lesion_columns(found),
         "undefined": _undefined(counts),
     }
+    curve = [(width, band(width)) for width in trimap_bands_mm]
+    return CaseMeasures(row, _lesion_rows(found, spacing_mm), curve, _centre(found))
 
 
-def _overlap_columns(counts: Counts) -> dict[str, float]:
+def _centre(found: Lesions) -> tuple[float, float, float] | None:
+    if not found.n_reference:
+        return None
+    z, y, x = np.average(found.reference_centres, axis=0, weights=found.reference_voxels).tolist()
+    return z, y, x
+
+
+def _added_path(reference: Bits, prediction: Bits, spacing_mm: Triple) -> float:
+    is_there = bool(reference.words.any())
+    return boundary.added_path_mm(reference, prediction, spacing_mm=spacing_mm) if is_there else math.nan
+
+
+def _overlap_columns(counts: Counts) -> Row:
     return {
         "dice": overlap.dice(counts),
         "jaccard": overlap.jaccard(counts),
@@ -123,7 +157,7 @@ def _overlap_columns(counts: Counts) -> dict[str, float]:
     }
 
 
-def _surface_columns(distances: SurfaceDistances, tolerance_mm: float) -> dict[str, float]:
+def _surface_columns(distances: SurfaceDistances, tolerance_mm: float) -> Row:
     return {
         "hd_mm": surface.hd_mm(distances),
         "hd95_mm": surface.hd95_mm(distances),
@@ -133,21 +167,49 @@ def _surface_columns(distances: SurfaceDistances, tolerance_mm: float) -> dict[s
     }
 
 
-def _volume_columns(counts: Counts, spacing_mm: Triple) -> dict[str, float]:
+def _volume_columns(counts: Counts, spacing_mm: Triple) -> Row:
+    difference = counts.prediction - counts.reference
     return {
         "reference_ml": overlap.volume_ml(counts.reference, spacing_mm),
         "prediction_ml": overlap.volume_ml(counts.prediction, spacing_mm),
-        "volume_difference_ml": overlap.volume_ml(counts.prediction - counts.reference, spacing_mm),
+        "volume_difference_ml": overlap.volume_ml(difference, spacing_mm),
+        "relative_volume_difference": difference / counts.reference if counts.reference else math.nan,
     }
 
 
-def _lesion_columns(counts: lesions.LesionCounts) -> dict[str, float | int]:
+def _lesion_columns(found: Lesions) -> Row:
     return {
-        "n_lesions_reference": counts.n_reference,
-        "n_lesions_prediction": counts.n_prediction,
-        "lesion_sensitivity": counts.sensitivity,
-        "lesion_precision": counts.precision,
+        "n_lesions_reference": found.n_reference,
+        "n_lesions_prediction": found.n_prediction,
+        "lesion_sensitivity": found.sensitivity,
+        "lesion_precision": found.precision,
+        "lesion_f1": found.f1,
+        "lesion_dice": found.mean_dice,
     }
+
+
+def _lesion_rows(found: Lesions, spacing_mm: Triple) -> list[dict[str, Any]]:
+    rows = []
+    dices = (found.reference_dice, np.full(found.n_prediction, math.nan))
+    sizes = (found.reference_voxels, found.prediction_voxels)
+    centres = (found.reference_centres, found.prediction_centres)
+    for side, name in enumerate(("reference", "prediction")):
+        shared, n_matched = found.shared_of(side)
+        largest = found.largest_match_of(side)
+        for lesion in np.argsort(-sizes[side], kind="stable")[:MOST_LESIONS]:
+            z, y, x = (round(float(place), 3) for place in centres[side][lesion])
+            rows.append(
+                {
+                    "side": name,
+                    "volume_ml": overlap.volume_ml(int(sizes[side][lesion]), spacing_mm),
+                    **{"z": z, "y": y, "x": x},
+                    "shared_ml": overlap.volume_ml(int(shared[lesion]), spacing_mm),
+                    "n_matched": int(n_matched[lesion]),
+                    "largest_match_ml": overlap.volume_ml(int(largest[lesion]), spacing_mm),
+                    "dice": float(dices[side][lesion]),
+                }
+            )
+    return rows
 
 
 def _undefined(counts: Counts) -> str:

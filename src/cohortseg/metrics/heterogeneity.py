@@ -158,7 +158,7 @@ def modified_z(values: Floats) -> Floats:
 
 def _complete(series: pd.DataFrame) -> pd.DataFrame:
     table = series.reset_index(drop=True).reindex(columns=list(COLUMNS))
-    return table.fillna("").astype(str)
+    return table.astype(object).where(table.notna(), "").astype(str)
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], list[int]]]:

@@ -1,28 +1,68 @@
-"""Lesion-wise agreement: how many separate lesions were found, and how many found ones are real.
+"""Lesion-wise agreement: which separate lesions were found, how well, and which found ones are real.
 
 A lesion is a connected component of a mask, with voxels that share a face, an edge or a corner (26-connectivity).
 Matching rule: a reference lesion is found when at least one voxel of the prediction lies in it; a predicted lesion
 is true when at least one voxel of the reference lies in it. One prediction may so find two lesions, and two
 predictions the same one; no size or overlap threshold is applied.
+
+The Dice of a lesion compares it with all predicted lesions that touch it, taken together: a part that is missing, and
+a part that spills over or is merged with a neighbour, both lower it.
 """
 
 import math
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
+import numpy.typing as npt
 
-from cohortseg.metrics.overlap import Mask, check_masks
+from cohortseg.metrics.bits import Bits, Indices
+from cohortseg.metrics.runs import Runs, components, find_runs, meetings
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LesionCounts:
-    """Lesions of both masks, and how many of each overlap the other mask."""
+class Lesions:
+    """The lesions of both masks and how they overlap; numbered from 0 in the order of their first voxels.
 
-    n_reference: int
-    n_found: int
-    n_prediction: int
-    n_true: int
+    Parameters
+    ----------
+    reference_voxels, prediction_voxels : int64 array, shape (lesions,)
+        Size of each lesion.
+    reference_centres, prediction_centres : float array, shape (lesions, 3)
+        Mean index (z, y, x) of each lesion's voxels in the image.
+    pairs : int64 array, shape (pairs, 2)
+        Reference lesion and predicted lesion that share a voxel.
+    shared_voxels : int64 array, shape (pairs,)
+        How many they share.
+    """
+
+    reference_voxels: Indices
+    prediction_voxels: Indices
+    reference_centres: Floats
+    prediction_centres: Floats
+    pairs: Indices
+    shared_voxels: Indices
+
+    @property
+    def n_reference(self) -> int:
+        """Lesions of the reference."""
+        return int(self.reference_voxels.size)
+
+    @property
+    def n_prediction(self) -> int:
+        """Lesions of the prediction."""
+        return int(self.prediction_voxels.size)
+
+    @property
+    def n_found(self) -> int:
+        """Reference lesions that the prediction touches."""
+        return int(np.unique(self.pairs[:, 0]).size)
+
+    @property
+    def n_true(self) -> int:
+        """Predicted lesions that touch the reference."""
+        return int(np.unique(self.pairs[:, 1]).size)
 
     @property
     def sensitivity(self) -> float:
@@ -34,38 +74,76 @@ class LesionCounts:
         """Share of the predicted lesions that are true; NaN without a predicted lesion."""
         return self.n_true / self.n_prediction if self.n_prediction else math.nan
 
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of sensitivity and precision; 0 when only one mask has lesions, NaN when neither has."""
+        if not self.n_found:
+            return 0.0 if self.n_reference or self.n_prediction else math.nan
+        return 2.0 * self.sensitivity * self.precision / (self.sensitivity + self.precision)
 
-def match_lesions(reference: Mask, prediction: Mask) -> LesionCounts:
-    """Count lesions by the rule at the top of this file.
+    @property
+    def reference_dice(self) -> Floats:
+        """Dice of each reference lesion with all predicted lesions that touch it, together; 0 when missed."""
+        lesion, touching = self.pairs[:, 0], self.prediction_voxels[self.pairs[:, 1]]
+        shared, covered = (
+            np.bincount(lesion, weights=weights, minlength=self.n_reference)
+            for weights in (self.shared_voxels, touching)
+        )
+        return np.asarray(2.0 * shared / (self.reference_voxels + covered))
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean of the Dice of all reference lesions, a false predicted lesion counting as 0 (BraTS 2023).
+
+        NaN when neither mask has a lesion.
+        """
+        n_scored = self.n_reference + self.n_prediction - self.n_true
+        return float(self.reference_dice.sum()) / n_scored if n_scored else math.nan
+
+    def shared_of(self, side: int) -> tuple[Indices, Indices]:
+        """Voxels that each lesion of the reference (side 0) or prediction (1) shares, and with how many others."""
+        n_lesions = (self.n_reference, self.n_prediction)[side]
+        lesion = self.pairs[:, side]
+        shared = np.bincount(lesion, weights=self.shared_voxels, minlength=n_lesions).astype(np.int64)
+        return shared, np.bincount(lesion, minlength=n_lesions)
+
+    def largest_match_of(self, side: int) -> Indices:
+        """Voxels of the largest lesion of the other mask that each lesion of a side touches; 0 without one."""
+        sizes = (self.reference_voxels, self.prediction_voxels)
+        largest = np.zeros(sizes[side].size, np.int64)
+        np.maximum.at(largest, self.pairs[:, side], sizes[1 - side][self.pairs[:, 1 - side]])
+        return largest
+
+
+def match_lesions(reference: Bits, prediction: Bits) -> Lesions:
+    """Find the lesions of both masks and match them by the rule at the top of this file.
 
     Parameters
     ----------
-    reference, prediction : bool array, shape (z, y, x)
+    reference, prediction : Bits
         Masks on the same grid; either may be empty.
-
-    Raises
-    ------
-    ValueError
-        See `check_masks`.
     """
-    check_masks(reference, prediction)
-    starts = _row_starts(reference & prediction)
-    return LesionCounts(*_count(reference, starts), *_count(prediction, starts))
+    sides = [(runs := find_runs(bits), *components(bits, runs)) for bits in (reference, prediction)]
+    (ours, our_number, n_ours), (theirs, their_number, n_theirs) = sides
+    first, second = meetings(ours, theirs)
+    shared = np.minimum(ours.stop[first], theirs.stop[second]) - np.maximum(ours.start[first], theirs.start[second])
+    key, inverse = np.unique(our_number[first] * max(n_theirs, 1) + their_number[second], return_inverse=True)
+    return Lesions(
+        _sums(our_number, n_ours, ours.lengths).astype(np.int64),
+        _sums(their_number, n_theirs, theirs.lengths).astype(np.int64),
+        _centres(ours, our_number, n_ours, reference),
+        _centres(theirs, their_number, n_theirs, prediction),
+        np.stack((key // max(n_theirs, 1), key % max(n_theirs, 1)), axis=1),
+        _sums(inverse, key.size, shared).astype(np.int64),
+    )
 
 
-def _row_starts(mask: Mask) -> Mask:
-    """The first voxel of each unbroken row along x: it stands for the row, which lies in one lesion."""
-    starts = mask.copy()
-    np.greater(mask[..., 1:], mask[..., :-1], out=starts[..., 1:])
-    return starts
+def _sums(number: Indices, n_numbers: int, values: npt.NDArray[np.float64] | Indices) -> Floats:
+    return np.asarray(np.bincount(number, weights=values, minlength=n_numbers), dtype=np.float64)
 
 
-def _count(mask: Mask, starts: Mask) -> tuple[int, int]:
-    """Number of lesions of `mask`, and of those with a voxel in `starts`, which is a part of the mask."""
-    if not mask.any():
-        return 0, 0
-    wider = np.pad(mask, ((0, 1), (0, 1), (0, 1)))  # cc3d 4.1 raises on full rows of odd length, such as "#.#"
-    components, n_lesions = cc3d.connected_components(wider, connectivity=26, return_N=True)
-    touched = np.zeros(n_lesions + 1, dtype=np.bool_)
-    touched[components[:-1, :-1, :-1][starts]] = True
-    return int(n_lesions), int(np.count_nonzero(touched))
+def _centres(runs: Runs, number: Indices, n_lesions: int, bits: Bits) -> Floats:
+    size = _sums(number, n_lesions, runs.lengths)
+    middles = (runs.row // runs.n_y, runs.row % runs.n_y, (runs.start + runs.stop - 1) / 2.0)
+    parts = [_sums(number, n_lesions, middle * runs.lengths) / size for middle in middles]
+    return np.asarray(np.stack(parts, axis=1) + np.asarray(bits.corner), dtype=np.float64)

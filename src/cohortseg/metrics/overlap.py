@@ -7,12 +7,8 @@ without the structure, correctly left empty, is counted apart and never scores a
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from cohortseg.metrics.bits import Bits, count
 from cohortseg.volume import Triple
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,41 +41,19 @@ class Counts:
         return self.union + self.true_negative
 
 
-def check_masks(reference: Mask, prediction: Mask) -> None:
-    """Refuse what cannot be compared.
-
-    Raises
-    ------
-    ValueError
-        When the shapes differ, the arrays are not (z, y, x) or not boolean.
-    """
-    if reference.shape != prediction.shape:
-        raise ValueError(f"reference has shape {reference.shape}, prediction {prediction.shape}")
-    if reference.ndim != 3:
-        raise ValueError(f"masks must have axes (z, y, x), got shape {reference.shape}")
-    if reference.dtype != np.bool_ or prediction.dtype != np.bool_:
-        raise ValueError(f"masks must be boolean, got {reference.dtype} and {prediction.dtype}")
-
-
-def count_voxels(reference: Mask, prediction: Mask, *, n_voxels: int | None = None) -> Counts:
+def count_voxels(reference: Bits, prediction: Bits, *, n_voxels: int | None = None) -> Counts:
     """Count the four kinds of voxels.
 
     Parameters
     ----------
-    reference, prediction : bool array, shape (z, y, x)
+    reference, prediction : Bits
         Masks on the same grid, or the same box cut out of both.
     n_voxels : int, optional
         Voxels of the whole image, when the masks are a box that holds all of both masks.
-
-    Raises
-    ------
-    ValueError
-        See `check_masks`.
     """
-    check_masks(reference, prediction)
-    both = int(np.count_nonzero(reference & prediction))
-    false_positive = int(np.count_nonzero(prediction)) - both
-    false_negative = int(np.count_nonzero(reference)) - both
+    both = count(reference.words & prediction.words)
+    false_positive = prediction.count - both
+    false_negative = reference.count - both
     total = reference.size if n_voxels is None else n_voxels
     return Counts(both, false_positive, false_negative, total - both - false_positive - false_negative)
 

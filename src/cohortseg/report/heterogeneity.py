@@ -183,7 +183,7 @@ def repair_table(content: ReportContent) -> Table | None:
     n_left = len(rows) - MOST_REPAIRS
     return Table(
         "Repairs and warnings",
-        (*headed("What"), *headed("Cases", "Slices or times", is_number=True), *headed("Where")),
+        (*headed("What"), *headed("Cases", "Count", is_number=True), *headed("Where")),
         rows_of(rows[:MOST_REPAIRS]),
         note=f"{counted(n_left, 'more kind')} in tables/repairs.csv." if n_left > 0 else "",
         is_prose=True,

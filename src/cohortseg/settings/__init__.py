@@ -16,6 +16,7 @@ from cohortseg.settings.results import (
     MetricSettings,
     PostprocessSettings,
     ReportSettings,
+    StatisticsSettings,
 )
 from cohortseg.settings.study import Study
 
@@ -37,6 +38,7 @@ __all__ = [
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
+    "StatisticsSettings",
     "Study",
     "ThresholdMethod",
     "UNetMethod",

@@ -18,7 +18,7 @@ ONE_CHANNEL = "image"
 class SeriesSettings(Part):
     """Which DICOM series become cases, or a channel of cases."""
 
-    modality: Modality | None = Field(None, description="DICOM modality; all when empty")
+    modality: Modality | None = Field(None, description="DICOM modality; CT, MR and PT when empty")
     description: Pattern | None = Field(None, description="regular expression that SeriesDescription must contain")
     not_description: Pattern | None = Field(None, description="regular expression that it must not contain")
     body_part: Pattern | None = Field(None, description="regular expression that BodyPartExamined must contain")
@@ -143,6 +143,10 @@ class CohortSettings(Part):
         "reject", description="a case without one of the channels (never the first): reject it, or fill it with zeros"
     )
     labels: LabelSettings = Field(description="reference labels")
+    clinical: Path | None = Field(
+        None,
+        description="table (CSV) of clinical data with a column `subject` (name or original id) or `case`; what subgroups and covariates name is taken from it",
+    )
     deidentified: bool = Field(
         False,
         description="you vouch that file names and ids hold no identity: ids are kept (DICOM that says PatientIdentityRemoved = YES keeps them anyway)",

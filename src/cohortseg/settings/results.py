@@ -23,16 +23,51 @@ class MetricSettings(Part):
     """Choices of the metrics."""
 
     nsd_tolerance_mm: Positive = Field(2.0, description="tolerance of the normalised surface distance")
+    boundary_band_mm: Positive = Field(
+        2.0, description="half width of the band around the reference's surface in which the boundary Jaccard is taken"
+    )
+    trimap_bands_mm: list[Positive] = Field(
+        default_factory=list, description="more such half widths, for the trimap curve; wide ones take time"
+    )
+
+
+PROPERTIES = (
+    *("modality", "manufacturer", "model", "kernel", "slice_thickness_mm", "body_part", "orientation", "contrast"),
+    *("spacing_mm", "rows", "columns", "n_slices", "kvp", "exposure_mas", "te_ms", "tr_ms", "flip_angle_deg"),
+    *("field_strength_t", "transfer_syntax", "lossy", "days", "label", "fold", "role"),
+    *("lesion_size", "lesion_volume", "n_lesions", "slice_thickness", "location_side", "location_level"),
+)
+"""Properties of cases by which results can be broken down: from DICOM, from the cohort, from the reference."""
+
+COVARIATES = (
+    *("reference_ml", "n_lesions_reference", "slice_thickness_mm", "n_slices", "kvp", "exposure_mas", "te_ms", "tr_ms"),
+    *("flip_angle_deg", "field_strength_t", "days"),
+)
+"""Numbers of cases with which results can be correlated."""
+
+
+class StatisticsSettings(Part):
+    """How intervals and tests are made. Changing them measures nothing again."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="confidence of all intervals")
+    bootstrap: int = Field(2000, ge=100, le=100_000, description="resamples of subjects for an interval")
+    permutations: int = Field(10_000, ge=100, le=1_000_000, description="draws of a permutation test")
+    seed: int = Field(1, ge=0, description="seed of resamples and permutations")
+    min_subjects: int = Field(
+        5, ge=2, description="groups with fewer subjects get no interval and take no part in tests"
+    )
+    covariates: list[str] = Field(
+        ["reference_ml", "slice_thickness_mm"],
+        description=f"numbers that results are correlated with: {', '.join(COVARIATES)}, or columns of `cohort.clinical`",
+    )
 
 
 class ReportSettings(Part):
     """What the tables and the report show."""
 
-    subgroups: list[Literal["manufacturer", "model", "kernel", "slice_thickness_mm", "modality", "lesion_size"]] = (
-        Field(
-            ["manufacturer", "slice_thickness_mm", "lesion_size"],
-            description="properties by which results are broken down",
-        )
+    subgroups: list[str] = Field(
+        ["manufacturer", "slice_thickness_mm", "lesion_size"],
+        description=f"properties by which results are broken down: {', '.join(PROPERTIES)}, or columns of `cohort.clinical`",
     )
     primary_metric: Literal["dice", "nsd", "hd95_mm", "assd_mm", "lesion_sensitivity"] = Field(
         "dice", description="metric of comparisons and of the worst and median cases"
@@ -66,6 +101,10 @@ class ExportSettings(Part):
     )
     uids: Literal["keep", "remap"] = Field(
         "keep", description="UIDs in exported DICOM: those of the source, or remapped by a key that stays in `private/`"
+    )
+    patient: Literal["pseudonym", "keep"] = Field(
+        "pseudonym",
+        description="name, ids and dates in exported DICOM of scans that do not say PatientIdentityRemoved = YES: the pseudonym alone, or those of the source, as a PACS needs them; always the pseudonym with uids: remap",
     )
 
 

@@ -9,7 +9,16 @@ from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.methods import Method, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
-from cohortseg.settings.results import ExportSettings, JobSettings, MetricSettings, PostprocessSettings, ReportSettings
+from cohortseg.settings.results import (
+    COVARIATES,
+    PROPERTIES,
+    ExportSettings,
+    JobSettings,
+    MetricSettings,
+    PostprocessSettings,
+    ReportSettings,
+    StatisticsSettings,
+)
 
 
 class Study(Part):
@@ -30,6 +39,7 @@ class Study(Part):
         default_factory=PostprocessSettings, description="cleaning of predicted labels"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
+    statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
     export: ExportSettings = Field(default_factory=ExportSettings, description="files for other software")
     jobs: JobSettings = Field(default_factory=JobSettings, description="size of jobs")
@@ -38,6 +48,15 @@ class Study(Part):
     def _possible(self) -> "Study":
         if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg", "series"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
+        named = {
+            "report.subgroups": (self.report.subgroups, PROPERTIES),
+            "statistics.covariates": (self.statistics.covariates, COVARIATES),
+        }
+        for key, (names, known_names) in named.items():
+            unknown = [name for name in names if name not in known_names]
+            if unknown and self.cohort.clinical is None:
+                choices = ", ".join(known_names)
+                raise ValueError(f"{key}: unknown {unknown[0]!r}; choices: {choices}, or a column of `cohort.clinical`")
         strangers = sorted(set(self.export.codes) - set(self.cohort.labels.classes))
         if strangers:
             raise ValueError(f"export.codes: no class {', '.join(strangers)}")

@@ -16,59 +16,92 @@ one, else from `val` (`report.content.of_leading_split`): that choice does not l
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from cohortseg.cohort import Case, read_cases, safe_cell
-from cohortseg.io.sidecar import read_json, run_seconds, write_text
+from cohortseg.io.sidecar import read_json, run_seconds, write_json, write_text
 from cohortseg.layout import TEST, Layout
-from cohortseg.metrics import case as case_metrics
+from cohortseg.metrics.columns import COLUMNS
+from cohortseg.metrics.dictionary import dictionary
 from cohortseg.metrics.heterogeneity import summarise_properties
-from cohortseg.metrics.summary import compare, summarise
 from cohortseg.stages import AggregateStage
 from cohortseg.steps.arguments import add_cohort as add_arguments
+from cohortseg.steps.comparisons import (
+    agreement_table,
+    compared_metrics,
+    comparison_table,
+    rank_table,
+    summary_table,
+    variance_table,
+)
+from cohortseg.steps.crate import crate
+from cohortseg.steps.curves import (
+    HEAD,
+    Scored,
+    calibration_table,
+    curve_table,
+    froc_table,
+    histograms,
+    instance_table,
+    lesion_table,
+)
 from cohortseg.steps.flow import cohort_flow, rejected_cases
+from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
 from cohortseg.steps.units import all_units, seed_of_model, split_unit
 
 __all__ = ["add_arguments", "run"]
 
-METRICS = list(case_metrics.COLUMNS)
-HEAD = ["study", "experiment", "fold", "seed", "split", "case", "subject", "label", "stage"]
-SUMMARISED = [
-    "dice",
-    "jaccard",
-    "sensitivity",
-    "precision",
-    "hd_mm",
-    "hd95_mm",
-    "assd_mm",
-    "nsd",
-    "volume_difference_ml",
-]
-SUMMARISED += ["lesion_sensitivity", "lesion_precision"]
-COMPARED = ["dice", "nsd", "hd95_mm", "assd_mm"]
-LESION_SIZES_ML = ((0, 0, "no lesion"), (0, 5, "below 5 ml"), (5, 30, "5 to 30 ml"), (30, float("inf"), "above 30 ml"))
-BOOTSTRAP_SEED = 1
+METRICS = list(COLUMNS)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write all tables."""
     settings = AggregateStage.model_validate_json(arguments.settings)
     layout: Layout = arguments.study
-    rows = metric_rows(layout, settings)
-    write_table(layout.table("summary"), _summary(rows))
-    write_table(layout.table("comparison"), _comparison(rows))
-    write_table(layout.table("subgroups"), _subgroups(layout, rows, settings))
-    write_table(layout.table("cohort_flow"), cohort_flow(layout, settings.experiment_names))
-    write_table(layout.table("rejected"), rejected_cases(layout, settings.experiment_names))
-    scans = scans_of_cases(layout)
-    write_table(layout.table("heterogeneity"), scans)
-    write_table(layout.table("heterogeneity_summary"), summarise_properties(scans))
-    write_table(layout.table("repairs"), repairs(layout))
-    # Last, because it is what the report waits for.
-    write_table(layout.table("metrics_by_case"), rows)
+    for name, table in tables(layout, settings).items():
+        write_table(layout.table(name), table)
+    write_json(layout.crate, crate(layout, settings))
+
+
+def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
+    """All tables by name, in the order in which they are written."""
+    scored = scored_units(layout, settings)
+    rows, scans = metric_rows(scored, settings), scans_of_cases(layout)
+    statistics, primary = settings.statistics, settings.report.primary_metric
+    properties = properties_of_cases(layout, scans)
+    locations = {
+        (one.head["case"], label): one.metrics["location"][label] for one in scored for label in settings.classes
+    }
+    groups, gaps, interactions = group_tables(
+        rows, settings.report.subgroups, properties, locations, primary, statistics
+    )
+    lesions, pooled = lesion_table(scored, settings.classes), histograms(scored, settings.classes)
+    return {
+        "summary": summary_table(rows, statistics),
+        "comparison": comparison_table(rows, primary, statistics),
+        "ranks": rank_table(rows, primary, statistics),
+        "variance": variance_table(rows, primary),
+        "agreement": agreement_table(rows, statistics),
+        "subgroups": groups,
+        "gaps": gaps,
+        "interactions": interactions,
+        "covariates": covariate_table(rows, properties, compared_metrics(primary), statistics),
+        "lesions": lesions,
+        "instances": instance_table(scored, settings.classes),
+        "calibration": calibration_table(pooled),
+        "curves": curve_table(pooled, rows, scored, settings.classes),
+        "froc": froc_table(rows, lesions),
+        "cohort_flow": cohort_flow(layout, settings.experiment_names),
+        "rejected": rejected_cases(layout, settings.experiment_names),
+        "heterogeneity": scans,
+        "heterogeneity_summary": summarise_properties(scans),
+        "repairs": repairs(layout),
+        "data_dictionary": dictionary(),
+        # Last, because it is what the report waits for.
+        "metrics_by_case": rows,
+    }
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -80,11 +113,11 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, safe.to_csv(index=False, lineterminator="\n"))
 
 
-def metric_rows(layout: Layout, settings: AggregateStage) -> pd.DataFrame:
-    """One row per experiment, model, case, label and stage."""
+def scored_units(layout: Layout, settings: AggregateStage) -> list[Scored]:
+    """Every unit that was evaluated, by experiment, model and case."""
     cases = {case.case: case for case in read_cases(layout.cases_table)}
     kept_out = _validation_cases(layout)
-    rows: list[dict[str, Any]] = []
+    found = []
     for experiment in settings.experiment_names:
         for unit in all_units(layout, experiment, "evaluate"):
             model, name = split_unit(unit)
@@ -92,25 +125,26 @@ def metric_rows(layout: Layout, settings: AggregateStage) -> pd.DataFrame:
             record = read_json(folder / "metrics.json")
             if record["status"] != "ok":
                 continue
-            seconds = (run_seconds(folder / "raw.json"),)
-            split = _split_of(cases[name], model, kept_out)
-            head = [settings.study, experiment, cases[name].fold, seed_of_model(model), split]
-            for stage in ("raw", "post"):
-                for label in settings.classes:
-                    values = record["metrics"][stage][label]
-                    numbers = [values[metric] for metric in METRICS]
-                    rows.append(
-                        dict(
-                            zip(
-                                [*HEAD, *METRICS, "seconds_predict"],
-                                [*head, name, cases[name].subject, label, stage, *numbers, *seconds],
-                                strict=True,
-                            )
-                        )
-                    )
-    frame = pd.DataFrame(rows, columns=[*HEAD, *METRICS, "seconds_predict"])
+            values = [settings.study, experiment, cases[name].fold, seed_of_model(model)]
+            values += [_split_of(cases[name], model, kept_out), name, cases[name].subject]
+            raw = read_json(folder / "raw.json")
+            kept = {key: raw[key] for key in ("probabilities", "probability_sums") if key in raw}
+            kept["seconds"] = run_seconds(folder / "raw.json")
+            found.append(Scored(dict(zip(HEAD, values, strict=True)), record, kept))
+    return found
+
+
+def metric_rows(scored: list[Scored], settings: AggregateStage) -> pd.DataFrame:
+    """`metrics_by_case.csv`: one row per experiment, model, case, label and stage."""
+    columns = [*HEAD, "label", "stage", *METRICS, "seconds_predict"]
+    rows = [
+        {**head, "label": label, "stage": stage, **record["metrics"][stage][label], "seconds_predict": raw["seconds"]}
+        for head, record, raw in scored
+        for stage in ("raw", "post")
+        for label in settings.classes
+    ]
     floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
-    return frame.astype(dict.fromkeys(floats, float))
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
 
 
 def _validation_cases(layout: Layout) -> set[str]:
@@ -124,50 +158,3 @@ def _split_of(case: Case, model: str, kept_out: set[str]) -> str:
     if case.fold == TEST or model.startswith("ensemble"):
         return "test"
     return "val" if case.case in kept_out else "unseen"
-
-
-def _summary(rows: pd.DataFrame) -> pd.DataFrame:
-    return summarise(rows, by=["experiment", "label", "stage", "split"], metrics=SUMMARISED, seed=BOOTSTRAP_SEED)
-
-
-def _comparison(rows: pd.DataFrame) -> pd.DataFrame:
-    """All pairs of experiments, on the cleaned labels, per metric, label and split."""
-    post = rows[rows["stage"] == "post"]
-    tables = [
-        compare(part, metric=metric).assign(label=str(key[0]), stage="post", split=str(key[1]))
-        for key, part in post.groupby(["label", "split"], sort=True)
-        for metric in COMPARED
-    ]
-    tables = [table for table in tables if len(table)]
-    nothing = compare(post[:0], metric="dice").assign(label="", stage="", split="")
-    joined = pd.concat(tables, ignore_index=True) if tables else nothing
-    names = {"first": "experiment_a", "second": "experiment_b", "p": "p_value", "rank_biserial": "effect_size"}
-    return joined.rename(columns=names)
-
-
-def _subgroups(layout: Layout, rows: pd.DataFrame, settings: AggregateStage) -> pd.DataFrame:
-    """The primary metric broken down by the properties of the settings, per split."""
-    cases = {case.case: vars(case) for case in read_cases(layout.cases_table)}
-    post = rows[rows["stage"] == "post"].copy()
-    tables = []
-    for name in settings.report.subgroups:
-        post["value"] = (
-            post["reference_ml"].map(_lesion_size)
-            if name == "lesion_size"
-            else post["case"].map(lambda case, name=name: str(cases[case][name]) or "unknown")
-        )
-        table = summarise(
-            post,
-            by=["experiment", "label", "split", "value"],
-            metrics=[settings.report.primary_metric],
-            seed=BOOTSTRAP_SEED,
-        )
-        tables.append(table.assign(property=name, stage="post"))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def _lesion_size(volume_ml: float) -> str:
-    for low, high, name in LESION_SIZES_ML:
-        if (volume_ml == 0 and high == 0) or low < volume_ml <= high:
-            return name
-    return "unknown"

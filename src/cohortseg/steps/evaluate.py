@@ -1,9 +1,12 @@
 """Step `evaluate`: raw and cleaned label against the reference -> one JSON of metrics per case."""
 
 import argparse
+import itertools
 from typing import Any
 
-from cohortseg.errors import Rejected
+import numpy as np
+
+from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
@@ -11,8 +14,12 @@ from cohortseg.stages import EvaluateStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.units import split_unit, units_of
+from cohortseg.volume import Grid, Volume
 
 __all__ = ["add_arguments", "run"]
+
+PARTS = ("metrics", "lesions", "trimap", "instances")
+"""What the record holds of each stage (raw, post)."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,13 +35,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Work:
     folder = layout.prediction(experiment, *split_unit(unit))
-    post = read_json(folder / "post.json")
+    post, raw = read_json(folder / "post.json"), read_json(folder / "raw.json")
     reference = read_json(layout.case(split_unit(unit)[1]) / "image.json").get("contents", {}).get("label")
+    inputs = {"prediction": post["content"], "raw": post["inputs"].get("raw"), "reference": reference}
+    if "probabilities" in raw:
+        inputs["probabilities"] = digest([raw["probabilities"], raw.get("probability_sums")])
     return Work(
         stage="evaluate",
         sidecar=folder / "metrics.json",
         stores=(),
-        inputs={"prediction": post["content"], "raw": post["inputs"].get("raw"), "reference": reference},
+        inputs=inputs,
         upstream=post,
         make=lambda: evaluate(layout, experiment, unit, settings),
     )
@@ -43,31 +53,93 @@ def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -
 def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Record:
     """Metrics of each label, for the raw and the cleaned prediction.
 
+    Returns
+    -------
+    dict
+        `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
+        each label. `location` of the reference of each label.
+
     Raises
     ------
     Rejected
         NO_REFERENCE when the case has no label.
+    StudyError
+        When a prediction lies on another grid than the reference.
     """
-    from cohortseg.metrics.case import case_metrics
-
     model, case = split_unit(unit)
     folder = layout.prediction(experiment, model, case)
     if not (layout.case(case) / "label.zarr").exists():
         raise Rejected("NO_REFERENCE", "predicted, but not scored: the scan has no label")
     reference = store.read_volume(layout.case(case) / "label.zarr")
-    metrics: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+    found["location"] = {}
     for stage in ("raw", "post"):
         if stage == "post" and read_json(folder / "post.json")["n_voxels_changed"] == 0:
-            metrics["post"] = metrics["raw"]
+            for part in PARTS:
+                found[part]["post"] = found[part]["raw"] and dict(found[part]["raw"])
             continue
         prediction = store.read_volume(folder / f"{stage}.zarr")
-        metrics[stage] = {
-            name: case_metrics(
-                reference.array == number,
-                prediction.array == number,
-                spacing_mm=reference.grid.spacing_mm,
-                nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
-            )
-            for number, name in enumerate(settings.classes, start=1)
-        }
-    return {"content": digest(metrics), "metrics": metrics}
+        if not prediction.grid.matches(reference.grid):
+            raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
+        measured, found["location"] = _labels(reference, prediction, settings)
+        found["instances"][stage] = _instances(layout, case, prediction)
+        for part, by_label in measured.items():
+            found[part][stage] = by_label
+    _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings.classes)
+    return {"content": digest(found), **found}
+
+
+def _labels(
+    reference: Volume, prediction: Volume, settings: EvaluateStage
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Row, lesions and trimap curve of each label; where the reference of each lies in the image."""
+    from cohortseg.metrics.case import measure_case
+
+    measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
+    location = {}
+    for number, name in enumerate(settings.classes, start=1):
+        found = measure_case(
+            reference.array == number,
+            prediction.array == number,
+            spacing_mm=reference.grid.spacing_mm,
+            nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
+            boundary_band_mm=settings.metrics.boundary_band_mm,
+            trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
+        )
+        measured["metrics"][name] = dict(found.row)
+        measured["lesions"][name] = found.lesions
+        measured["trimap"][name] = found.trimap
+        location[name] = place_in(reference.grid, found.reference_centre)
+    return measured, location
+
+
+def place_in(grid: Grid, index: tuple[float, float, float] | None) -> dict[str, float] | None:
+    """Where a voxel index (z, y, x) lies in the box of the image: 0 to 1 towards left, back and head of the patient."""
+    if index is None:
+        return None
+    z, y, x = (n - 1 for n in grid.shape)
+    corners = np.array([grid.world(corner) for corner in itertools.product((0, z), (0, y), (0, x))])
+    low, size = corners.min(axis=0), np.ptp(corners, axis=0)
+    share = (np.asarray(grid.world(index)) - low) / np.where(size > 0, size, 1.0)
+    return {name: round(float(value), 6) for name, value in zip(("left", "back", "head"), share, strict=True)}
+
+
+def _instances(layout: Layout, case: str, prediction: Volume) -> dict[str, float | int] | None:
+    """Agreement of objects, where the reference numbers them; predicted objects are connected components."""
+    from cohortseg.metrics.instances import instance_metrics, objects_of
+
+    if not layout.instances(case).exists():
+        return None
+    return instance_metrics(store.read_volume(layout.instances(case)).array, objects_of(prediction.array > 0))
+
+
+def _add_probabilities(metrics: dict[str, Any], raw: Record, classes: list[str]) -> None:
+    """Calibration and areas of each label: of the raw label, which is the one that the probabilities gave."""
+    from cohortseg.metrics.columns import PROBABILITY_COLUMNS
+    from cohortseg.metrics.probabilities import from_record, probability_metrics
+
+    nothing = dict.fromkeys(PROBABILITY_COLUMNS, float("nan"))
+    for number, name in enumerate(classes):
+        found = probability_metrics(from_record(raw, number)) if "probabilities" in raw else nothing
+        metrics["post"][name] = {**metrics["post"][name], **nothing}
+        metrics["raw"][name] = {**metrics["raw"][name], **found}

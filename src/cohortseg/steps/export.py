@@ -54,15 +54,16 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
     post = read_json(folder / "post.json")
     formats = settings.export.formats
     certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
-    # Which other files there should be, only the sidecar of the last time knows.
+    # Which other files there should be, only the sidecar of the last time knows; it is gone after a kill.
     last = (read_sidecar(folder / "export.json") or {}).get("facts") or {}
-    home = layout.exported(experiment, model, name, "").parent
+    stem = layout.exported(experiment, model, name, "")
+    files = {*_present(stem), *(stem.parent / file for file in last.get("files", {}))}
     # The voxels may stay as they are while the source says something else of the patient.
     source = {"source": case.source} if any(word in OBJECTS for word in formats) else {}
     return Work(
         stage="export",
         sidecar=folder / "export.json",
-        stores=tuple(sorted(certain | {home / file for file in last.get("files", {})})),
+        stores=tuple(sorted(certain | files)),
         inputs={"post": post["content"], **source},
         upstream=post,
         make=lambda: export(layout, experiment, unit, case.subject, settings),
@@ -78,7 +79,7 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
     experiment, unit : str
         Whose label, `model/case`.
     subject : str
-        Stands for the patient where UIDs are remapped.
+        Stands for the patient where identity is left out.
     settings : ExportStage
 
     Returns
@@ -186,7 +187,7 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
 
     record = read_json(layout.source(case))
     channel = record["channels"][0]
-    if channel["kind"] != "dicom":
+    if channel["kind"] not in ("dicom", "plane"):
         return None, NOT_DICOM
     root = Path(record["root"])
     if not root.is_dir():
@@ -194,34 +195,28 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
     key = study_key(layout.private / "uid.key") if settings.uids == "remap" else None
     paths = [root / file["path"] for file in channel["files"]]
     try:
-        sources = read_sources(paths, frames=_frames(root, channel), key=key, pseudonym=subject)
+        # With remapped UIDs the pseudonym stands there in any case.
+        pseudonym = None if settings.patient == "keep" and key is None else subject
+        sources = read_sources(paths, frames=_frames(root, channel), key=key, pseudonym=pseudonym)
     except Rejected as rejected:
         # As in `convert`: the file may come back as it was, and a rejection would stay.
         raise StudyError(f"{rejected.found}; run again") from None
     return (sources, None) if sources.has_frame else (None, NO_FRAME)
 
 
-def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]] | None:
-    """The frames of each file that a channel is made of; None where it is the whole series."""
-    if not channel.get("part"):
-        return None
-    from cohortseg.slices import parts_of, slices_of
-
-    slices = [(root / file["path"], one) for file in channel["files"] for one in slices_of(file["header"])]
-    parts = {part.name: part.members for part in parts_of([one for _, one in slices])}
-    if channel["part"] not in parts:
-        return None
-    frames: dict[Path, set[int]] = {root / file["path"]: set() for file in channel["files"]}
-    for place in parts[channel["part"]]:
-        path, one = slices[place]
-        frames[path].add(one.get("frame", 0))
-    return frames
+def _frames(root: Path, channel: dict[str, Any]) -> dict[Path, set[int]]:
+    """The frames that were used of each file of which not all are."""
+    return {root / file["path"]: set(file["frames"]) for file in channel["files"] if "frames" in file}
 
 
 def _remove_others(stem: Path, files: dict[str, str]) -> None:
     """Remove files of a case in formats, or of classes, that are no longer wanted."""
+    for path in _present(stem):
+        if path.name not in files:
+            path.unlink()
+
+
+def _present(stem: Path) -> list[Path]:
+    """The exported files of a case that are there, in whatever format."""
     patterns = [*IMAGES.values(), *OBJECTS.values(), *(f".*{suffix}" for suffix in MESHES.values())]
-    for pattern in patterns:
-        for path in stem.parent.glob(f"{escape(stem.name)}{pattern}"):
-            if path.name not in files:
-                path.unlink()
+    return [path for pattern in patterns for path in stem.parent.glob(f"{escape(stem.name)}{pattern}")]

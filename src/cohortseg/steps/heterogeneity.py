@@ -13,11 +13,15 @@ from cohortseg.metrics.heterogeneity import measure
 
 REPAIR_COLUMNS = ["case", "what", "count"]
 FLAGS: dict[str, str] = {
-    "lossy": "lossy compression",
     "resampled": "label resampled onto the image",
-    "deskewed": "gantry tilt straightened",
+    "registration": "channel registered to the first one",
+    "n_interpolated_slices": "label slices interpolated between contours",
+    "n_clipped": "contours cut off at the edge of the image",
+    "n_ignored": "contours left out: points, open, too short or repeated",
+    "n_overlap_voxels": "voxels that two classes claim, left to the first",
+    "n_uncovered": "voxels that no mask covers, taken for empty",
 }
-"""Facts that are true or false (or a count): what they say of a case."""
+"""Facts that are true, present or a count: what they say of a case."""
 LISTS: dict[str, str] = {
     "missing_channels": "channel filled with zeros",
     "missing": "class without structure, taken for empty",
@@ -41,7 +45,8 @@ def scans_of_cases(layout: Layout) -> pd.DataFrame:
 def repairs(layout: Layout) -> pd.DataFrame:
     """`repairs.csv`: what was mended or borne when the cases were converted; columns `REPAIR_COLUMNS`.
 
-    `count` is the number of slices (mends) or of times (all else). Rejected cases have no row: nothing was mended.
+    `count` is the number of slices, contours or voxels that `what` speaks of, else of times. Rejected cases have no
+    row: nothing was mended.
     """
     rows = []
     for case in read_cases(layout.cases_table):
@@ -60,10 +65,10 @@ def _notes(facts: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
         if name == "mended" and isinstance(value, Mapping):
             yield from ((MENDS.get(mend, mend.replace("_", " ")), int(n)) for mend, n in value.items() if n)
         elif name == "warnings" and isinstance(value, list | tuple):
-            yield from ((f"warning: {text}", 1) for text in value)
+            yield from ((f"warning: {str(text).replace('_', ' ')}", 1) for text in value)
         elif name in LISTS and isinstance(value, list | tuple):
             yield from ((f"{LISTS[name]}: {entry}", 1) for entry in value)
-        elif name in FLAGS and value and not isinstance(value, str | Mapping):
-            yield FLAGS[name], int(value)
+        elif name in FLAGS and value and not isinstance(value, str):
+            yield FLAGS[name], 1 if isinstance(value, Mapping) else int(value)
         elif isinstance(value, Mapping):
             yield from _notes(value)

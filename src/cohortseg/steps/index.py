@@ -10,30 +10,28 @@ from typing import Any
 from cohortseg.catalogue import Catalogue, catalogue
 from cohortseg.cohort import assign, cases_text, members, table_text
 from cohortseg.errors import REASONS, StudyError
-from cohortseg.io.discover import scan
+from cohortseg.io.discover import forget_headers, scan
 from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
 from cohortseg.names import Identities
+from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
+from cohortseg.settings.results import COVARIATES, PROPERTIES
+from cohortseg.steps.clinical import keep_clinical
 
-SERIES_COLUMNS = ["case", "subject", "modality", "manufacturer", "model", "kernel", "slice_thickness_mm", "n_files"]
-STUDY_FORMAT = 1
+SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
+PREVIEW_COLUMNS = (
+    *("status", "reason", "case", "channel", "part", "modality", "n_files", "n_slices", "slice_thickness_mm"),
+    *("orientation", "kernel", "body_part", "description"),
+)
+STUDY_FORMAT = 2
 """Format of a study folder; raised when an older one can no longer be continued."""
 
 
 def index(study: Study) -> str:
     """Index the source of a study; returns a sentence on what there is."""
     layout = Layout(study.folder)
-    _check_format(layout)
-    layout.private.mkdir(parents=True, exist_ok=True)
-    layout.private.chmod(0o700)
-    identities = Identities(**_read(layout.identities, {}))
-    try:
-        found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
-    except sqlite3.OperationalError as error:
-        # A full disk, a folder that is only to be read, or another index at work.
-        raise StudyError(f"{layout.headers_cache.name} of the study cannot be written: {error}") from None
-    result = catalogue(found, study.cohort, identities)
+    n_files, result, identities = _look(layout, study)
     split = study.split.model_dump(mode="json", exclude={"refit"})
     cases, ledger = assign(
         result.cases,
@@ -43,6 +41,7 @@ def index(study: Study) -> str:
         per_predict_job=study.jobs.cases_per_predict_job,
     )
     write_if_changed(layout.identities, _json(asdict(identities)))
+    keep_clinical(study.cohort.clinical, clinical_columns(study), identities, layout)
     _write_sources(layout, study, result)
     write_if_changed(layout.ledger, _json(ledger))
     for fold in range(study.split.folds):
@@ -52,18 +51,55 @@ def index(study: Study) -> str:
     write_if_changed(layout.settings, settings_text(study))
     write_if_changed(layout.cases_table, cases_text(cases))
     subjects = {case.subject for case in cases}
-    return f"{len(found)} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
+    return f"{n_files} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
+
+
+def preview(study: Study) -> list[list[str]]:
+    """What an index would take and leave, and why: a heading and one row for each series; no table is written.
+
+    The rows hold descriptions of series, which may hold names: they are for the screen of who has the scans.
+    """
+    _, result, _ = _look(Layout(study.folder), study)
+    rows = [[str(row[column]) for column in PREVIEW_COLUMNS] for row in result.series]
+    return [list(PREVIEW_COLUMNS), *rows]
+
+
+def _look(layout: Layout, study: Study) -> tuple[int, Catalogue, Identities]:
+    """Number of files, what they are, and the names given so far with new ones added."""
+    _check_format(layout)
+    layout.private.mkdir(parents=True, exist_ok=True)
+    layout.private.chmod(0o700)
+    identities = Identities(**_read(layout.identities, {}))
+    try:
+        found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
+    except sqlite3.OperationalError as error:
+        # A full disk, a folder that is only to be read, or another index at work.
+        raise StudyError(f"{layout.headers_cache.name} of the study cannot be written: {error}") from None
+    forgotten = frozenset(_read(layout.forgotten, {"patients": []})["patients"])
+    result = catalogue(found, study.cohort, identities, forgotten)
+    if forgotten:
+        told = {row["path"] for row in result.files}
+        gone = [one.path for one in found if one.path.encode(errors="backslashreplace").decode() not in told]
+        forget_headers(layout.headers_cache, gone)
+    return len(found), result, identities
 
 
 def settings_text(study: Study) -> str:
-    """The settings of a study as YAML, without the source path."""
+    """The settings of a study as YAML, without the paths of its source and clinical table."""
     import yaml
 
     values = json.loads(study.model_dump_json(exclude_defaults=True))
     values["cohort"].pop("source", None)
+    values["cohort"].pop("clinical", None)
     return f"# settings of study {study.study}; everything else has its default\n" + yaml.safe_dump(
         values, sort_keys=False
     )
+
+
+def clinical_columns(study: Study) -> list[str]:
+    """The columns of the clinical table that the settings name."""
+    named = [*study.report.subgroups, *study.statistics.covariates]
+    return [name for name in dict.fromkeys(named) if name not in (*PROPERTIES, *COVARIATES)]
 
 
 def _check_format(layout: Layout) -> None:

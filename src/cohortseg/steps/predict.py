@@ -183,11 +183,12 @@ def predict_trained(
         mirror=method.mirror,
         batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
     )
-    counts = np.zeros((n_classes, 2, PROBABILITY_BINS), dtype=np.int64)
+    tally = np.zeros((3, n_classes, 2, PROBABILITY_BINS))
     finished = resample_slabs(slabs, store.read_grid(folder / "prepared.zarr"), native)
-    labels = _labels(finished, method.threshold, _reference(folder, native), counts)
+    labels = _labels(finished, method.threshold, _reference(folder, native), tally)
     content = store.write(target, native, np.uint8, labels, name="label")
-    return {"content": content, "probabilities": counts.tolist()}
+    counts = tally[0].astype(np.int64).tolist()
+    return {"content": content, "probabilities": counts, "probability_sums": tally[1:].tolist()}
 
 
 def _reference(folder: Path, grid: Grid) -> Any:
@@ -197,11 +198,12 @@ def _reference(folder: Path, grid: Grid) -> Any:
 
 
 def _labels(
-    slabs: Iterator[tuple[int, int, Array]], threshold: float | None, reference: Any, counts: Array
+    slabs: Iterator[tuple[int, int, Array]], threshold: float | None, reference: Any, tally: Array
 ) -> Iterator[tuple[int, Array]]:
-    """Slabs of labels; on the way, counts voxels by class, reference (no, yes) and probability.
+    """Slabs of labels; on the way, tallies voxels by class, reference (no, yes) and bin of probability.
 
-    The counts are all that calibration and curves need, so no probabilities are stored.
+    Their number and the sums of their probabilities and of the squares are all that calibration and curves need
+    (`metrics.probabilities`), so no probabilities are stored.
     """
     from cohortseg.infer.native import labels_from
 
@@ -210,5 +212,7 @@ def _labels(
         for number, channel in enumerate(probabilities[1:], start=1):
             place = np.minimum((channel * PROBABILITY_BINS).astype(np.intp), PROBABILITY_BINS - 1)
             for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
-                counts[number - 1, belongs] += np.bincount(place[inside], minlength=PROBABILITY_BINS)
+                probability = channel[inside].astype(np.float64)
+                for power, weights in enumerate((None, probability, probability**2)):
+                    tally[power, number - 1, belongs] += np.bincount(place[inside], weights, PROBABILITY_BINS)
         yield start, labels_from(probabilities, threshold=threshold)

@@ -1,0 +1,150 @@
+"""The tables of single lesions, objects, calibration and curves, from the records of `evaluate` and `predict`."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cohortseg.metrics.detection import case_roc, froc, froc_score
+from cohortseg.metrics.probabilities import Histogram, from_record, pr_points, reliability, roc_points
+from cohortseg.metrics.summary import groups_of
+
+Floats = npt.NDArray[np.float64]
+
+BY = ["experiment", "label", "stage", "split"]
+HEAD = ["study", "experiment", "fold", "seed", "split", "case", "subject"]
+LESION_COLUMNS = ["lesion", "side", "volume_ml", "z", "y", "x", "shared_ml", "n_matched", "largest_match_ml", "dice"]
+INSTANCE_COLUMNS = [
+    *("n_reference", "n_prediction", "n_matched", "panoptic_quality", "segmentation_quality"),
+    *("recognition_quality", "precision_at_50", "precision_50_to_95"),
+]
+CALIBRATION_COLUMNS = ["n_cases", "low", "high", "n_voxels", "mean_probability", "observed"]
+CURVE_COLUMNS = ["curve", "n_cases", "threshold", "x", "y"]
+FROC_COLUMNS = ["n_cases", "n_lesions", "threshold_ml", "false_per_case", "sensitivity", "mean_sensitivity"]
+MOST_POINTS = 400
+"""Points of a curve in a table; more are thinned out evenly."""
+
+
+class Scored(NamedTuple):
+    """One evaluated unit: the keys of its rows, and what `evaluate` and `predict` recorded."""
+
+    head: dict[str, Any]
+    metrics: dict[str, Any]
+    raw: dict[str, Any]
+
+
+def lesion_table(scored: list[Scored], classes: list[str]) -> pd.DataFrame:
+    """`lesions.csv`: one row per lesion of reference and prediction, numbered by size within its mask."""
+    rows = []
+    for head, metrics, _ in scored:
+        for stage, label in _stages(classes):
+            numbers = {"reference": 0, "prediction": 0}
+            for lesion in metrics["lesions"][stage][label]:
+                numbers[lesion["side"]] += 1
+                rows.append({**head, "label": label, "stage": stage, "lesion": numbers[lesion["side"]], **lesion})
+    return pd.DataFrame(rows, columns=[*HEAD, "label", "stage", *LESION_COLUMNS])
+
+
+def instance_table(scored: list[Scored], classes: list[str]) -> pd.DataFrame:
+    """`instances.csv`: one row per case and stage, where the reference numbers its objects."""
+    rows = [
+        {**head, "label": classes[0], "stage": stage, **metrics["instances"][stage]}
+        for head, metrics, _ in scored
+        for stage in ("raw", "post")
+        if metrics["instances"][stage] is not None
+    ]
+    return pd.DataFrame(rows, columns=[*HEAD, "label", "stage", *INSTANCE_COLUMNS])
+
+
+def _stages(classes: list[str]) -> Iterator[tuple[str, str]]:
+    for stage in ("raw", "post"):
+        for label in classes:
+            yield stage, label
+
+
+def histograms(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], tuple[Histogram, int]]:
+    """(experiment, label, stage, split): the histogram over its cases, and how many these are."""
+    found: dict[tuple[str, ...], tuple[Histogram, int]] = {}
+    for head, _, raw in scored:
+        if "probabilities" in raw:
+            for number, label in enumerate(classes):
+                key = (head["experiment"], label, "raw", head["split"])
+                one = from_record(raw, number)
+                found[key] = (found[key][0] + one, found[key][1] + 1) if key in found else (one, 1)
+    return dict(sorted(found.items()))
+
+
+def calibration_table(pooled: dict[tuple[str, ...], tuple[Histogram, int]]) -> pd.DataFrame:
+    """`calibration.csv`: predicted and observed share in each bin of probability, over the voxels of all cases."""
+    rows = [
+        {**dict(zip(BY, key, strict=True)), "n_cases": n_cases, **line}
+        for key, (found, n_cases) in pooled.items()
+        for line in reliability(found)
+    ]
+    return pd.DataFrame(rows, columns=[*BY, *CALIBRATION_COLUMNS])
+
+
+def curve_table(
+    pooled: dict[tuple[str, ...], tuple[Histogram, int]], rows: pd.DataFrame, scored: list[Scored], classes: list[str]
+) -> pd.DataFrame:
+    """`curves.csv`: ROC and precision-recall over voxels, ROC over cases, and the trimap curve."""
+    parts: list[pd.DataFrame] = []
+    points: dict[str, Callable[[Histogram], Floats]] = {"roc": roc_points, "precision_recall": pr_points}
+    for key, (found, n_cases) in pooled.items():
+        parts += [_curve(key, name, n_cases, of(found)) for name, of in points.items()]
+    for key, part in groups_of(rows, BY):
+        predicted, present = part["prediction_ml"].to_numpy(dtype=np.float64), part["reference_ml"].to_numpy() > 0
+        parts.append(_curve(key, "case_roc", len(part), case_roc(predicted, present)))
+    for key, (n_cases, curve) in _trimaps(scored, classes).items():
+        parts.append(_curve(key, "trimap", n_cases, curve))
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*BY, *CURVE_COLUMNS])
+
+
+def _curve(key: tuple[Any, ...], name: str, n_cases: int, points: Floats) -> pd.DataFrame:
+    table = pd.DataFrame(_thinned(points), columns=["threshold", "x", "y"])
+    head = {**dict(zip(BY, key, strict=True)), "curve": name, "n_cases": n_cases}
+    return table.assign(**head)[[*BY, *CURVE_COLUMNS]]
+
+
+def _thinned(points: Floats) -> Floats:
+    if len(points) <= MOST_POINTS:
+        return points
+    return np.asarray(points[np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int)])
+
+
+def _trimaps(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], tuple[int, Floats]]:
+    """(experiment, label, stage, split): number of cases, and (width, width, mean over the defined cases)."""
+    gathered: dict[tuple[str, ...], list[list[tuple[float, float | None]]]] = {}
+    for head, metrics, _ in scored:
+        for stage, label in _stages(classes):
+            curve = metrics["trimap"][stage][label]
+            if curve and curve[0][1] is not None:
+                gathered.setdefault((head["experiment"], label, stage, head["split"]), []).append(curve)
+    found = {}
+    for key, curves in sorted(gathered.items()):
+        values = np.asarray(curves, dtype=np.float64)
+        widths = values[0, :, 0]
+        found[key] = (len(curves), np.column_stack((widths, widths, values[:, :, 1].mean(axis=0))))
+    return found
+
+
+def froc_table(rows: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
+    """`froc.csv`: lesions found and false lesions, as the least volume that counts as a lesion varies."""
+    by_key = dict(groups_of(lesions, BY))
+    parts = []
+    for key, part in groups_of(rows, BY):
+        listed = by_key.get(key, lesions[:0])
+        is_true = listed["n_matched"] > 0
+        found = listed.loc[(listed["side"] == "reference") & is_true, "largest_match_ml"].to_numpy(dtype=np.float64)
+        false = listed.loc[(listed["side"] == "prediction") & ~is_true, "volume_ml"].to_numpy(dtype=np.float64)
+        n_lesions = int(part["n_lesions_reference"].sum())
+        if not n_lesions and not false.size:
+            continue
+        curve = froc(found, false, n_lesions=n_lesions, n_cases=len(part))
+        table = pd.DataFrame(_thinned(curve), columns=["threshold_ml", "false_per_case", "sensitivity"])
+        head = {**dict(zip(BY, key, strict=True)), "n_cases": len(part), "n_lesions": n_lesions}
+        parts.append(table.assign(**head, mean_sensitivity=froc_score(curve))[[*BY, *FROC_COLUMNS]])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*BY, *FROC_COLUMNS])
