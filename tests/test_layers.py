@@ -31,7 +31,7 @@ FLOORS = (
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
-SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity"}
+SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity", "views", "quality"}
 SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups"}
 
 

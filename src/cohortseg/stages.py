@@ -149,10 +149,10 @@ STAGES: dict[str, Stage] = {
     "split": Stage(1, SplitStage, 300, 0, 0),
     "train": Stage(1, ExperimentStage, 6000, 0, 0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
-    "postprocess": Stage(1, PostprocessStage, 500, 14, 1.0),
+    "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(2, AggregateStage, 1000, 0, 0),
-    "report": Stage(1, ReportStage, 2000, 0, 0),
+    "report": Stage(2, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 

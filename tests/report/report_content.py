@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from cohortseg.errors import REASONS
-from cohortseg.report.content import HISTORY_COLUMNS, Overlay, ReportContent
-from cohortseg.report.overlays import overlay_png
-from cohortseg.report.style import label_colours
+from cohortseg.report.content import HISTORY_COLUMNS, Overlay, Plane, ReportContent
+from cohortseg.report.planes import PLANES
+from cohortseg.report.strips import image_strip, outline_strip
+from cohortseg.settings import load_study
 
 EVIL = "<script>alert(1)</script>\"'&${7*7}{{7*7}}"
 METRIC_INFO = {
@@ -112,7 +113,9 @@ def subgroups_of(rows):
     for name in ("lesion_size", "slice_thickness_mm"):
         grouped = post.groupby(["experiment", "label", "stage", name])["dice"]
         table = grouped.agg(
-            n_cases="count", median="median", q1=lambda v: v.quantile(0.25), q3=lambda v: v.quantile(0.75)
+            **{"n_cases": "count", "median": "median", "mean": "mean"},
+            **{"q1": lambda v: v.quantile(0.25), "q3": lambda v: v.quantile(0.75)},
+            **{"ci_low": lambda v: v.mean() - 0.05, "ci_high": lambda v: v.mean() + 0.05},
         )
         tables.append(table.reset_index().rename(columns={name: "value"}).assign(property=name))
     return pd.concat(tables, ignore_index=True)
@@ -183,23 +186,60 @@ def phantom_slice(dice, seed=0):
 
 
 @cache
-def overlays(experiments=("threshold", "unet2d"), n_each=3, labels=("tumour",)):
+def views(n_cases=3, n_slices=5):
+    """Planes of cases sts-002 …: a stack of the slice above; the reference in all of them."""
+    return {f"sts-{n + 2:03d}": _planes(n, n_slices) for n in range(n_cases)}
+
+
+def _planes(seed, n_slices):
+    image, reference, _ = phantom_slice(0.6, seed=seed)
+    size = (96, 80)
+    picture = image_strip([image + 9 * k for k in range(n_slices)], window=(-160, 240), size_px=size)
+    outlines = outline_strip([reference] * n_slices, size_px=size, colours={1: "#3fe0ff"}, is_dashed=False)
+    numbers = range(11, 11 + n_slices)
+    return tuple(Plane(name, size, numbers, 40, 2, picture, outlines) for name in PLANES)
+
+
+@cache
+def overlays(experiments=("threshold", "unet2d"), labels=("tumour",)):
+    """Per experiment one worst, one median and one best case of `views`."""
     made = []
     for experiment in experiments:
-        for kind, dice in (("worst", 0.3), ("median", LEVELS.get(experiment, 0.6))):
-            for n in range(n_each):
-                image, reference, prediction = phantom_slice(dice + 0.02 * n, seed=n)
-                png = overlay_png(
-                    image,
-                    reference,
-                    prediction,
-                    window=(-160, 240),
-                    spacing_mm=(1.6, 1.1),
-                    label_colours=label_colours(len(labels)),
-                )
-                case = f"sts-{n + 2:03d}"
-                made.append(Overlay(experiment, case, labels, kind, "dice", dice + 0.02 * n, png, f"slice {40 + n}"))
+        for n, kind in enumerate(("worst", "median", "best")):
+            dice = 0.3 + 0.2 * n
+            prediction = phantom_slice(dice)[2]
+            strip = outline_strip([prediction] * 5, size_px=(96, 80), colours={1: "#ffb21a"}, is_dashed=True)
+            made.append(Overlay(experiment, f"sts-{n + 2:03d}", labels, kind, "dice", dice, (strip,) * 3, "21 ml"))
     return tuple(made)
+
+
+def quality_table():
+    lines = [
+        (1, "unet2d", "sts-031", False, 4.2, "predicted volume 0 ml: far below the others"),
+        (2, "unet2d", "sts-004", True, 1.3, "3 models disagree: mean Dice of their labels 0.41"),
+        (3, "unet2d", "sts-005", True, 0.0, ""),
+    ]
+    return pd.DataFrame(lines, columns=["rank", "experiment", "case", "is_scored", "score", "findings"])
+
+
+def ranks_table():
+    return pd.DataFrame(
+        {"experiment": ["unet2d", "threshold"], "metric": ["dice"] * 2, "rank": [1, 2], "share_first": [0.98, 0.02]}
+    )
+
+
+def study_settings():
+    values = {
+        "study": "sarcoma-ct",
+        "cohort": {"source": ".", "series": {"modality": "CT"}, "labels": {"structures": {"tumour": "GTV.*"}}},
+        "split": {"folds": 3, "seed": 1},
+        "experiments": {
+            "threshold": {"method": "threshold", "rule": "otsu", "inside": "body"},
+            "unet2d": {"method": "unet", "steps": 800},
+        },
+        "postprocess": {"keep": "largest"},
+    }
+    return load_study(values).model_dump(mode="json")
 
 
 PLAN = {
@@ -236,6 +276,8 @@ def _values():
         "subgroups": subgroups_of(rows),
         "histories": {f"unet2d/fold-{fold}-seed-1": history(fold) for fold in range(3)},
         "overlays": overlays(),
+        "views": views(),
+        "thumbnails": {"sts-031": image_strip([phantom_slice(0.5)[0]], window=(-160, 240), size_px=(96, 72))},
         "plan": PLAN,
         "settings_text": SETTINGS,
         "versions": {"cohortseg": "0.1.0", "torch": "2.13.0", "python": "3.11.2", "SimpleITK": "2.5.2"},
@@ -247,8 +289,16 @@ def _values():
                 "seconds_total": [62.0, 5400.0, 131.0],
                 "seconds_median": [3.9, 1790.0, 4.6],
                 "peak_memory_mb": [640.0, 3900.0, 1480.0],
+                "cpu_seconds_total": [60.0, 1800.0, 140.0],
+                "gpu_seconds_total": [0.0, 5400.0, 0.0],
             }
         ),
+        "quality": quality_table(),
+        "tables": {"ranks": ranks_table()},
+        "study_settings": study_settings(),
+        "n_parameters": {"unet2d": 271706},
+        "digests": {"plan (plan.json)": "5f" * 32},
+        "files": {"../tables/summary.csv": "statistics by experiment"},
         "primary_metric": "dice",
         "metric_info": METRIC_INFO,
     }

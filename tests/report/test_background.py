@@ -15,7 +15,6 @@ from cohortseg.report.background import (
     dictionary_table,
     plan_table,
     rejections,
-    resource_table,
     split_sentence,
     training_table,
     undefined_sentence,
@@ -109,11 +108,6 @@ def test_a_model_that_was_never_validated_has_no_best():
     assert line == ["m", "2", "–", "0.500", "–", "–", "–"]
 
 
-def test_resources_are_in_readable_units():
-    lines = grid(resource_table(full_content()))
-    assert lines[1] == ["train", "3", "29 min 50 s", "1 h 30 min", "3.9 GB"]
-
-
 def test_definitions_keep_the_order_of_the_tables():
     info = {"zeta": ("", "mine"), "hd95_mm": ("mm", "far"), "dice": ("fraction", "overlap")}
     lines = grid(dictionary_table(full_content(metric_info=info)))
@@ -136,5 +130,5 @@ def test_undefined_results_are_counted_with_their_reason():
 def test_nothing_gives_no_tables():
     content = empty_content()
     assert rejections(content) == []
-    assert training_table(content) is resource_table(content) is dictionary_table(content) is None
+    assert training_table(content) is dictionary_table(content) is None
     assert split_sentence(content) == ""

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from report_content import EVIL, empty_content, full_content, metric_rows, overlays, summary_of
+from report_content import EVIL, empty_content, full_content, metric_rows, overlays, summary_of, views
 
 from cohortseg.report.content import Overlay
 from cohortseg.report.page import SECTIONS, render
@@ -69,7 +69,7 @@ def test_the_page_has_landmarks_headings_and_working_anchors(page):
     assert [len(page.all(tag)) for tag in ("main", "nav", "h1", "header", "footer")] == [1, 1, 1, 1, 1]
     assert page.all("html")[0]["lang"] == "en"
     ids = {attributes["id"] for _, attributes, _ in page.elements if "id" in attributes}
-    anchors = {attributes["href"][1:] for attributes in page.all("a")}
+    anchors = {attributes["href"][1:] for attributes in page.all("a") if attributes["href"].startswith("#")}
     assert anchors <= ids
     assert set(SECTIONS) <= anchors
     assert all(attributes["aria-labelledby"] in ids for attributes in page.all("section"))
@@ -82,9 +82,14 @@ def test_tables_have_captions_and_scoped_headings(page):
 
 def test_every_picture_has_words(page):
     assert all(attributes.get("alt") for attributes in page.all("img"))
-    assert len(page.all("img")) == 12
+    windows = [a for a in page.all("div") if a.get("class", "").startswith("window ")]
+    assert len(windows) == 18
+    assert all(a["role"] == "img" and a["aria-label"] for a in windows)
+    sliders = [a for a in page.all("input") if a["type"] == "range"]
+    assert len(sliders) == 18
+    assert {a["aria-valuetext"] for a in sliders} == {"slice 13 of 40"}
     figures = [a for tag, a, above in page.elements if tag == "svg" and above and above[-1] == "figure"]
-    assert len(figures) == 5
+    assert len(figures) == 8
     assert all(a["role"] == "img" and a["aria-label"] for a in figures)
     rest = [a for tag, a, above in page.elements if tag == "svg" and above[-1] != "figure"]
     assert all(a["aria-hidden"] == "true" for a in rest)
@@ -97,7 +102,8 @@ def test_nothing_is_loaded_from_anywhere(html, page):
         for key, value in attributes.items()
         if key in ("src", "href", "xlink:href", "srcset", "action", "data")
     ]
-    assert all(address.startswith(("#", "data:")) for address in addresses)
+    links = [address for address in addresses if not address.startswith(("#", "data:"))]
+    assert links == ["../tables/summary.csv"]  # a file beside the report, followed only when somebody clicks
     outside = set(re.findall(r"(?:https?:)?//[a-z0-9][a-z0-9.]*", re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)))
     assert outside <= {"http://www.w3.org"}
     assert "@import" not in html
@@ -126,22 +132,62 @@ def test_the_page_stays_small(html):
     assert len(html) < 4_000_000
 
 
-def evil_content():
-    names = {"threshold": EVIL, "tumour": EVIL, "sts-004": EVIL, "sts-099": EVIL, "convert": EVIL}
+def evil_settings(hostile):
+    """Settings whose every text is hostile."""
+
+    def spoiled(value):
+        if isinstance(value, dict):
+            return {key: value[key] if key == "method" else spoiled(value[key]) for key in value}
+        if isinstance(value, list):
+            return [spoiled(item) for item in value]
+        return hostile if isinstance(value, str) else value
+
+    settings = spoiled(full_content().study_settings)
+    settings["experiments"] = {
+        hostile: settings["experiments"]["threshold"],
+        f"2{hostile}": settings["experiments"]["unet2d"],
+    }
+    settings["experiments"]["other"] = {"method": hostile, "value": hostile}
+    return settings
+
+
+def evil_content(text=EVIL):
+    """A study whose every name and text is hostile."""
+    return _spoiled(text)
+
+
+def long_content():
+    """A study with names of 10 kB."""
+    return _spoiled("n" * 10_000)
+
+
+def _spoiled(hostile):
+    names = {"threshold": hostile, "tumour": hostile, "sts-004": hostile, "sts-099": hostile, "convert": hostile}
     full = full_content()
     tables = ("flow", "rejected", "rows", "summary", "comparison", "subgroups", "resources")
-    picture = overlays(n_each=1)[0].png
+    strip = overlays()[0].predictions[0]
+    plane = views()["sts-002"][0]
     return full_content(
-        study=EVIL,
-        generated=EVIL,
+        study=hostile,
+        generated=hostile,
         **{name: getattr(full, name).replace(names) for name in tables},
-        histories={EVIL: full.histories["unet2d/fold-0-seed-1"]},
-        overlays=[Overlay(EVIL, EVIL, (EVIL,), "worst", EVIL, 0.5, picture, EVIL)],
-        plan={EVIL: {"value": {EVIL: [EVIL]}, "because": EVIL}},
-        settings_text=EVIL,
-        versions={EVIL: EVIL},
-        warnings=[EVIL],
-        metric_info={EVIL: (EVIL, EVIL)},
+        histories={hostile: full.histories["unet2d/fold-0-seed-1"]},
+        overlays=[Overlay(hostile, hostile, (hostile,), "worst", hostile, 0.5, (strip,), hostile)],
+        views={hostile: [plane]},
+        thumbnails={hostile: plane.image},
+        plan={hostile: {"value": {hostile: [hostile]}, "because": hostile}},
+        settings_text=hostile,
+        versions={hostile: hostile},
+        warnings=[hostile],
+        metric_info={hostile: (hostile, hostile)},
+        quality=full.quality.replace({"sts-031": hostile, "unet2d": hostile}).assign(findings=hostile),
+        tables={"ranks": pd.DataFrame({hostile: [hostile], "rank": [1]})},
+        dictionary=pd.DataFrame({"table": ["ranks"], "column": [hostile], "unit": [hostile], "definition": [hostile]}),
+        study_settings=evil_settings(hostile),
+        n_parameters={hostile: 3},
+        method_sources={"threshold": (hostile, hostile)},
+        digests={hostile: hostile},
+        files={f"../tables/{hostile}": hostile},
     )
 
 
@@ -155,6 +201,24 @@ def test_names_and_settings_cannot_inject_anything(page):
     assert not any(key.startswith("on") for _, attributes, _ in hostile.elements for key in attributes)
     assert hostile.text.count("alert(1)") > 20
     assert "49" not in hostile.text.replace("0.49", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "javascript:alert(1)", "]]></svg><script>alert(1)</script>", "\u202eabc"]
+)
+def test_formulas_addresses_and_marks_are_shown_as_they_are(text):
+    html = render(evil_content(text))
+    hostile = Page(html)
+    assert hostile.problems == []
+    assert len(hostile.all("script")) == 1
+    assert {a["href"] for a in hostile.all("a")} <= {f"#{name}" for name in SECTIONS} | {"#main", f"../tables/{text}"}
+    assert text in hostile.text
+
+
+def test_names_of_10_kilobytes_keep_the_page_bounded():
+    html = render(long_content())
+    assert Page(html).problems == []
+    assert len(html) < 5_000_000
 
 
 def test_a_study_of_nothing_says_so():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from report_content import comparison_of, full_content, metric_rows, subgroups_of, summary_of
+from report_content import comparison_of, full_content, metric_rows, summary_of
 
 from cohortseg.report.results import (
     SAME_STAGE,
@@ -12,7 +12,6 @@ from cohortseg.report.results import (
     merge_stages,
     overview_table,
     same_when_cleaned,
-    subgroup_tables,
 )
 
 
@@ -107,41 +106,3 @@ def test_stages_are_a_column_only_where_they_differ():
     both = pd.concat([comparison_of(), comparison_of().assign(stage="raw")])
     first, _ = comparison_tables(full_content(comparison=both))
     assert "Stage" in titles(first)
-
-
-def test_subgroups_run_from_few_to_much_with_the_experiments_side_by_side():
-    values = ["above 30 ml", "below 5 ml", "no lesion", "5 to 30 ml"]
-    table = pd.DataFrame(
-        [
-            {"experiment": name, "label": "x", "stage": "post", "property": "lesion_size", "value": value, "n_cases": 2}
-            for name in ("b", "a")
-            for value in values
-        ]
-    ).assign(median=0.5, q1=0.25, q3=0.75)
-    (shown,) = subgroup_tables(full_content(subgroups=table))
-    assert [(row[0].text, row[2].text) for row in shown.rows[:4]] == [
-        ("no lesion", "a"),
-        ("no lesion", "b"),
-        ("below 5 ml", "a"),
-        ("below 5 ml", "b"),
-    ]
-    assert [row[0].text for row in shown.rows[4::2]] == ["5 to 30 ml", "above 30 ml"]
-    assert shown.rows[0][-1].spark == (0.25, 0.5, 0.75)
-    assert shown.rows[0][3].text == "2"
-
-
-def test_a_subgroup_without_values_keeps_its_line():
-    table = subgroups_of(metric_rows()).assign(median=np.nan, q1=np.nan, q3=np.nan)
-    for shown in subgroup_tables(full_content(subgroups=table)):
-        assert all(row[-1].spark is None and row[4].text == "–" for row in shown.rows)
-        assert len(shown.rows) == 4
-
-
-def test_distances_get_an_axis_from_zero_to_the_largest_quartile():
-    table = pd.DataFrame(
-        {"experiment": "a", "label": "x", "stage": "post", "property": "slice_thickness_mm", "value": [2.5, 10.0]}
-    ).assign(n_cases=3, q1=[2.0, 10.0], median=[4.0, 15.0], q3=[6.0, 20.0])
-    (shown,) = subgroup_tables(full_content(subgroups=table, primary_metric="hd95_mm"))
-    assert shown.rows[0][-1].spark == (0.1, 0.2, 0.3)
-    assert shown.caption == "HD95 (mm) by slice thickness (mm)"
-    assert subgroup_tables(full_content(subgroups=pd.DataFrame())) == []

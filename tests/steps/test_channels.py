@@ -13,7 +13,7 @@ from cohortseg.io.sidecar import digest, read_json, write_json
 from cohortseg.settings import ThresholdMethod, UNetMethod
 from cohortseg.stages import ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
 from cohortseg.steps import fingerprint, plan, predict, preprocess, survey, train
-from cohortseg.steps.pictures import displayed
+from cohortseg.steps.views import displayed
 from cohortseg.volume import Grid, Volume
 
 CHANNELS = ["ct", "pet"]

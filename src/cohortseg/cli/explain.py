@@ -6,7 +6,7 @@ from typing import Any
 
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import read_json, read_sidecar, run_path
+from cohortseg.io.sidecar import read_json, read_sidecar, run_path, write_text
 from cohortseg.layout import Layout
 from cohortseg.steps.model_space import read_plan
 from cohortseg.steps.units import all_units, folds_of_model, seed_of_model, split_unit
@@ -16,15 +16,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The study and the case."""
     parser.add_argument("study", type=Path, help="study folder, for example results/demo")
     parser.add_argument("case", help="name of the case, as in the tables")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with pictures instead, without the source"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the way, stage by stage."""
-    print("\n".join(explain(Layout(arguments.study), arguments.case)))
+    """Print the way, stage by stage, or write it with the pictures of the case."""
+    layout = Layout(arguments.study)
+    if arguments.html is None:
+        print("\n".join(explain(layout, arguments.case)))
+        return
+    way = explain(layout, arguments.case, with_source=False)
+    # pandas and the drawing are loaded only for those who ask for the page.
+    from cohortseg.cli.case_content import case_content
+    from cohortseg.report.case_page import render_case
+
+    write_text(arguments.html, render_case(case_content(layout, arguments.case, way)))
+    print(arguments.html)
 
 
-def explain(layout: Layout, name: str) -> list[str]:
+def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]:
     """Lines that lead from SeriesInstanceUID to every metric row of a case.
+
+    Without the source the identity stays out: such lines may be written to a file.
 
     Raises
     ------
@@ -36,7 +51,8 @@ def explain(layout: Layout, name: str) -> list[str]:
         close = [case for case in cases if name[:6] in case][:5]
         raise StudyError(f"no case {name!r} in {layout.root}; for example: {', '.join(close or list(cases)[:5])}")
     case = cases[name]
-    lines = [f"case {name}: subject {case.subject}, fold {case.fold} ({case.role})", *_source(layout, name)]
+    lines = [f"case {name}: subject {case.subject}, fold {case.fold} ({case.role})"]
+    lines += _source(layout, name) if with_source else []
     folder = layout.case(name)
     for stage in ("image", "fingerprint", "prepared"):
         lines += _stage(folder / f"{stage}.json")

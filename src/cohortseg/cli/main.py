@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     "index": Command("cohortseg.cli.index", "look for scans and labels; write the tables of the cohort"),
     "status": Command("cohortseg.cli.status", "show each stage: done, rejected, to do, time left"),
     "explain": Command("cohortseg.cli.explain", "show the way from a scan to each of its metrics"),
+    "compare": Command("cohortseg.cli.compare", "two studies on the scans they share, and the settings that differ"),
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
@@ -48,7 +49,7 @@ STEPS: dict[str, Command] = {
     "postprocess": Command("cohortseg.steps.postprocess", "clean predicted labels"),
     "evaluate": Command("cohortseg.steps.evaluate", "measure predictions against references"),
     "aggregate": Command("cohortseg.steps.aggregate", "gather all metrics into tables"),
-    "report": Command("cohortseg.steps.report", "write the report"),
+    "report": Command("cohortseg.steps.report", "write the report; `cohortseg report STUDY` makes it anew"),
     "export": Command("cohortseg.steps.export", "write labels for other software"),
 }
 

@@ -10,19 +10,21 @@ from markupsafe import Markup
 from cohortseg.report.content import (
     HISTORY_COLUMNS,
     REJECTED_COLUMNS,
-    RESOURCE_COLUMNS,
     ROW_COLUMNS,
     ReportContent,
     last_stage,
     splits_in,
     with_columns,
 )
-from cohortseg.report.numbers import METRICS, UNDEFINED, counted, duration, memory, metric_look, number
+from cohortseg.report.gallery import address
+from cohortseg.report.numbers import METRICS, UNDEFINED, counted, metric_look, number
 from cohortseg.report.style import Series, series
-from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, sort_key, words
+from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, words
 from cohortseg.report.ways_out import way_out
 
 MOST_REJECTED_LINES = 200
+MOST_LISTED = 12
+"""Longer lists of the plan are cut: the plan itself has them all."""
 UNDEFINED_WORDS = {
     "both_empty": "reference and prediction empty",
     "prediction_empty": "prediction empty",
@@ -37,13 +39,14 @@ SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Rejection:
-    """All cases rejected for one reason: meaning, what to do, and the cases (the first 200)."""
+    """All cases rejected for one reason: meaning, what to do, the cases (the first 200), pictures (case, address)."""
 
     reason: str
     meaning: str
     way_out: Markup
     n: int
     table: Table
+    thumbnails: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,13 @@ def rejections(content: ReportContent) -> list[Rejection]:
             f"Rejected as {reason}", headed("Case", "Stage", "What was found"), rows, note=note, is_prose=True
         )
         meaning = next((text for text in part["meaning"] if isinstance(text, str)), "")
-        result.append(Rejection(str(reason), _sentence(meaning), with_code(way_out(str(reason))), len(part), cases))
+        pictures = tuple(
+            (str(case), address(content.thumbnails[case]))
+            for case in part["case"].unique()
+            if case in content.thumbnails
+        )
+        out = with_code(way_out(str(reason)))
+        result.append(Rejection(str(reason), _sentence(meaning), out, len(part), cases, pictures))
     return sorted(result, key=lambda group: (-group.n, group.reason))
 
 
@@ -106,6 +115,8 @@ def _plain(value: Any) -> str:
     """A value of the plan in few characters: floats lose their tail, lists and mappings their brackets."""
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
+        return f"{_plain(value[:3])}, … ({counted(len(value), 'entry', 'entries')})"
     if isinstance(value, list | tuple):
         return ", ".join(_plain(item) if not isinstance(item, list | tuple) else f"({_plain(item)})" for item in value)
     if isinstance(value, Mapping):
@@ -145,24 +156,6 @@ def _last(values: Any) -> Any:
     """The last defined value of a column; None without one."""
     defined = values.dropna()
     return defined.iloc[-1] if len(defined) else None
-
-
-def resource_table(content: ReportContent) -> Table | None:
-    """Time and memory per stage; None where nothing was recorded."""
-    table = with_columns(content.resources, RESOURCE_COLUMNS)
-    rows = rows_of(
-        [
-            words(line["stage"]),
-            figure(line["n"], 0),
-            Cell(duration(line["seconds_median"]), key=sort_key(line["seconds_median"])),
-            Cell(duration(line["seconds_total"]), key=sort_key(line["seconds_total"])),
-            Cell(memory(line["peak_memory_mb"]), key=sort_key(line["peak_memory_mb"])),
-        ]
-        for line in table.to_dict("records")
-    )
-    titles = ("Jobs or cases", "Median time", "Total time", "Peak memory")
-    columns = (*headed("Stage"), *headed(*titles, is_number=True))
-    return Table("Time and memory", columns, rows, is_sortable=False) if rows else None
 
 
 def dictionary_table(content: ReportContent) -> Table | None:

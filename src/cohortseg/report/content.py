@@ -18,8 +18,15 @@ COMPARISON_COLUMNS = (
     *("experiment_a", "experiment_b", "label", "stage", "split", "metric", "n_pairs"),
     *("median_difference", "p_value", "p_holm", "effect_size", "note"),
 )
-SUBGROUP_COLUMNS = (*KEYS, "property", "value", "n_cases", "median", "q1", "q3")
-RESOURCE_COLUMNS = ("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb")
+SUBGROUP_COLUMNS = (
+    *(*KEYS, "property", "value", "n_cases", "median", "q1", "q3"),
+    *("mean", "ci_low", "ci_high", "p_interaction"),
+)
+RESOURCE_COLUMNS = (
+    *("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb"),
+    *("cpu_seconds_total", "gpu_seconds_total"),
+)
+QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "findings")
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
 ROW_COLUMNS = (*KEYS, "case", "subject", "dice", "reference_ml", "undefined")
 """The columns of metrics_by_case.csv that the page needs besides the primary metric."""
@@ -28,8 +35,38 @@ SPLITS: dict[str, str] = {"test": "independent test set", "val": "cross-validati
 
 
 @dataclass(frozen=True)
+class Plane:
+    """The slices of one case along one axis.
+
+    Parameters
+    ----------
+    name : str
+        `axial`, `coronal` or `sagittal`.
+    size_px : (int, int)
+        Height and width of one slice.
+    numbers : sequence of int
+        Number of each slice in the image as it is stored, counted from 1, from top to bottom of the pictures.
+    n_slices : int
+        How many slices the image has along this axis.
+    key : int
+        Which of them (counted from 0) is shown first.
+    image, reference : bytes
+        WebP of all slices below each other, from `strips`; the reference is transparent but for its outlines and may
+        be empty.
+    """
+
+    name: str
+    size_px: tuple[int, int]
+    numbers: Sequence[int]
+    n_slices: int
+    key: int
+    image: bytes
+    reference: bytes = b""
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """One picture of a case with its outlines.
+    """One experiment on one case whose slices are in `ReportContent.views`.
 
     Parameters
     ----------
@@ -37,23 +74,23 @@ class Overlay:
         What is shown.
     label_names : sequence of str
         Names of label 1, 2, …; their outlines have the colours of `style.label_colours(len(label_names))`.
-    kind : "worst" or "median"
+    kind : "worst", "median", "best" or "unscored"
         Why this case is shown.
     metric, value : str, float
         Metric by which it was chosen, and its value; NaN when undefined.
-    png : bytes
-        The picture, from `overlays.overlay_png`.
+    predictions : sequence of bytes
+        The outlines of the prediction in each plane of the case, as `Plane.reference`.
     caption : str
-        More to say about it (slice, volumes); may be empty.
+        More to say about it (volumes); may be empty.
     """
 
     experiment: str
     case: str
     label_names: Sequence[str]
-    kind: Literal["worst", "median"]
+    kind: Literal["worst", "median", "best", "unscored"]
     metric: str
     value: float
-    png: bytes
+    predictions: Sequence[bytes]
     caption: str = ""
 
 
@@ -78,11 +115,15 @@ class ReportContent:
         One line per pair of experiments, label, stage, split and metric; `median_difference` is a minus b and infinite
         when one side fails in most subjects. The columns `n_subjects` and `n_excluded` are shown where they are there.
     subgroups : DataFrame
-        The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`.
+        The primary metric by property of the cases; columns `SUBGROUP_COLUMNS`; the interval is that of the mean.
     histories : mapping
         Name of a model, best written `experiment/fold-0-seed-1`: table with the columns `HISTORY_COLUMNS`.
     overlays : sequence of Overlay
         The pictures; all of them are embedded.
+    views : mapping
+        Case: its planes; each case of `overlays` stands here.
+    thumbnails : mapping
+        Rejected case: WebP of a slice, where an image of it was stored.
     plan : mapping
         plan.json; whatever holds `value` and `because` is shown as a decision.
     settings_text : str
@@ -97,11 +138,27 @@ class ReportContent:
     repairs : DataFrame or None
         `case, what, count`: what was mended or borne.
     resources : DataFrame or None
-        `stage, n, seconds_total, seconds_median, peak_memory_mb`.
+        Columns `RESOURCE_COLUMNS`.
     primary_metric : str
         Metric of comparisons, plots and of the chosen cases.
     metric_info : mapping
         Metric: (unit, definition).
+    quality : DataFrame or None
+        Cases to look at, from `quality.csv`: the columns `QUALITY_COLUMNS`, the most striking first.
+    tables : mapping
+        Further tables by name (ranks, agreement, …), as they are; what is not there is not shown.
+    dictionary : DataFrame or None
+        `table, column, unit, definition` of their columns.
+    study_settings : mapping
+        All settings with their defaults, for the methods text; empty leaves it out.
+    n_parameters : mapping
+        Trained experiment: number of weights.
+    method_sources : mapping
+        Method: (what it is, the papers that define it).
+    digests : mapping
+        What, in words: its SHA-256.
+    files : mapping
+        Address relative to the report: what the file holds.
     generated : str or None
         A date to print; None leaves it out, so that the same content gives the same bytes.
     """
@@ -115,6 +172,8 @@ class ReportContent:
     subgroups: pd.DataFrame
     histories: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     overlays: Sequence[Overlay] = ()
+    views: Mapping[str, Sequence[Plane]] = field(default_factory=dict)
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     settings_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -125,6 +184,14 @@ class ReportContent:
     resources: pd.DataFrame | None = None
     primary_metric: str = "dice"
     metric_info: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    quality: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    dictionary: pd.DataFrame | None = None
+    study_settings: Mapping[str, Any] = field(default_factory=dict)
+    n_parameters: Mapping[str, int] = field(default_factory=dict)
+    method_sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     generated: str | None = None
 
 

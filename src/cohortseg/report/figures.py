@@ -177,6 +177,53 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
     return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.6)
 
 
+def agreement_plot(rows: pd.DataFrame, *, label: str) -> bytes:
+    """SVG: predicted less reference volume against the mean of both (Bland & Altman 1986), post-processed if there is.
+
+    Each experiment has its mean difference and the limits of 1.96 sample deviations around it; a single case has none.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns of metrics_by_case.csv; may be empty.
+    label : str
+        The label whose rows are shown.
+    """
+    table = with_columns(rows, [*ROW_COLUMNS, "prediction_ml"])
+    names = sorted(table["experiment"].dropna().unique())
+    chosen = table[(table["label"] == label) & (table["stage"] == last_stage(table["stage"]))]
+    is_many = len(chosen) > MOST_VECTOR_POINTS
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=colour("frame"), linewidth=0.7, zorder=1)
+        for k, name in enumerate(names):
+            here = chosen[chosen["experiment"] == name]
+            volumes = here[["reference_ml", "prediction_ml"]].astype(float).dropna()
+            difference = volumes["prediction_ml"] - volumes["reference_ml"]
+            look = series(k)
+            axes.plot(
+                volumes.mean(axis=1),
+                difference,
+                linestyle="none",
+                marker=look.marker,
+                markersize=2.2 if is_many else 4.4,
+                color=look.colour,
+                markeredgewidth=0,
+                alpha=0.4 if is_many else 0.85,
+                rasterized=is_many,
+            )
+            if len(difference) > 1:
+                middle, spread = difference.mean(), 1.96 * difference.std()
+                axes.axhline(middle, color=look.colour, linewidth=1.0)
+                for limit in (middle - spread, middle + spread):
+                    axes.axhline(limit, color=look.colour, linewidth=0.8, linestyle="--")
+        axes.grid(visible=True)
+        axes.set_xlabel("mean of predicted and reference volume (ml)")
+        axes.set_ylabel("predicted − reference (ml)")
+
+    return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.6)
+
+
 def training_curves(histories: Mapping[str, pd.DataFrame], *, curve: Curve) -> bytes:
     """SVG: loss (training solid, validation dashed), validation Dice or learning rate of each model over the steps.
 

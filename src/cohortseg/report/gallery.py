@@ -1,33 +1,68 @@
 """The pictures of cases, grouped and described for eyes and for screen readers."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cohortseg.report.content import Overlay
+from markupsafe import Markup
+
+from cohortseg.report.content import Overlay, Plane
 from cohortseg.report.numbers import UNDEFINED, is_number, metric_look, number
 from cohortseg.report.style import label_colours
 
-KIND_TITLES = {"worst": "Worst cases", "median": "Median cases"}
+KINDS = ("worst", "median", "best", "unscored")
+"""Why a case is shown, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One plane of one case with the outlines of one experiment, as the page shows it.
+
+    Parameters
+    ----------
+    name : str
+        The CSS class whose background is the image, and which says whose reference is shown.
+    plane, alt, place : str
+        Name of the plane, words for those who cannot see it, and which slice is shown first.
+    width, height, n, key : int
+        Pixels of a slice, number of slices, the one shown first.
+    numbers : str
+        Numbers of the slices in the stored image, separated by commas.
+    n_slices : int
+        How many slices the image has along this axis.
+    prediction : str
+        Address of the outlines, empty for none.
+    """
+
+    name: str
+    plane: str
+    alt: str
+    place: str
+    width: int
+    height: int
+    n: int
+    key: int
+    numbers: str
+    n_slices: int
+    prediction: str
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as the page shows it."""
+    """One case of one experiment as the page shows it."""
 
     case: str
+    kind: str
     value: str
     caption: str
-    alt: str
-    source: str
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True)
 class Wall:
-    """The pictures of one experiment and one kind, in the order given."""
+    """The pictures of one experiment: the worst, then the median, then the best ones, each in the order given."""
 
     experiment: str
-    title: str
     pictures: tuple[Picture, ...]
 
 
@@ -40,33 +75,78 @@ class LegendLine:
     prediction: str
 
 
-def walls(overlays: Sequence[Overlay]) -> list[Wall]:
-    """Pictures by experiment (alphabetical), the worst before the median ones."""
-    keys = sorted(
-        {(overlay.experiment, overlay.kind) for overlay in overlays}, key=lambda key: (key[0], key[1] != "worst")
-    )
+def walls(overlays: Sequence[Overlay], views: Mapping[str, Sequence[Plane]]) -> list[Wall]:
+    """Pictures by experiment (alphabetical): the worst, then the median, then the best ones."""
+    names = _names(views)
+    ordered = sorted(overlays, key=lambda overlay: KINDS.index(overlay.kind))
     return [
         Wall(
             experiment,
-            KIND_TITLES.get(kind, kind),
             tuple(
-                _picture(overlay) for overlay in overlays if (overlay.experiment, overlay.kind) == (experiment, kind)
+                _picture(overlay, views[overlay.case], names[overlay.case])
+                for overlay in ordered
+                if overlay.experiment == experiment
             ),
         )
-        for experiment, kind in keys
+        for experiment in sorted({overlay.experiment for overlay in overlays})
     ]
 
 
-def _picture(overlay: Overlay) -> Picture:
+def _names(views: Mapping[str, Sequence[Plane]]) -> dict[str, list[str]]:
+    """A CSS class for each plane of each case: made by counting, because names of cases come from outside."""
+    return {
+        case: [f"view-{number}-{k}" for k, _ in enumerate(planes)]
+        for number, (case, planes) in enumerate(views.items(), start=1)
+    }
+
+
+def backgrounds(views: Mapping[str, Sequence[Plane]]) -> Markup:
+    """CSS: the image of each plane as a background, and its reference as that of the first layer above it.
+
+    Here each picture stands once, however many experiments show it.
+    """
+    rules = []
+    for case, names in _names(views).items():
+        for name, plane in zip(names, views[case], strict=True):
+            rules.append(f".{name}{{background-image:url({address(plane.image)})}}")
+            if plane.reference:
+                rules.append(f".{name} .reference{{background-image:url({address(plane.reference)})}}")
+    return Markup("\n".join(rules))
+
+
+def address(picture: bytes) -> str:
+    """A WebP picture as an address that needs no file; empty for no bytes."""
+    return f"data:image/webp;base64,{b64encode(picture).decode('ascii')}" if picture else ""
+
+
+def _picture(overlay: Overlay, planes: Sequence[Plane], names: Sequence[str]) -> Picture:
     look = metric_look(overlay.metric)
     value = number(overlay.value, look.decimals) if is_number(overlay.value) else UNDEFINED
-    spoken = value if is_number(overlay.value) else "undefined"
-    alt = (
-        f"One slice of case {overlay.case} with the outlines of reference (solid) and prediction of "
-        f"{overlay.experiment} (dashed): {', '.join(overlay.label_names)}. {look.title} {spoken}."
+    views = tuple(
+        _view(overlay, plane, name, outlines)
+        for plane, name, outlines in zip(planes, names, overlay.predictions, strict=True)
     )
-    source = f"data:image/png;base64,{b64encode(overlay.png).decode('ascii')}"
-    return Picture(overlay.case, f"{look.title} {value}", overlay.caption, alt, source)
+    text = "not scored" if overlay.kind == "unscored" else f"{look.title} {value}"
+    return Picture(overlay.case, overlay.kind, text, overlay.caption, views)
+
+
+def _view(overlay: Overlay, plane: Plane, name: str, outlines: bytes) -> View:
+    whose = ["the reference (solid)"] if plane.reference else []
+    whose += [f"the prediction of {overlay.experiment} (dashed)"] if outlines else []
+    drawn = f"outlines of {' and '.join(whose)}: {', '.join(overlay.label_names)}" if whose else "no outline in sight"
+    return View(
+        name=name,
+        plane=plane.name,
+        alt=f"{plane.name.capitalize()} slices of case {overlay.case} with {drawn}.",
+        place=f"{plane.numbers[plane.key]} of {plane.n_slices}",
+        width=plane.size_px[1],
+        height=plane.size_px[0],
+        n=len(plane.numbers),
+        key=plane.key,
+        numbers=",".join(map(str, plane.numbers)),
+        n_slices=plane.n_slices,
+        prediction=address(outlines),
+    )
 
 
 def legend(overlays: Sequence[Overlay]) -> list[LegendLine]:

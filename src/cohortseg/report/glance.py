@@ -22,6 +22,7 @@ from cohortseg.report.numbers import counted, interval, is_number, metric_look, 
 
 SIGNIFICANT = 0.05
 MOST_SENTENCES = 4
+MOST_TYPICAL = 3
 
 
 @dataclass(frozen=True)
@@ -180,3 +181,32 @@ def _agree(winner: dict[Any, Any], loser: dict[Any, Any], *, is_higher_better: b
     is_better = winner["median"] > loser["median"] if is_higher_better else winner["median"] < loser["median"]
     n_undefined = [line["n_undefined"] if is_number(line["n_undefined"]) else 0 for line in (winner, loser)]
     return bool(is_better and n_undefined[0] <= n_undefined[1])
+
+
+def typical(content: ReportContent, leaders: list[Best]) -> list[str]:
+    """What the leader of each label (the first three) does on a usual case, on a weak one, and how often it fails."""
+    look, unit = metric_look(content.primary_metric), unit_of(content, content.primary_metric)
+    is_higher = look.better == "higher"
+    sentences = []
+    for leader in leaders[:MOST_TYPICAL]:
+        row = leader.row
+        middle, weak = (
+            f"{number(row[name], look.decimals)}{f' {unit}' if unit else ''}"
+            for name in ("median", "q1" if is_higher else "q3")
+        )
+        whose = f"{leader.experiment} on {leader.label}" if len(leaders) > 1 else leader.experiment
+        scale = " (0: no overlap, 1: identical)" if content.primary_metric == "dice" else ""
+        sentence = (
+            f"{whose}: half of the cases have a {look.title} of {middle} or better{scale}, a quarter {weak} or worse."
+        )
+        sentences.append(f"{sentence} {_misses(content, leader)}".strip())
+    return sentences
+
+
+def _misses(content: ReportContent, leader: Best) -> str:
+    """In how many cases nothing was found although the reference holds something."""
+    rows = of_leading_split(with_columns(content.rows, [*ROW_COLUMNS, "prediction_ml"]))
+    rows = rows[(rows["experiment"] == leader.experiment) & (rows["label"] == leader.label)]
+    rows = rows[(rows["stage"] == last_stage(rows["stage"])) & (rows["reference_ml"].astype(float) > 0)]
+    n_missed = int((rows["prediction_ml"].astype(float) == 0).sum())
+    return f"In {number(n_missed, 0)} of {counted(len(rows), 'case')} it found nothing." if n_missed else ""

@@ -1,16 +1,24 @@
 """The report as one HTML file: complete in itself, without network, everything from outside escaped."""
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
 
 import pandas as pd
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from cohortseg.report import background, gallery, glance, heterogeneity, results
+from cohortseg.report import (
+    background,
+    further,
+    gallery,
+    glance,
+    heterogeneity,
+    methods_text,
+    quality,
+    resources,
+    results,
+    subgroups,
+)
+from cohortseg.report.assets import fill
 from cohortseg.report.content import (
     HISTORY_COLUMNS,
     ROW_COLUMNS,
@@ -22,10 +30,10 @@ from cohortseg.report.content import (
     splits_in,
     with_columns,
 )
-from cohortseg.report.figures import CURVE_TITLES, Curve, size_plot, strip_plot, training_curves
-from cohortseg.report.flow import flow_diagram
-from cohortseg.report.numbers import metric_look, number
-from cohortseg.report.style import Series, css_variables, series
+from cohortseg.report.figures import CURVE_TITLES, Curve, agreement_plot, size_plot, strip_plot, training_curves
+from cohortseg.report.flow import Flow, flow_diagram
+from cohortseg.report.numbers import metric_look
+from cohortseg.report.style import Series, series
 from cohortseg.report.svg import inline_svg
 from cohortseg.report.table import Table
 
@@ -42,15 +50,22 @@ SECTIONS: dict[str, str] = {
     "comparison": "Comparison",
     "subgroups": "Subgroups",
     "cases": "Cases",
+    "further": "Further analyses",
+    "quality": "Quality control",
     "heterogeneity": "Heterogeneity",
     "training": "Training",
     "rejected": "Rejected scans",
     "plan": "Plan",
     "resources": "Resources",
-    "settings": "Settings and versions",
+    "methods": "Methods text",
+    "settings": "Settings, versions, digests",
     "dictionary": "Data dictionary",
+    "files": "Files",
 }
 """Anchor: heading, in the order of the page."""
+
+OPTIONAL = ("further", "quality", "methods", "files")
+"""Sections that are left out where there is nothing for them; all others then say so."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,16 @@ class Figure:
     svg: Markup
     caption: str
     has_legend: bool = False
+
+
+@dataclass(frozen=True)
+class SubgroupPart:
+    """All about one property of the cases."""
+
+    title: str
+    figures: tuple[Figure, ...]
+    gaps: tuple[str, ...]
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -87,41 +112,28 @@ def render(content: ReportContent) -> str:
         HTML for a file that opens from a disk without network. A policy inside it forbids every request, and every
         script but its own (tables that can be sorted).
     """
-    environment = Environment(
-        autoescape=True,
-        loader=FunctionLoader(_part),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["n"] = lambda value: number(value, 0)
-    script = _part("page.js")
-    digest = b64encode(sha256(script.encode()).digest()).decode("ascii")
-    return environment.get_template("page.html").render(
+    flow = flow_diagram(content.flow)
+    annex = _annex(content, flow)
+    return fill(
+        "page.html",
         content=content,
-        sections=SECTIONS,
-        script=Markup(script),
-        script_digest=digest,
-        style=Markup(css_variables() + _part("page.css")),
-        **_overview(content),
+        sections={name: title for name, title in SECTIONS.items() if name not in OPTIONAL or annex[name]},
+        backgrounds=gallery.backgrounds(content.views),
+        **_overview(content, flow),
         **_results(content),
         **_background(content),
+        **annex,
     )
 
 
-def _part(name: str) -> str:
-    """A file that lies beside this one in the package."""
-    return files("cohortseg.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _overview(content: ReportContent) -> dict[str, object]:
+def _overview(content: ReportContent, flow: Flow) -> dict[str, object]:
     """Header and cohort flow."""
-    flow = flow_diagram(content.flow)
     leaders = glance.best(content.summary, content.primary_metric)
     return {
         "flow": flow,
         "tiles": glance.tiles(content, flow, leaders),
         "verdicts": glance.verdicts(content, leaders),
+        "typical": glance.typical(content, leaders),
         "primary": metric_look(content.primary_metric),
     }
 
@@ -142,8 +154,8 @@ def _results(content: ReportContent) -> dict[str, object]:
         "is_merged": bool(same),
         "comparison": comparison,
         "other_comparisons": other_comparisons,
-        "subgroups": results.subgroup_tables(content),
-        "walls": gallery.walls(content.overlays),
+        "subgroups": [_subgroup(k, part) for k, part in enumerate(subgroups.subgroups(content))],
+        "walls": gallery.walls(content.overlays, content.views),
         "outlines": gallery.legend(content.overlays),
     }
 
@@ -200,6 +212,49 @@ def _split_figures(
         name = f"Scatter plot{words}: {title} against the reference volume for {label}."
         caption = f"{title} against the volume of the reference ({stage}){words}."
         yield Figure(inline_svg(size, name=name, prefix=f"size{prefix}"), caption, has_legend=True)
+        name = f"Bland-Altman plot{words}: predicted less reference volume against their mean for {label}."
+        caption = (
+            f"Agreement of volumes ({stage}){words}: difference against the mean of both; line: mean difference, "
+            "dashed: ± 1.96 standard deviations."
+        )
+        agreement = agreement_plot(rows, label=label)
+        yield Figure(inline_svg(agreement, name=name, prefix=f"agreement{prefix}"), caption, has_legend=True)
+
+
+def _subgroup(position: int, part: subgroups.Subgroup) -> SubgroupPart:
+    """One property with its forest plots put into the page."""
+    figures = tuple(
+        Figure(
+            inline_svg(svg, name=f"Forest plot: {title}. Numbers: table below.", prefix=f"forest{position}-{k}"),
+            f"{title}. Mean and 95 % interval of each group; dashed: mean of all cases; pale: fewer than "
+            f"{subgroups.FEW_CASES} cases.",
+            has_legend=True,
+        )
+        for k, (title, svg) in enumerate(part.plots)
+    )
+    return SubgroupPart(part.title, figures, part.gaps, part.table)
+
+
+def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
+    """The optional sections: further analyses, cases to look at, methods text, files."""
+    rows = with_columns(content.rows, ROW_COLUMNS)
+    facts = methods_text.Facts(
+        settings=content.study_settings,
+        plan=content.plan,
+        flow=flow,
+        n_cases=int(rows["case"].nunique()),
+        n_subjects=int(rows["subject"].nunique()),
+        n_parameters=content.n_parameters,
+        sources=content.method_sources,
+        versions=content.versions,
+    )
+    return {
+        "further": further.further(content),
+        "quality": quality.quality_sentence(content),
+        "quality_table": quality.quality_table(content),
+        "methods": methods_text.methods_text(facts),
+        "files": sorted(content.files.items()),
+    }
 
 
 def _experiments(content: ReportContent) -> list[tuple[str, Series]]:
@@ -220,7 +275,8 @@ def _background(content: ReportContent) -> dict[str, object]:
         "curves": list(_curves(content)),
         "rejections": background.rejections(content),
         "plan": background.plan_table(content.plan),
-        "resources": background.resource_table(content),
+        "resources": resources.resource_table(content),
+        "totals": resources.totals(content),
         "dictionary": background.dictionary_table(content),
         "versions": sorted(content.versions.items(), key=lambda item: item[0].casefold()),
     }

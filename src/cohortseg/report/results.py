@@ -1,7 +1,5 @@
 """The tables of results: per label, over labels, comparison of experiments, subgroups of cases."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,19 +7,16 @@ import pandas as pd
 from cohortseg.report.content import (
     COMPARISON_COLUMNS,
     SPLITS,
-    SUBGROUP_COLUMNS,
     SUMMARY_COLUMNS,
     ReportContent,
-    last_stage,
     of_leading_split,
-    of_split,
     splits_in,
     text_column,
     with_columns,
 )
 from cohortseg.report.glance import unit_of
 from cohortseg.report.numbers import METRICS, interval, is_number, metric_look, number, p_value, signed
-from cohortseg.report.table import Cell, Column, Spark, Table, figure, headed, rows_of, sort_key, words
+from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, sort_key, words
 
 STAGE_WORDS = {"raw": "raw", "post": "post-processed"}
 SAME_STAGE = "raw = post"
@@ -63,7 +58,7 @@ def split_words(split: Any) -> str:
     return SPLITS.get(str(split), str(split))
 
 
-def _split_cells(is_shown: bool, split: Any) -> list[Cell]:
+def split_cells(is_shown: bool, split: Any) -> list[Cell]:
     """A cell for the split where a table has more than one."""
     return [words(split_words(split))] if is_shown else []
 
@@ -80,7 +75,7 @@ def label_table(content: ReportContent, summary: pd.DataFrame, label: str) -> Ta
         by_metric = {line["metric"]: line for line in lines.to_dict("records")}
         first = by_metric.get(content.primary_metric) or next(iter(by_metric.values()))
         subjects = f"{number(first['n_subjects'], 0)} subjects" if is_number(first["n_subjects"]) else ""
-        head = [*_split_cells(is_split, split), words(experiment), words(stage_words(stage))]
+        head = [*split_cells(is_split, split), words(experiment), words(stage_words(stage))]
         head.append(figure(first["n_cases"], 0, note=subjects))
         cells = [_median_cell(by_metric.get(metric), metric, is_strong=k == 0) for k, metric in enumerate(metrics)]
         rows.append([*head, *cells])
@@ -168,7 +163,7 @@ def _detail_row(content: ReportContent, line: dict[Any, Any], *, is_split: bool)
     digits = look.decimals
     return [
         Cell(look.title, note=unit, key=look.title.casefold()),
-        *_split_cells(is_split, line["split"]),
+        *split_cells(is_split, line["split"]),
         words(line["experiment"]),
         words(stage_words(line["stage"])),
         *(figure(line[name], 0) for name in ("n_cases", "n_defined", "n_undefined")),
@@ -213,7 +208,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str, is_sp
             [
                 *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
                 words(look.title),
-                *_split_cells(is_split, line["split"]),
+                *split_cells(is_split, line["split"]),
                 *([words(stage_words(line["stage"]))] if len(stages) > 1 else []),
                 figure(line["n_pairs"], 0, note=_pairs_note(line)),
                 Cell(difference, note=unit, key=sort_key(line["median_difference"])),
@@ -236,74 +231,3 @@ def _pairs_note(line: dict[Any, Any]) -> str:
     if is_number(n_excluded) and int(n_excluded) > 0:
         parts.append(f"{number(n_excluded, 0)} undefined")
     return ", ".join(parts)
-
-
-def subgroup_tables(content: ReportContent) -> list[Table]:
-    """One table per property: the primary metric of each group of cases, on one common axis per table."""
-    table = with_columns(content.subgroups, SUBGROUP_COLUMNS)
-    table = table[table["property"].notna()]
-    table = table[table["stage"] == last_stage(table["stage"])]
-    return [_subgroup(content, str(name), part) for name, part in table.groupby("property", sort=False)]
-
-
-def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Table:
-    metric = content.primary_metric
-    look, unit = metric_look(metric), unit_of(content, metric)
-    title = f"{look.title} ({unit})" if unit else look.title
-    low, high = _axis(part[["q1", "median", "q3"]].to_numpy(dtype=float).ravel().tolist(), metric)
-    splits = splits_in(part)
-    rows = []
-    for split in splits:
-        for line in sorted(of_split(part, split).to_dict("records"), key=_subgroup_order):
-            rows.append(_subgroup_row(line, metric, (low, high), is_split=len(splits) > 1))
-    axis = f"{number(low, look.decimals)} to {number(high, look.decimals)}"
-    columns = (
-        *headed(_property(name), "Label", "Experiment", *(["Split"] if len(splits) > 1 else [])),
-        *headed("Cases", f"Median {title}", "Quartiles", is_number=True),
-        Column("Quartiles and median", axis, is_number=False),
-    )
-    return Table(f"{title} by {_property(name).lower()}", columns, rows_of(rows))
-
-
-def _subgroup_row(line: dict[Any, Any], metric: str, axis: tuple[float, float], *, is_split: bool) -> list[Cell]:
-    """One group of cases of one experiment and split, its quartiles drawn on the common axis."""
-    decimals = metric_look(metric).decimals
-    return [
-        *(words(line[name]) for name in ("value", "label", "experiment")),
-        *_split_cells(is_split, line["split"]),
-        figure(line["n_cases"], 0),
-        figure(line["median"], decimals, is_strong=True),
-        Cell(interval(line["q1"], line["q3"], decimals), key=sort_key(line["q1"])),
-        Cell("", key=sort_key(line["median"]), spark=_spark((line["q1"], line["median"], line["q3"]), *axis)),
-    ]
-
-
-def _property(name: str) -> str:
-    """`slice_thickness_mm` as `Slice thickness (mm)`."""
-    words_of_name = name.removesuffix("_mm").replace("_", " ").capitalize()
-    return f"{words_of_name} (mm)" if name.endswith("_mm") else words_of_name
-
-
-def _subgroup_order(line: dict[Any, Any]) -> tuple[str, int, float, str, str]:
-    """By label, then from few to much (`no …`, `below 5 …`, `5 to 30 …`, `above 30 …`), then by experiment."""
-    value = str(line["value"])
-    found = re.search(r"[0-9.]+", value)
-    rank = {"no": 0, "below": 1, "above": 3}.get(value.partition(" ")[0], 2)
-    size = float(found.group()) if found and is_number(found.group()) else 0.0
-    return str(line["label"]), rank, size, value, str(line["experiment"])
-
-
-def _axis(values: Sequence[float], metric: str) -> tuple[float, float]:
-    """The common axis: 0 to 1 for shares, else from 0 or the lowest to the highest value."""
-    defined = [value for value in values if is_number(value)]
-    if metric_look(metric).better == "higher" or not defined:
-        return 0.0, 1.0
-    low, high = min(0.0, *defined), max(defined)
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def _spark(values: Sequence[Any], low: float, high: float) -> Spark | None:
-    if not all(is_number(value) for value in values):
-        return None
-    first, middle, last = (min(1.0, max(0.0, (float(value) - low) / (high - low))) for value in values)
-    return first, middle, last

@@ -7,8 +7,6 @@ from typing import Any
 
 from cohortseg.report.numbers import UNDEFINED, as_float, is_number, number
 
-Spark = tuple[float, float, float]
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -20,8 +18,6 @@ class Cell:
         What it says; the note stands small beside or below.
     key : str
         Sort key; empty sorts last.
-    spark : (float, float, float), optional
-        Lower quartile, median and upper quartile as shares of a common axis, drawn as a line with a dot.
     is_strong : bool
         Whether to stress it.
     """
@@ -29,7 +25,6 @@ class Cell:
     text: str
     note: str = ""
     key: str = ""
-    spark: Spark | None = None
     is_strong: bool = False
 
 

@@ -42,6 +42,7 @@ def _work(layout: Layout, experiment: str, unit: str, settings: PostprocessStage
 
 def postprocess(layout: Layout, experiment: str, unit: str, settings: PostprocessStage) -> Record:
     """Write `post.zarr`."""
+    from cohortseg.metrics.shape import label_shapes
     from cohortseg.postprocess.chain import postprocess_label
 
     folder = layout.prediction(experiment, *split_unit(unit))
@@ -53,4 +54,5 @@ def postprocess(layout: Layout, experiment: str, unit: str, settings: Postproces
         **settings.postprocess.model_dump(),
     )
     content = store.write_volume(folder / "post.zarr", Volume(post, raw.grid), name="label")
-    return {"content": content, "n_voxels_changed": int(np.count_nonzero(post != raw.array))}
+    shapes = label_shapes(post, spacing_mm=raw.grid.spacing_mm, n_classes=len(settings.classes))
+    return {"content": content, "n_voxels_changed": int(np.count_nonzero(post != raw.array)), "shapes": shapes}

@@ -2,48 +2,106 @@
 
 import argparse
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from cohortseg import __version__
 from cohortseg.cohort import read_cases
-from cohortseg.io.sidecar import read_json, read_sidecar, write_text
+from cohortseg.errors import StudyError
+from cohortseg.io.sidecar import file_digest, read_json, read_sidecar, write_text
 from cohortseg.layout import Layout
+from cohortseg.methods import METHODS
 from cohortseg.metrics.case import COLUMNS
-from cohortseg.preprocess.drift import drift
-from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent
+from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent, text_column
+from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
-from cohortseg.stages import ReportStage
-from cohortseg.steps.arguments import add_cohort as add_arguments
-from cohortseg.steps.pictures import overlays
-
-__all__ = ["add_arguments", "run"]
+from cohortseg.settings import Study, load_study
+from cohortseg.stages import ReportStage, stage_settings
+from cohortseg.steps.pictures import pictures, thumbnails
+from cohortseg.steps.quality import drifting, quality, write_quality
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
+TABLES: dict[str, str] = {
+    "metrics_by_case": "every metric of every case",
+    "summary": "statistics by experiment",
+    "comparison": "experiments in pairs",
+    "subgroups": "groups of cases",
+    "cohort_flow": "numbers by stage",
+    "rejected": "rejected scans",
+    "repairs": "repairs and warnings",
+    "heterogeneity": "properties of each scan",
+    "heterogeneity_summary": "properties of the cohort",
+    "quality": "predictions to look at",
+    "data_dictionary": "what each column means",
+}
+"""Table: what it holds."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The study folder; the workflow names it with the settings, a person without them."""
+    parser.add_argument("folder", nargs="?", type=Path, help="study folder, for example results/demo")
+    parser.add_argument("--study", type=Path, metavar="DIR", help="the same, as the workflow says it")
+    parser.add_argument("--settings", metavar="JSON", help="settings of this step; default: those of the last run")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write `report.html`."""
-    settings = ReportStage.model_validate_json(arguments.settings)
-    write_text(arguments.study.report, render(gather(arguments.study, settings)))
+    """Write `report.html` from the tables and stores that are there.
+
+    Raises
+    ------
+    StudyError
+        When no study is named, or it has no tables yet.
+    """
+    folder = arguments.folder or arguments.study
+    if folder is None:
+        raise StudyError("which study? for example: cohortseg report results/demo")
+    layout = Layout(folder)
+    if not layout.table("metrics_by_case").exists():
+        raise StudyError(f"no tables in {folder}; run `snakemake --cores all` first")
+    settings = ReportStage.model_validate_json(arguments.settings or stage_settings(last_study(layout), "report"))
+    write_quality(layout, quality(layout, settings.experiment_names, settings.classes))
+    write_text(layout.report, render(gather(layout, settings)))
+
+
+def last_study(layout: Layout) -> Study:
+    """The settings of the last run; the source of the scans, which they do not name, is empty.
+
+    Raises
+    ------
+    StudyError
+        When they are missing.
+    """
+    if not layout.settings.exists():
+        raise StudyError(f"no {layout.settings.name} in {layout.root}; run `snakemake --cores all` first")
+    values = yaml.safe_load(layout.settings.read_text())
+    return load_study({**values, "cohort": {"source": ".", **values["cohort"]}})
 
 
 def gather(layout: Layout, settings: ReportStage) -> ReportContent:
     """Everything the page shows."""
-    rows = _table(layout, "metrics_by_case")
+    rows, rejected = _table(layout, "metrics_by_case"), _table(layout, "rejected")
+    to_look_at = _table(layout, "quality")
+    views, overlays = pictures(layout, rows, settings, to_look_at)
+    trained = _trained(layout, settings.experiment_names)
     return ReportContent(
         study=settings.study,
         flow=_table(layout, "cohort_flow"),
-        rejected=_table(layout, "rejected"),
+        rejected=rejected,
         rows=rows,
         summary=_table(layout, "summary"),
         comparison=_table(layout, "comparison"),
         subgroups=_table(layout, "subgroups"),
         histories=_histories(layout, settings),
-        overlays=overlays(layout, rows, settings),
+        overlays=overlays,
+        views=views,
+        thumbnails=thumbnails(layout, list(dict.fromkeys(rejected.get("case", [])))),
         plan=read_json(layout.plan) if layout.plan.exists() else {},
         settings_text=layout.settings.read_text(),
         versions={"cohortseg": __version__, "python": platform.python_version()}
@@ -55,7 +113,48 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         resources=resources(layout),
         primary_metric=settings.report.primary_metric,
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
+        quality=to_look_at,
+        tables={name: table for name in ANALYSES if (table := _table_if_there(layout, name)) is not None},
+        dictionary=_table_if_there(layout, "data_dictionary"),
+        study_settings=last_study(layout).model_dump(mode="json"),
+        n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
+        method_sources={name: (method.summary, method.source) for name, method in METHODS.items()},
+        digests=_digests(layout, trained),
+        files=_files(layout),
     )
+
+
+def _table_if_there(layout: Layout, name: str) -> pd.DataFrame | None:
+    return _table(layout, name) if layout.table(name).exists() else None
+
+
+def _trained(layout: Layout, experiments: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By experiment and model the record of its training."""
+    folders = {name: sorted((layout.root / "experiments" / name).glob("*/train.json")) for name in experiments}
+    return {name: {path.parent.name: read_json(path) for path in paths} for name, paths in folders.items() if paths}
+
+
+def _digests(layout: Layout, trained: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """What the results rest on: cohort, settings, plan, folds, weights and tables."""
+    parts = {
+        "cohort (cases.tsv)": layout.cases_table,
+        "settings (settings.yaml)": layout.settings,
+        "plan (plan.json)": layout.plan,
+        "folds (ledger.json)": layout.ledger,
+        "results (metrics_by_case.csv)": layout.table("metrics_by_case"),
+    }
+    found = {what: file_digest(path).removeprefix("sha256:") for what, path in parts.items() if path.exists()}
+    return found | {
+        f"weights of {experiment}, {model}": str(record["weights"])
+        for experiment, records in trained.items()
+        for model, record in records.items()
+    }
+
+
+def _files(layout: Layout) -> dict[str, str]:
+    """The tables, by their address as seen from the report."""
+    found = sorted(layout.table("summary").parent.glob("*.csv"))
+    return {f"../tables/{path.name}": TABLES.get(path.stem, "") for path in found}
 
 
 def _table(layout: Layout, name: str) -> pd.DataFrame:
@@ -71,14 +170,14 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         "status",
         "value",
         "note",
-        *("modality", "channel", "property", "most_common", "what"),
+        *("modality", "channel", "property", "most_common", "what", "findings", "model"),
     ]
     try:
         frame = pd.read_csv(layout.table(name), dtype=dict.fromkeys(text, str), keep_default_na=True)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
-    present = [column for column in text if column in frame.columns]
-    return frame.fillna(dict.fromkeys(present, ""))
+    # A column of which nothing is known is read as numbers, whatever it was asked to be.
+    return frame.assign(**{name: text_column(frame, name) for name in text if name in frame.columns})
 
 
 def _texts(layout: Layout, name: str) -> pd.DataFrame:
@@ -112,7 +211,9 @@ def resources(layout: Layout) -> pd.DataFrame:
         if records:
             seconds = [record["seconds"] for record in records]
             peak = max(record["peak_memory_mb"] for record in records)
-            rows.append([stage, len(records), sum(seconds), float(np.median(seconds)), peak])
+            cpu = sum(record.get("cpu_seconds", 0.0) for record in records)
+            gpu = sum(record["seconds"] for record in records if str(record.get("device", "cpu")) != "cpu")
+            rows.append([stage, len(records), sum(seconds), float(np.median(seconds)), peak, cpu, gpu])
     return pd.DataFrame(rows, columns=list(RESOURCE_COLUMNS))
 
 
@@ -125,20 +226,13 @@ def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
     n_mended = _table(layout, "repairs")["case"].nunique()
     if n_mended:
         found.append(f"{n_mended} of the cases were mended or carry a warning: see Repairs and warnings.")
-    if layout.plan.exists():
-        found += _drifting(layout)
+    newcomers = {case.case for case in read_cases(layout.cases_table) if case.role == "newcomer"}
+    outside = {name: texts for name, texts in drifting(layout).items() if name in newcomers}
+    found += [f"Outside what the plan was made for: {name}: {'; '.join(texts)}." for name, texts in outside.items()]
     replaced = sorted(_retrained_on_older(layout))
     if replaced:
         found.append(f"Models were trained on an older version of, or with a case now gone: {', '.join(replaced)}.")
     return found
-
-
-def _drifting(layout: Layout) -> list[str]:
-    """Newcomers that lie outside what the frozen plan saw."""
-    plan, gathered = read_json(layout.plan), read_json(layout.cohort_fingerprint)
-    newcomers = [(name, case) for name, case in sorted(gathered.items()) if case["role"] == "newcomer"]
-    lines = [f"{name}: {'; '.join(drift(plan, case))}" for name, case in newcomers if drift(plan, case)]
-    return [f"Outside what the plan was made for: {line}." for line in lines]
 
 
 def _retrained_on_older(layout: Layout) -> set[str]:

@@ -1,0 +1,93 @@
+"""Further analyses of the study, each shown where its table is there: ranks, agreement, calibration and the like."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cohortseg.report.content import ReportContent, with_columns
+from cohortseg.report.numbers import METRICS, counted, is_number, metric_look
+from cohortseg.report.table import Cell, Column, Table, rows_of, sort_key, words
+
+MOST_LINES = 40
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """How a table is presented: its heading, and what it answers."""
+
+    title: str
+    words: str
+
+
+ANALYSES: dict[str, Analysis] = {
+    "ranks": Analysis(
+        "Ranks", "Which experiment leads, and how often that order returns when subjects are drawn anew."
+    ),
+    "agreement": Analysis(
+        "Agreement of volumes", "How far predicted volumes lie from those of the reference (Bland & Altman; ICC)."
+    ),
+    "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
+    "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
+    "calibration": Analysis("Calibration", "Whether a predicted probability is as often right as it says."),
+    "lesions": Analysis("Lesions", "Lesions found, missed and made up, by the stated rule of matching."),
+    "froc": Analysis("Free-response ROC", "Sensitivity for lesions at a number of false positives for each case."),
+    "curves": Analysis("Precision and recall", "Voxels found against voxels right, over all thresholds."),
+}
+"""Name of the table: its presentation, in the order of the page."""
+
+HIDDEN = ("study",)
+
+
+@dataclass(frozen=True)
+class Further:
+    """One analysis with its table."""
+
+    title: str
+    words: str
+    table: Table
+
+
+def further(content: ReportContent) -> list[Further]:
+    """The analyses whose tables are there and hold something."""
+    return [
+        Further(analysis.title, analysis.words, _table(content, name, analysis.title, content.tables[name]))
+        for name, analysis in ANALYSES.items()
+        if name in content.tables and len(content.tables[name])
+    ]
+
+
+def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -> Table:
+    shown = frame.head(MOST_LINES)
+    units = _units(content, name)
+    names = [str(column) for column in frame.columns if column not in HIDDEN]
+    numbers = {column: bool(pd.to_numeric(frame[column], errors="coerce").notna().any()) for column in names}
+    columns = tuple(Column(_heading(column), units.get(column, ""), is_number=numbers[column]) for column in names)
+    rows = rows_of([_cell(line[column], numbers[column]) for column in names] for line in shown.to_dict("records"))
+    n_left = len(frame) - len(shown)
+    note = f"{counted(n_left, 'more line')} in tables/{name}.csv." if n_left else ""
+    return Table(title, columns, rows, note=note)
+
+
+def _units(content: ReportContent, name: str) -> dict[str, str]:
+    """The units of the columns, where the data dictionary gives one worth writing."""
+    table = with_columns(content.dictionary, ["table", "column", "unit"])
+    table = table[(table["table"].astype(str).str.removesuffix(".csv") == name) & table["unit"].notna()]
+    known = {str(line["column"]): str(line["unit"]) for line in table.to_dict("records")}
+    return {column: unit for column, unit in known.items() if unit not in ("", "1", "count", "text", "fraction", "nan")}
+
+
+def _heading(column: str) -> str:
+    """`false_positives_per_case` as `False positives per case`; metrics by their names."""
+    if column in METRICS:
+        return metric_look(column).title
+    words_of_name = column.replace("_", " ")
+    return words_of_name[:1].upper() + words_of_name[1:]
+
+
+def _cell(value: Any, is_numeric: bool) -> Cell:
+    """Numbers in four digits, texts as they are."""
+    if is_numeric and is_number(value):
+        text = f"{float(value):.4g}".replace("-", "−")
+        return Cell(text, key=sort_key(value))
+    return words(METRICS[value].title if isinstance(value, str) and value in METRICS else value)

@@ -1,0 +1,54 @@
+"""Further tables are shown where they are there, with their units, and bounded; so are the cases to look at."""
+
+import pandas as pd
+from report_content import empty_content, full_content, quality_table
+
+from cohortseg.report.further import further
+from cohortseg.report.quality import quality_sentence
+from cohortseg.report.quality import quality_table as table_of
+
+
+def test_what_is_there_is_shown_in_the_order_of_the_page():
+    tables = {
+        "calibration": pd.DataFrame({"experiment": ["a"], "ece": [0.03125], "study": ["s"]}),
+        "ranks": pd.DataFrame({"experiment": ["a", "b"], "metric": ["dice", "hd95_mm"], "rank": [1, 2]}),
+        "froc": pd.DataFrame({"experiment": []}),
+        "unheard-of": pd.DataFrame({"x": [1]}),
+    }
+    dictionary = pd.DataFrame({"table": ["calibration"], "column": ["ece"], "unit": ["fraction"], "definition": ["d"]})
+    shown = further(full_content(tables=tables, dictionary=dictionary))
+    assert [part.title for part in shown] == ["Ranks", "Calibration"]
+    assert [column.title for column in shown[1].table.columns] == ["Experiment", "Ece"]
+    assert [[cell.text for cell in row] for row in shown[0].table.rows] == [["a", "Dice", "1"], ["b", "HD95", "2"]]
+    assert shown[1].table.rows[0][1].text == "0.03125"
+    assert shown[1].table.columns[1].is_number
+
+
+def test_units_come_from_the_data_dictionary():
+    tables = {"agreement": pd.DataFrame({"bias_ml": [-3.5], "icc": [0.9]})}
+    dictionary = pd.DataFrame({"table": ["agreement.csv"] * 2, "column": ["bias_ml", "icc"], "unit": ["ml", "1"]})
+    (shown,) = further(full_content(tables=tables, dictionary=dictionary))
+    assert [column.unit for column in shown.table.columns] == ["ml", ""]
+    assert shown.table.rows[0][0].text == "−3.5"
+
+
+def test_a_long_table_is_cut_and_says_where_the_rest_is():
+    (shown,) = further(full_content(tables={"lesions": pd.DataFrame({"case": range(1000)})}))
+    assert len(shown.table.rows) == 40
+    assert shown.table.note == "960 more lines in tables/lesions.csv."
+
+
+def test_the_cases_to_look_at_come_first_and_the_rest_is_counted():
+    content = full_content(quality=pd.concat([quality_table()] * 20))
+    table = table_of(content)
+    assert len(table.rows) == 25
+    assert table.note == "15 more predictions that stand out in tables/quality.csv."
+    assert table.rows[0][0].text == "sts-031"
+    assert table.rows[0][3].text == "no reference"
+    assert quality_sentence(content) == "Of 60 predictions (20 without a reference) 40 stand out."
+
+
+def test_nothing_looked_at_is_nothing_shown():
+    assert quality_sentence(empty_content()) == ""
+    assert table_of(empty_content()) is None
+    assert further(empty_content()) == []

@@ -1,0 +1,102 @@
+"""The methods text says what was set, cites what it names, and invents nothing."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from report_content import flow_table, study_settings
+
+from cohortseg.report.flow import flow_diagram
+from cohortseg.report.methods_text import Facts, methods_text
+from cohortseg.report.references import REFERENCES, Bibliography
+from cohortseg.settings import load_study
+
+PLAN = {
+    "dims": 2,
+    "spacing_mm": {"value": [5.0, 2.0, 2.0]},
+    "patch": {"value": [128, 128]},
+    "normalisation": {
+        "ct": {"name": "window", "numbers": {"low": -1000.0, "high": 400.0, "mean": -704.7, "sd": 427.6}}
+    },
+    "seen": {"n_cases": 17},
+}
+FACTS = Facts(
+    settings=study_settings(),
+    plan=PLAN,
+    flow=flow_diagram(flow_table()),
+    n_cases=14,
+    n_subjects=14,
+    n_parameters={"unet2d": 271706},
+    versions={"cohortseg": "0.1.0", "torch": "2.13.0"},
+)
+
+
+def text_of(facts):
+    return " ".join(text for _, text in methods_text(facts).paragraphs)
+
+
+def changed(**parts):
+    values = {**FACTS.settings}
+    for part, change in parts.items():
+        values[part] = {**values[part], **change}
+    return text_of(replace(FACTS, settings=load_study(values).model_dump(mode="json")))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "19 scans (CT) were found, of which 4 scans were rejected",
+        "Results refer to 14 cases of 14 subjects.",
+        "resampled to 5 × 2 × 2 mm (z, y, x) with linear",
+        "clipped to [-1000, 400], less -704.7, over 427.6",
+        "dealt into 3 folds for cross-validation (seed 1)",
+        "Otsu's threshold (Otsu 1979) inside the body.",
+        "a 2D U-Net (Ronneberger et al. 2015; Isensee et al. 2021) with 271\u202f706 weights was trained for 800 steps",
+        "keeping the largest component",
+        "a tolerance of 2 mm (Nikolov et al. 2021)",
+        "cohortseg 0.1.0 and torch 2.13.0.",
+    ],
+)
+def test_it_says_what_was_set(sentence):
+    assert sentence in text_of(FACTS)
+
+
+def test_every_citation_has_its_reference_and_no_other():
+    made = methods_text(FACTS)
+    text = " ".join(words for _, words in made.paragraphs)
+    cited = {key for key, (name, _) in REFERENCES.items() if name in text}
+    assert sorted(REFERENCES[key][1] for key in cited) == list(made.references)
+    assert "Yen" not in " ".join(made.references)
+    assert len(made.references) > 10
+
+
+def test_a_change_of_settings_changes_the_text():
+    assert "10 % of the subjects were kept apart" in changed(split={"test_fraction": 0.1})
+    assert "removal of components below 2 ml" in changed(postprocess={"min_volume_ml": 2.0, "keep": "all"})
+    fixed = {"method": "threshold", "rule": "fixed", "low": -50.0}
+    assert "a fixed threshold (above -50)" in changed(experiments={"threshold": fixed})
+    focal = {"method": "unet", "loss": "focal", "optimiser": "sgd_nesterov", "mirror": True}
+    text = changed(experiments={"unet2d": focal})
+    assert "the focal loss (Lin et al. 2017), stochastic gradient descent with Nesterov momentum" in text
+    assert "averaged over mirrored inputs" in text
+
+
+def test_a_method_without_a_sentence_of_its_own_is_described_by_its_table():
+    settings = {**FACTS.settings, "experiments": {"ws": {"method": "watershed", "sigma_mm": 2.0, "channel": None}}}
+    facts = replace(FACTS, settings=settings, sources={"watershed": ("marker-based watershed", "Beucher 1979")})
+    assert "marker-based watershed (Beucher 1979); settings: sigma_mm 2.0." in text_of(facts)
+
+
+def test_what_is_not_known_is_left_out():
+    assert methods_text(Facts(settings={})) is None
+    text = text_of(Facts(settings={"study": "x"}))
+    assert "None" not in text
+    assert not re.search(r"\b(nan|null)\b", text)
+    assert "resampled" not in text
+
+
+def test_references_are_listed_once_in_order():
+    cited = Bibliography()
+    assert cited.cite("otsu", "holm") == "(Otsu 1979; Holm 1979)"
+    cited.cite("otsu")
+    assert [line[:4] for line in cited.lines] == ["Holm", "Otsu"]
