@@ -14,7 +14,7 @@ FLOORS = (
     {"__init__"},
     {"errors", "volume"},
     {"slices"},
-    {"choose"},
+    {"choose", "alone"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"selection", "names"},
@@ -23,7 +23,7 @@ FLOORS = (
     {"infer"},
     {"train"},
     {"steps"},
-    {"cli", "workflow"},
+    {"cli", "workflow", "slurm_guard"},
     {"__main__"},
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}

@@ -108,6 +108,10 @@ class Layout:
         home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment
         return home / "done" / stage / f"{batch}.json"
 
+    def asked(self, work: str) -> Path:
+        """What was last asked of a piece of work: settings, revision, sources; newer than its results after a change."""
+        return self.root / "cohort" / "asked" / f"{work}.json"
+
     @property
     def locks(self) -> Path:
         """Lock files of the GPUs of a machine that no scheduler shares out."""

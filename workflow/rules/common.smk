@@ -1,16 +1,27 @@
 """The only Python of the workflow: settings, the table of cases, and the functions that rules ask."""
 
 import os
+import signal
 import sys
 from collections import defaultdict
+from pathlib import Path
+
+import snakemake_executor_plugin_slurm
 
 from cohortseg.cohort import read_cases
 from cohortseg.errors import CohortError
 from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout
 from cohortseg.settings import load_study
+from cohortseg.slurm_guard import guard
 from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
-from cohortseg.workflow import advice, ensure_indexed, see_jobs_behind_ancient
+from cohortseg.workflow import (
+    advice,
+    ensure_indexed,
+    refuse_second_run,
+    see_jobs_behind_ancient,
+    write_asked,
+)
 from snakemake.dag import DAG
 
 # The commands of the environment that runs Snakemake, also where nobody activated it.
@@ -18,7 +29,12 @@ shell.prefix(
     f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
 )
 
+# A scheduler warns a whole job of its end by this signal. Only a training listens, saves and asks for more time; bash and
+# Snakemake would die of it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
 see_jobs_behind_ancient(DAG)
+guard(snakemake_executor_plugin_slurm, Path(workflow.rundir))
 
 try:
     STUDY = load_study(config)
@@ -37,6 +53,11 @@ for case in CASES.values():
     FOLD_BATCHES[case.fold_batch].append(case)
 
 
+onstart:
+    if workflow.is_main_process:
+        refuse_second_run(LAYOUT)
+
+
 onerror:
     print(f"cohortseg: {advice(LAYOUT.root)}", file=sys.stderr)
 
@@ -47,6 +68,11 @@ wildcard_constraints:
     experiment="|".join(STUDY.experiments),
     fold=r"\d+",
     seed=r"\d+",
+
+
+def asked(work):
+    """The file of what is asked of a piece of work."""
+    return str(LAYOUT.asked(work))
 
 
 def token(stage, batch="{batch}", experiment=None):
@@ -217,3 +243,44 @@ def cohort_digest():
 def shown_settings():
     """The digest of the settings that the report prints."""
     return digest(text_of(LAYOUT.settings))
+
+
+def questions():
+    """What is asked of each piece of work; once more what the rules have as params, for the case that Snakemake forgets."""
+    cohort_stages = ("fingerprint", "plan", "preprocess", "split", "report")
+    told = {
+        stage: [revision_of(stage), stage_settings(STUDY, stage)]
+        for stage in cohort_stages
+    }
+    told["report"].append(shown_settings())
+    told["aggregate"] = [
+        revision_of("aggregate"),
+        stage_settings(STUDY, "aggregate"),
+        cohort_digest(),
+    ]
+    for batch, cases in BATCHES.items():
+        sources = [[case.case, case.source] for case in cases]
+        told[f"convert-{batch}"] = [
+            revision_of("convert"),
+            stage_settings(STUDY, "convert"),
+            sources,
+        ]
+    for experiment in STUDY.experiments:
+        for stage in ("predict", "postprocess", "evaluate", "export"):
+            told[f"{stage}-{experiment}"] = [
+                revision_of(stage),
+                stage_settings(STUDY, stage, experiment),
+            ]
+    for experiment in STUDY.trained:
+        for fold in range(STUDY.split.folds):
+            told[f"train-{experiment}-{fold}"] = [
+                revision_of("train"),
+                stage_settings(STUDY, "train", experiment),
+                upstream_of(None),
+                digest(text_of(LAYOUT.members(str(fold)))),
+            ]
+    return told
+
+
+if workflow.is_main_process:
+    write_asked(LAYOUT, questions())

@@ -6,6 +6,7 @@ rule aggregate:
     input:
         experiment_tokens("evaluate"),
         str(LAYOUT.folds),
+        asked=asked("aggregate"),
     output:
         str(LAYOUT.table("metrics_by_case")),
         str(LAYOUT.table("summary")),
@@ -39,6 +40,7 @@ rule report:
     input:
         str(LAYOUT.table("metrics_by_case")),
         histories(),
+        asked=asked("report"),
     output:
         report(
             str(LAYOUT.report),

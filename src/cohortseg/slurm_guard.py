@@ -1,0 +1,172 @@
+"""What is mended in Snakemake's SLURM executor: a run outlives its controller, and a dead queue ends with a line.
+
+Executor 2.8.0 forgets all its jobs when one round of status queries fails: the submitter then waits for ever for
+jobs that have long finished. It gives up a job whose submission meets a controller that is away for a moment. It waits
+for ever for a job that asks for more than its partition gives. It looks up to three minutes late for a job that has
+ended. And it takes the path of the partitions relative to `--directory`. The versions of Snakemake and executor are
+pinned, and tests on a real SLURM fail when the mends no longer hold.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+PATIENCE_MINUTES = 60.0
+"""So long SLURM may be silent before the run ends."""
+POLL_SECONDS = 10.0
+SLOWEST_POLL = 3
+"""An ended job is seen after at most so many times the first interval between status checks."""
+HOPELESS = ("PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "AccountNotAllowed", "QOSNotAllowed")
+"""Reasons of a waiting job that waiting does not change."""
+
+
+class Silence:
+    """How long SLURM has given no answer."""
+
+    def __init__(self, patience_minutes: float) -> None:
+        self.patience_s = 60.0 * patience_minutes
+        self.answered = True
+        self.since: float | None = None
+
+    def heard(self, *, answered: bool) -> None:
+        """Take note of a query and say when silence begins or ends.
+
+        Raises
+        ------
+        TimeoutError
+            When the silence has lasted longer than the patience.
+        """
+        now = time.monotonic()
+        self.answered = answered
+        if answered:
+            if self.since is not None:
+                _say(f"SLURM answers again, after {now - self.since:.0f} s")
+            self.since = None
+            return
+        if self.since is None:
+            self.since = now
+            _say(f"SLURM does not answer; waiting up to {self.patience_s / 60:.0f} minutes (`scontrol ping` asks it)")
+        if now - self.since > self.patience_s:
+            raise TimeoutError(dead_queue(self.patience_s / 60))
+
+
+def dead_queue(minutes: float) -> str:
+    """The last line of a run whose queue is dead."""
+    return (
+        f"SLURM has not answered for {minutes:.0f} minutes; finished work is kept. When `scontrol ping` says UP, "
+        "stop what is left with `scancel --me` and run the same command again"
+    )
+
+
+def guard(executor_module: Any, run_directory: Path, patience_minutes: float = PATIENCE_MINUTES) -> None:
+    """Mend the executor, once.
+
+    Parameters
+    ----------
+    executor_module : module
+        `snakemake_executor_plugin_slurm`; changed in place.
+    run_directory : Path
+        Where Snakemake was started: relative paths of the profile start there.
+    patience_minutes : float
+        Silence of SLURM after which the run ends.
+    """
+    if getattr(executor_module, "guarded", False):
+        return
+    executor_module.guarded = True
+    silence = Silence(patience_minutes)
+    _remember_answers(executor_module, silence)
+    _keep_jobs(executor_module.Executor, silence)
+    _submit_patiently(executor_module.Executor, silence)
+    read_partitions = executor_module.read_partition_file
+    executor_module.read_partition_file = lambda path: read_partitions(run_directory / path)
+
+
+def _remember_answers(module: Any, silence: Silence) -> None:
+    """Note whether the last status query was answered; keep the last MinJobAge, without which it turns to sacct."""
+    query, min_job_age = module.query_job_status, module.get_min_job_age
+    known: list[int] = []
+
+    async def query_job_status(*arguments: Any) -> Any:
+        found = await query(*arguments)
+        silence.answered = found[0] is not None
+        return found
+
+    def get_min_job_age() -> int | None:
+        age = min_job_age()
+        if age is not None:
+            known[:] = [age]
+        return known[0] if known else None
+
+    module.query_job_status, module.get_min_job_age = query_job_status, get_min_job_age
+
+
+def _keep_jobs(executor_class: Any, silence: Silence) -> None:
+    """Give all jobs back after a round without an answer, instead of none."""
+    check = executor_class.check_active_jobs
+
+    async def check_active_jobs(self: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        async for job in check(self, active_jobs):
+            yield job
+        if active_jobs:
+            try:
+                silence.heard(answered=silence.answered)
+            except TimeoutError as error:
+                _say(str(error))
+                raise
+            if not silence.answered:
+                for job in active_jobs:
+                    yield job
+            else:
+                cancel_hopeless({job.external_jobid for job in active_jobs})
+            slowest = SLOWEST_POLL * self.workflow.executor_settings.init_seconds_before_status_checks
+            self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks, slowest)
+
+    executor_class.check_active_jobs = check_active_jobs
+
+
+def _submit_patiently(executor_class: Any, silence: Silence) -> None:
+    """Wait for the controller before a job is submitted: otherwise each try costs the job a retry."""
+    run_job = executor_class.run_job
+
+    def run_patiently(self: Any, job: Any) -> None:
+        while not (answered := controller_answers()):
+            silence.heard(answered=answered)
+            time.sleep(POLL_SECONDS)
+        run_job(self, job)
+
+    executor_class.run_job = run_patiently
+
+
+def cancel_hopeless(jobs: set[str]) -> list[str]:
+    """Cancel those of the waiting jobs that can never start, with a line for each; their ids."""
+    told = _output(["squeue", "--me", "--states=PENDING", "--noheader", "--format=%i|%r|%P"])
+    waiting = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
+    hopeless = [row for row in waiting if row[0] in jobs and row[1] in HOPELESS]
+    for job, reason, partition in hopeless:
+        _say(
+            f"SLURM job {job} can never start in partition {partition} ({reason}) and is cancelled: "
+            "`cohortseg check-cluster` says what to change in the profile"
+        )
+        _output(["scancel", job])
+    return [row[0] for row in hopeless]
+
+
+def controller_answers() -> bool:
+    """Whether a controller is up; a command that hangs counts as no answer."""
+    return " UP" in _output(["scontrol", "ping"])
+
+
+def _output(command: list[str]) -> str:
+    """What a command of SLURM prints; nothing where it fails or hangs."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _say(text: str) -> None:
+    print(f"cohortseg: {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
