@@ -17,7 +17,7 @@ FLOORS = (
     {"choose", "alone"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
-    {"selection", "names"},
+    {"selection", "names", "sizing"},
     {"catalogue"},
     {"io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom"},
     {"infer"},
@@ -29,7 +29,7 @@ FLOORS = (
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
-SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity"}
+SHARED_STEPS = {"arguments", "batch", "records", "units", "flow", "model_space", "pictures", "heterogeneity"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

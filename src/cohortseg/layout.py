@@ -109,7 +109,7 @@ class Layout:
         return home / "done" / stage / f"{batch}.json"
 
     def asked(self, work: str) -> Path:
-        """What was last asked of a piece of work: settings, revision, sources; newer than its results after a change."""
+        """What was last asked of a piece of work (settings, sources); after a change newer than its results."""
         return self.root / "cohort" / "asked" / f"{work}.json"
 
     @property

@@ -10,7 +10,7 @@ from tiny_study import study_of
 
 from cohortseg.cohort import read_cases
 from cohortseg.layout import Layout
-from cohortseg.stages import memory_mb, runtime_minutes
+from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 
 pytestmark = pytest.mark.slurm
 
@@ -67,25 +67,22 @@ def test_a_job_asks_for_the_memory_and_time_of_its_cases(on_slurm):
     home, _ = on_slurm
     cases = read_cases(Layout(study_of(home)).cases_table)
     jobs = jobs_of(home)
-    for batch in sorted({case.batch for case in cases}):
-        voxels = [case.voxels for case in cases if case.batch == batch]
+
+    def asked(stage: str, voxels: list[int]) -> tuple[int, int]:
+        sizes, need = [Size(number) for number in voxels], shipped(stage)
+        return max(memory_mb(stage, size, need) for size in sizes), runtime_minutes(stage, sizes, need)
+
+    by_batch = {case.batch: [each.voxels for each in cases if each.batch == case.batch] for case in cases}
+    for batch, voxels in by_batch.items():
         (job,) = [job for job in jobs if job.log.split("/")[-3:-1] == ["rule_preprocess", batch]]
-        assert job.mem_mb == memory_mb("preprocess", max(voxels))
-        assert job.minutes == runtime_minutes("preprocess", sum(voxels))
-    for batch in sorted({case.fold_batch for case in cases}):
-        voxels = [case.voxels for case in cases if case.fold_batch == batch]
+        assert (job.mem_mb, job.minutes) == asked("preprocess", voxels)
+    by_fold = {case.fold_batch: [each.voxels for each in cases if each.fold_batch == case.fold_batch] for case in cases}
+    for batch, voxels in by_fold.items():
         (job,) = [job for job in jobs if f"/rule_predict/unet_{batch}/" in job.log]
-        assert job.mem_mb == memory_mb("predict", max(voxels))
-        assert job.minutes == runtime_minutes("predict", sum(voxels))
+        assert (job.mem_mb, job.minutes) == asked("predict", voxels)
     # What runs one after the other in a job: the larger memory, the sum of the times.
-    voxels_of = {batch: [case.voxels for case in cases if case.batch == batch] for batch in {c.batch for c in cases}}
-    expected = sorted(
-        (
-            max(memory_mb(stage, max(voxels)) for stage in ("convert", "fingerprint")),
-            sum(runtime_minutes(stage, sum(voxels)) for stage in ("convert", "fingerprint")),
-        )
-        for voxels in voxels_of.values()
-    )
+    read = [(asked("convert", voxels), asked("fingerprint", voxels)) for voxels in by_batch.values()]
+    expected = sorted((max(one[0], two[0]), one[1] + two[1]) for one, two in read)
     assert sorted((job.mem_mb, job.minutes) for job in jobs if "_convert_" in job.rules) == expected
 
 

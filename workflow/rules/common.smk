@@ -14,7 +14,9 @@ from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout
 from cohortseg.settings import load_study
 from cohortseg.slurm_guard import guard
-from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
+from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
+from cohortseg.stages import STAGES, stage_settings
+from cohortseg.steps.records import needs_of, work_of
 from cohortseg.workflow import (
     advice,
     ensure_indexed,
@@ -45,6 +47,16 @@ try:
 except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")
+
+N_CHANNELS, N_CLASSES = len(STUDY.cohort.channel_names), len(
+    STUDY.cohort.labels.classes
+)
+# Finished cases of this study tell what the others will need.
+NEEDS = (
+    needs_of(LAYOUT, list(CASES.values()), N_CHANNELS, N_CLASSES)
+    if workflow.is_main_process
+    else {}
+)
 
 BATCHES = defaultdict(list)
 FOLD_BATCHES = defaultdict(list)
@@ -136,23 +148,34 @@ def revision_of(stage):
     return STAGES[stage].revision
 
 
+def sizes_of(wildcards):
+    """What of the cases of a job decides its cost."""
+    return [Size(case.voxels, N_CHANNELS, N_CLASSES) for case in batch_of(wildcards)]
+
+
+def need_of(stage, wildcards):
+    """What a stage needs per case: by the records of this study, or as shipped."""
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+
+
 def memory_of(stage):
     """The memory of a job's largest case, from the headers; a retry gets more."""
-    return lambda wildcards, attempt: memory_mb(
-        stage, max(case.voxels for case in batch_of(wildcards)), attempt
+    return lambda wildcards, attempt: max(
+        memory_mb(stage, size, need_of(stage, wildcards), attempt)
+        for size in sizes_of(wildcards)
     )
 
 
 def runtime_of(stage):
     """The time of all cases of a job, from the headers; a retry gets more."""
     return lambda wildcards, attempt: runtime_minutes(
-        stage, sum(case.voxels for case in batch_of(wildcards)), attempt
+        stage, sizes_of(wildcards), need_of(stage, wildcards), attempt
     )
 
 
 def memory_once(stage):
     """The memory of a job over the whole cohort; a retry gets more."""
-    return lambda wildcards, attempt: memory_mb(stage, 0, attempt)
+    return lambda wildcards, attempt: memory_mb(stage, Size(0), shipped(stage), attempt)
 
 
 def gpus_of(wildcards):

@@ -33,6 +33,7 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
+    "plan-study": Command("cohortseg.cli.plan_study", "what a study will cost: jobs, hours, memory, disk"),
     "check-cluster": Command("cohortseg.cli.check_cluster", "ask SLURM whether the profile fits the site"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
