@@ -1,10 +1,10 @@
 """What is mended in Snakemake's SLURM executor: a run outlives its controller, and a dead queue ends with a line.
 
 Executor 2.8.0 forgets all its jobs when one round of status queries fails: the submitter then waits for ever for
-jobs that have long finished. It gives up a job whose submission meets a controller that is away for a moment. It waits
-for ever for a job that asks for more than its partition gives. It looks up to three minutes late for a job that has
-ended. And it takes the path of the partitions relative to `--directory`. The versions of Snakemake and executor are
-pinned, and tests on a real SLURM fail when the mends no longer hold.
+jobs that have long finished. It waits for ever, too, for a job that a dying controller has lost, or that asks for more
+than its partition gives. It gives up a job whose submission meets a controller that is away for a moment. It looks up
+to three minutes late for a job that has ended. And it takes the path of the partitions relative to `--directory`. The
+versions of Snakemake and executor are pinned, and tests on a real SLURM fail when the mends no longer hold.
 """
 
 import subprocess
@@ -19,17 +19,20 @@ PATIENCE_MINUTES = 60.0
 POLL_SECONDS = 10.0
 SLOWEST_POLL = 3
 """An ended job is seen after at most so many times the first interval between status checks."""
+FORGOTTEN_AFTER = 15
+"""A job that SLURM does not know for so many times that interval counts as failed."""
 HOPELESS = ("PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "AccountNotAllowed", "QOSNotAllowed")
 """Reasons of a waiting job that waiting does not change."""
 
 
-class Silence:
-    """How long SLURM has given no answer."""
+class Answers:
+    """What SLURM last said: whether it answers at all, and since when it does not know a job."""
 
     def __init__(self, patience_minutes: float) -> None:
         self.patience_s = 60.0 * patience_minutes
-        self.answered = True
-        self.since: float | None = None
+        self.states: dict[str, str] | None = {}
+        self.silent_since: float | None = None
+        self.unknown_since: dict[str, float] = {}
 
     def heard(self, *, answered: bool) -> None:
         """Take note of a query and say when silence begins or ends.
@@ -40,17 +43,25 @@ class Silence:
             When the silence has lasted longer than the patience.
         """
         now = time.monotonic()
-        self.answered = answered
         if answered:
-            if self.since is not None:
-                _say(f"SLURM answers again, after {now - self.since:.0f} s")
-            self.since = None
+            if self.silent_since is not None:
+                _say(f"SLURM answers again, after {now - self.silent_since:.0f} s")
+            self.silent_since = None
             return
-        if self.since is None:
-            self.since = now
+        if self.silent_since is None:
+            self.silent_since = now
             _say(f"SLURM does not answer; waiting up to {self.patience_s / 60:.0f} minutes (`scontrol ping` asks it)")
-        if now - self.since > self.patience_s:
-            raise TimeoutError(dead_queue(self.patience_s / 60))
+        if now - self.silent_since > self.patience_s:
+            _say(dead_queue(self.patience_s / 60))
+            raise TimeoutError("SLURM does not answer")
+
+    def forgot(self, job: str, after_s: float) -> bool:
+        """Whether SLURM has not known a job for so long: a controller that died may have lost it."""
+        if self.states is None or any(known.split("_")[0] == job.split("_")[0] for known in self.states):
+            self.unknown_since.pop(job, None)
+            return False
+        now = time.monotonic()
+        return now - self.unknown_since.setdefault(job, now) > after_s
 
 
 def dead_queue(minutes: float) -> str:
@@ -76,22 +87,22 @@ def guard(executor_module: Any, run_directory: Path, patience_minutes: float = P
     if getattr(executor_module, "guarded", False):
         return
     executor_module.guarded = True
-    silence = Silence(patience_minutes)
-    _remember_answers(executor_module, silence)
-    _keep_jobs(executor_module.Executor, silence)
-    _submit_patiently(executor_module.Executor, silence)
+    answers = Answers(patience_minutes)
+    _remember_answers(executor_module, answers)
+    _keep_jobs(executor_module.Executor, answers)
+    _submit_patiently(executor_module.Executor, answers)
     read_partitions = executor_module.read_partition_file
     executor_module.read_partition_file = lambda path: read_partitions(run_directory / path)
 
 
-def _remember_answers(module: Any, silence: Silence) -> None:
-    """Note whether the last status query was answered; keep the last MinJobAge, without which it turns to sacct."""
+def _remember_answers(module: Any, answers: Answers) -> None:
+    """Keep the last status of all jobs, and the last MinJobAge, without which the executor turns to sacct."""
     query, min_job_age = module.query_job_status, module.get_min_job_age
     known: list[int] = []
 
     async def query_job_status(*arguments: Any) -> Any:
         found = await query(*arguments)
-        silence.answered = found[0] is not None
+        answers.states = found[0]
         return found
 
     def get_min_job_age() -> int | None:
@@ -103,37 +114,36 @@ def _remember_answers(module: Any, silence: Silence) -> None:
     module.query_job_status, module.get_min_job_age = query_job_status, get_min_job_age
 
 
-def _keep_jobs(executor_class: Any, silence: Silence) -> None:
-    """Give all jobs back after a round without an answer, instead of none."""
+def _keep_jobs(executor_class: Any, answers: Answers) -> None:
+    """Give all jobs back after a round without an answer, and fail those that SLURM has lost or can never start."""
     check = executor_class.check_active_jobs
 
     async def check_active_jobs(self: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        first = self.workflow.executor_settings.init_seconds_before_status_checks
         async for job in check(self, active_jobs):
-            yield job
+            if answers.forgot(job.external_jobid, FORGOTTEN_AFTER * first):
+                self.report_job_error(job, msg=f"SLURM knows nothing of job {job.external_jobid} any more. ")
+            else:
+                yield job
         if active_jobs:
-            try:
-                silence.heard(answered=silence.answered)
-            except TimeoutError as error:
-                _say(str(error))
-                raise
-            if not silence.answered:
+            answers.heard(answered=answers.states is not None)
+            if answers.states is None:
                 for job in active_jobs:
                     yield job
             else:
                 cancel_hopeless({job.external_jobid for job in active_jobs})
-            slowest = SLOWEST_POLL * self.workflow.executor_settings.init_seconds_before_status_checks
-            self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks, slowest)
+            self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks, SLOWEST_POLL * first)
 
     executor_class.check_active_jobs = check_active_jobs
 
 
-def _submit_patiently(executor_class: Any, silence: Silence) -> None:
+def _submit_patiently(executor_class: Any, answers: Answers) -> None:
     """Wait for the controller before a job is submitted: otherwise each try costs the job a retry."""
     run_job = executor_class.run_job
 
     def run_patiently(self: Any, job: Any) -> None:
         while not (answered := controller_answers()):
-            silence.heard(answered=answered)
+            answers.heard(answered=answered)
             time.sleep(POLL_SECONDS)
         run_job(self, job)
 
