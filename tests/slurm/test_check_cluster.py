@@ -74,8 +74,8 @@ def test_each_wrong_answer_is_named_with_what_is_right(cluster, profile):
         "gpu_model a100: choices: fake",
         "account mylab: this cluster keeps no accounts",
     ]
+    assert [text for text in expected if not any(text in line for line in wrong)] == []
     assert len(wrong) == len(expected)
-    assert all(text in line for text, line in zip(expected, wrong, strict=True)), told.output
 
 
 def test_without_a_cluster_it_says_so(profile):

@@ -13,6 +13,7 @@ from on_cluster import (
     jobs_of,
     run_on_cluster,
     slurm,
+    start_again_now,
     start_on_cluster,
     wait_for,
     write_study,
@@ -52,6 +53,7 @@ def test_a_run_outlives_a_controller_that_is_away_for_a_while(fresh, cluster):
     throwaway.start_controller()
     done = finish_on_cluster(fresh, process)
     assert done.returncode == 0, done.output
+    # A job that the controller had not yet written down when it died is sent again.
     assert "SLURM answers again" in done.output
     assert tokens(fresh) == READ
     assert {job.state for job in jobs_of(fresh)} == {"COMPLETED"}
@@ -88,13 +90,16 @@ def test_a_job_that_takes_more_memory_than_it_has_gets_more_at_the_next_try(fres
 def test_a_lost_node_gives_its_job_back_to_the_queue(fresh, cluster):
     process = start_on_cluster(fresh, "--until", "fingerprint")
     wait_for(lambda: len(running(fresh)) == 2)
-    nodes = {slurm("squeue", "-h", "-j", number, "-o", "%N").strip() for number in running(fresh)}
+    numbers = running(fresh)
+    nodes = {slurm("squeue", "-h", "-j", number, "-o", "%N").strip() for number in numbers}
     for node in nodes:
         throwaway.kill(cluster / "run" / f"slurmd-{node}.pid", signal.SIGKILL)
         slurm("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     for node in nodes:
         throwaway.start_node(node)
         slurm("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    for number in numbers:
+        start_again_now(number)
     done = finish_on_cluster(fresh, process)
     assert done.returncode == 0, done.output
     assert tokens(fresh) == READ
@@ -120,12 +125,14 @@ def test_a_training_whose_time_ends_goes_on_in_the_same_job_with_the_same_memory
     shutil.copytree(fresh, uncut)
     target = [str(Path("results/tiny/experiments/unet") / f"fold-{fold}-seed-1" / "train.json") for fold in (0, 1)]
     process = start_on_cluster(fresh, *target)
-    assert run(uncut, *target).returncode == 0
+    alone = run(uncut, "--", *target)
+    assert alone.returncode == 0, alone.output
     log = study_of(fresh) / "logs" / "train" / "unet" / "fold-0-seed-1.log"
     wait_for(lambda: log.exists() and "step 100 of" in log.read_text(), seconds=200)
     (job,) = [job for job in jobs_of(fresh) if "/unet_0_1/" in job.log]
     # What `--signal=USR1@120` of the profile does two minutes before the time limit.
     slurm("scancel", "--signal=USR1", job.number)
+    start_again_now(job.number)
     done = finish_on_cluster(fresh, process)
     assert done.returncode == 0, done.output
     trainings = [job for job in jobs_of(fresh) if job.rules == "rule_train"]

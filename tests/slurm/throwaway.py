@@ -48,7 +48,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0,requeue_delay=2
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 MinJobAge=3600
 KillWait=5
 InactiveLimit=0
