@@ -10,6 +10,7 @@ versions of Snakemake and executor are pinned, and tests on a real SLURM fail wh
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ FORGOTTEN_AFTER = 15
 """A job that SLURM does not know for so many times that interval counts as failed."""
 HOPELESS = ("PartitionTimeLimit", "PartitionNodeLimit", "BadConstraints", "AccountNotAllowed", "QOSNotAllowed")
 """Reasons of a waiting job that waiting does not change."""
+HELD, MOST_RELEASES = "requeued held", 3
+"""What SLURM says of a job that could not be launched (its node or the controller died); how often it is let go."""
 
 
 class Answers:
@@ -33,6 +36,7 @@ class Answers:
         self.states: dict[str, str] | None = {}
         self.silent_since: float | None = None
         self.unknown_since: dict[str, float] = {}
+        self.released: Counter[str] = Counter()
 
     def heard(self, *, answered: bool) -> None:
         """Take note of a query and say when silence begins or ends.
@@ -131,7 +135,7 @@ def _keep_jobs(executor_class: Any, answers: Answers) -> None:
                 for job in active_jobs:
                     yield job
             else:
-                cancel_hopeless({job.external_jobid for job in active_jobs})
+                mend_waiting({job.external_jobid for job in active_jobs}, answers.released)
             self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks, SLOWEST_POLL * first)
 
     executor_class.check_active_jobs = check_active_jobs
@@ -150,18 +154,29 @@ def _submit_patiently(executor_class: Any, answers: Answers) -> None:
     executor_class.run_job = run_patiently
 
 
-def cancel_hopeless(jobs: set[str]) -> list[str]:
-    """Cancel those of the waiting jobs that can never start, with a line for each; their ids."""
+def mend_waiting(jobs: set[str], released: Counter[str]) -> None:
+    """Let jobs go that SLURM holds after a failed launch; cancel those that can never start, with a line for each.
+
+    Parameters
+    ----------
+    jobs : set of str
+        Numbers of the jobs of this run.
+    released : Counter
+        How often each was let go; changed in place.
+    """
     told = _output(["squeue", "--me", "--states=PENDING", "--noheader", "--format=%i|%r|%P"])
     waiting = [line.split("|") for line in told.splitlines() if line.count("|") == 2]
-    hopeless = [row for row in waiting if row[0] in jobs and row[1] in HOPELESS]
-    for job, reason, partition in hopeless:
-        _say(
-            f"SLURM job {job} can never start in partition {partition} ({reason}) and is cancelled: "
-            "`cohortseg check-cluster` says what to change in the profile"
-        )
-        _output(["scancel", job])
-    return [row[0] for row in hopeless]
+    for job, reason, partition in (row for row in waiting if row[0] in jobs):
+        if HELD in reason and released[job] < MOST_RELEASES:
+            released[job] += 1
+            _say(f"SLURM holds job {job} ({reason}); it is released")
+            _output(["scontrol", "release", job])
+        elif HELD in reason or reason in HOPELESS:
+            _say(
+                f"SLURM job {job} can never start in partition {partition} ({reason}) and is cancelled: "
+                "`cohortseg check-cluster` says what to change in the profile"
+            )
+            _output(["scancel", job])
 
 
 def controller_answers() -> bool:
