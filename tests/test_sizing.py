@@ -55,6 +55,12 @@ def test_the_line_agrees_with_numpy():
     assert (need.seconds.base, need.seconds.slope) == pytest.approx((base, slope))
 
 
+def test_beyond_the_largest_case_on_record_the_shipped_slope_holds():
+    line = fitted("convert", records(12)).seconds
+    assert line.at(12.0) == pytest.approx(1.0 + 0.5 * 12)
+    assert line.at(112.0) == pytest.approx(1.0 + 0.5 * 12 + STAGES["convert"].seconds_per_mvoxel * 100)
+
+
 def test_from_cases_of_one_size_no_slope_is_made_up():
     same = [Record(Size(5_000_000), 100.0, 3.0)] * 10
     need = fitted("convert", same)

@@ -6,7 +6,7 @@ is the line times a margin.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cohortseg.stages import STAGES
 
@@ -49,15 +49,23 @@ class Size:
 
 @dataclass(frozen=True)
 class Line:
-    """`base + slope * million voxels`, from `n` records; n is 0 for a shipped line."""
+    """`base + slope * million voxels`, from `n` records; n is 0 for a shipped line.
+
+    Up to the largest case on record the fitted slope holds; what a case is larger than that costs by the shipped slope:
+    small cases say little of large ones.
+    """
 
     base: float
     slope: float
     n: int = 0
+    known_to: float = 0.0
+    beyond: float = 0.0
 
     def at(self, mvoxels: float) -> float:
         """The value for a case."""
-        return self.base + self.slope * mvoxels
+        if not self.n:
+            return self.base + self.slope * mvoxels
+        return self.base + self.slope * min(mvoxels, self.known_to) + self.beyond * max(0.0, mvoxels - self.known_to)
 
 
 @dataclass(frozen=True)
@@ -98,12 +106,12 @@ def fitted(stage: str, records: Sequence[Record]) -> Need:
     seconds = _fit([(r.size.for_time(stage), r.seconds) for r in records], plain.seconds.slope)
     memory = _fit([(r.size.for_memory(stage), r.memory_mb) for r in records], plain.memory_mb.slope)
     short = max(r.memory_mb - memory.at(r.size.for_memory(stage)) for r in records)
-    return Need(Line(memory.base + max(0.0, short), memory.slope, memory.n), seconds)
+    return Need(replace(memory, base=memory.base + max(0.0, short)), seconds)
 
 
 def _fit(points: Sequence[tuple[float, float]], slope: float) -> Line:
     """Least squares with base and slope not negative; with the given slope where the points lie too close together."""
-    n = len(points)
+    n, shipped_slope = len(points), slope
     xs, ys = [x for x, _ in points], [y for _, y in points]
     mean_x, mean_y = sum(xs) / n, sum(ys) / n
     if max(xs) > WIDE * min(xs):
@@ -113,7 +121,7 @@ def _fit(points: Sequence[tuple[float, float]], slope: float) -> Line:
     if base < 0.0:
         # Through the origin: no case takes less than nothing.
         base, slope = 0.0, sum(x * y for x, y in points) / max(sum(x * x for x in xs), 1e-12)
-    return Line(base, slope, n)
+    return Line(base, slope, n, known_to=max(xs), beyond=shipped_slope)
 
 
 def memory_mb(stage: str, size: Size, need: Need, attempt: int = 1) -> int:

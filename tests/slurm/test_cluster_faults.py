@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slurm
 LONG = {
     "split": {"folds": 2, "seed": 1},
     "experiments": {
-        "unet": {"method": "unet", "features": [4, 8], "steps": 900, "batch": 2, "validate_every": 100},
+        "unet": {"method": "unet", "features": [4, 8], "steps": 800, "batch": 2, "validate_every": 100},
     },
 }
 
@@ -124,9 +124,9 @@ def test_a_training_whose_time_ends_goes_on_in_the_same_job_with_the_same_memory
     uncut = tmp_path / "uncut"
     shutil.copytree(fresh, uncut)
     target = [str(Path("results/tiny/experiments/unet") / f"fold-{fold}-seed-1" / "train.json") for fold in (0, 1)]
-    process = start_on_cluster(fresh, *target)
     alone = run(uncut, "--", *target)
     assert alone.returncode == 0, alone.output
+    process = start_on_cluster(fresh, *target)
     log = study_of(fresh) / "logs" / "train" / "unet" / "fold-0-seed-1.log"
     wait_for(lambda: log.exists() and "step 100 of" in log.read_text(), seconds=200)
     (job,) = [job for job in jobs_of(fresh) if "/unet_0_1/" in job.log]
