@@ -122,6 +122,10 @@ class Layout:
         home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment
         return home / "done" / stage / f"{batch}.json"
 
+    def asked(self, work: str) -> Path:
+        """What was last asked of a piece of work (settings, sources); after a change newer than its results."""
+        return self.root / "cohort" / "asked" / f"{work}.json"
+
     @property
     def locks(self) -> Path:
         """Lock files of the GPUs of a machine that no scheduler shares out."""

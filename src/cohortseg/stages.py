@@ -3,7 +3,6 @@
 A stage's `revision` is raised by hand when its computation changes, because Snakemake does not see inside the package.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,14 +172,3 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         available["experiment"] = study.experiments[experiment]
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()
-
-
-def memory_mb(stage: str, voxels: int, attempt: int = 1) -> int:
-    """Memory that one job of a stage may take for its largest case, in MB; a retry gets more."""
-    found = STAGES[stage]
-    return int((found.base_mb + found.byte_per_voxel * voxels / 1e6) * math.pow(1.6, attempt - 1))
-
-
-def runtime_minutes(stage: str, voxels: int, attempt: int = 1) -> int:
-    """Wall time that one job of a stage may take for all its cases, in minutes; a retry gets more."""
-    return math.ceil((10 + STAGES[stage].seconds_per_mvoxel * voxels / 1e6 / 60) * math.pow(2, attempt - 1))

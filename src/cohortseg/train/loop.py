@@ -26,6 +26,11 @@ Row: TypeAlias = dict[str, float]
 class Interrupted(CohortError, RuntimeError):  # noqa: N818 (no error: the run can go on)
     """The run was asked to stop (SIGTERM, SIGUSR1) and has written its checkpoint: start it again to go on."""
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether a scheduler warned that the time of the job ends."""
+        return str(self).startswith("SIGUSR1")
+
 
 @dataclass
 class State:

@@ -1,0 +1,17 @@
+"""Each fault once, at a moment that chance chose; `make fire` does it 200 times and writes the table of the docs."""
+
+import shutil
+
+import pytest
+from faults import FAULTS, strike_and_mend
+
+pytestmark = pytest.mark.workflow
+
+SEED = 11
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_after_a_fault_the_same_command_ends_with_the_same_bytes(name, tmp_path, admitted, finished):
+    undisturbed, _, seconds = finished
+    shutil.copytree(admitted, tmp_path / "home")
+    strike_and_mend(name, tmp_path / "home", undisturbed, SEED, seconds)
