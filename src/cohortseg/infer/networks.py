@@ -167,7 +167,9 @@ def build_network(name: str, arguments: Mapping[str, Any], *, seed: int) -> nn.M
         return architecture.build(**arguments)
 
 
-def forward_of(networks: Sequence[nn.Module], device: torch.device, *, precision: str = "fp32") -> Forward:
+def forward_of(
+    networks: Sequence[nn.Module], device: torch.device, *, precision: str = "fp32", entropy: bool = False
+) -> Forward:
     """A callable from a batch of image tiles to class probabilities: the mean softmax of the networks.
 
     Parameters
@@ -178,19 +180,30 @@ def forward_of(networks: Sequence[nn.Module], device: torch.device, *, precision
         Where to compute.
     precision : 'fp32' or 'bf16'
         Arithmetic of the networks; the softmax is always fp32.
+    entropy : bool
+        Add a channel: the mean over the networks of the entropy of their own probabilities, in bits.
 
     Returns
     -------
     callable
-        float32 array (n, channel, ...) to float32 array (n, class, ...).
+        float32 array (n, channel, ...) to float32 array (n, class, ...), or (n, class + 1, ...) with the entropy.
     """
 
     def forward(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         images = torch.from_numpy(batch).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = [network(images) for network in networks]
-        total = torch.stack([torch.softmax(each.float(), dim=1) for each in logits]).mean(dim=0)
+        total: Tensor | None = None
+        with torch.inference_mode():
+            for network in networks:
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    logits = network(images)
+                found = torch.softmax(logits.float(), dim=1)
+                if entropy:
+                    own = torch.special.entr(found).sum(dim=1, keepdim=True) / math.log(2.0)
+                    found = torch.cat([found, own], dim=1)
+                total = found if total is None else total.add_(found)
+        if total is None:
+            raise ValueError("there is no network")
         result: npt.NDArray[np.float32] = total.cpu().numpy()
-        return result
+        return np.divide(result, len(networks), out=result)
 
     return forward

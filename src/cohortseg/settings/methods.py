@@ -62,6 +62,13 @@ class UNetMethod(Part):
     threshold: float | None = Field(
         None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
     )
+    skip_empty: bool = Field(
+        True, description="tiles of one single value (air, masked background) are background and are not computed"
+    )
+    probabilities: bool = Field(False, description="keep the probability of each class (`probabilities.zarr`)")
+    uncertainty: bool = Field(
+        False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
+    )
     validate_every: int = Field(100, ge=1, description="steps between two validations")
     checkpoint_minutes: Positive = Field(5.0, description="minutes between two resume checkpoints")
 

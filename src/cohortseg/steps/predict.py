@@ -130,7 +130,8 @@ def _load(layout: Layout, experiment: str, model: str, method: UNetMethod, devic
 
     folds = folds_of_model(layout, model)
     paths = [layout.model(experiment, fold, int(seed_of_model(model))) / "weights.safetensors" for fold in folds]
-    return forward_of([load_network(path, device)[0] for path in paths], device, precision=method.precision)
+    networks = [load_network(path, device)[0] for path in paths]
+    return forward_of(networks, device, precision=method.precision, entropy=method.uncertainty)
 
 
 def _trained_work(
@@ -151,7 +152,7 @@ def _trained_work(
     return Work(
         stage="predict",
         sidecar=folder / "raw.json",
-        stores=(folder / "raw.zarr",),
+        stores=tuple(folder / f"{name}.zarr" for name in ("raw", *_extras(method, n_classes))),
         inputs={"prepared": prepared["content"], "image": prepared["inputs"]["image"], **weights},
         upstream=prepared,
         make=lambda: predict_trained(layout, case, folder / "raw.zarr", forward(model), method, n_classes),
@@ -168,26 +169,53 @@ def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
 def predict_trained(
     layout: Layout, case: str, target: Path, forward: Any, method: UNetMethod, n_classes: int
 ) -> Record:
-    """Write the most probable class of each voxel of the native grid; memory holds a few slabs."""
-    from cohortseg.infer.native import resample_slabs
-    from cohortseg.infer.sliding import predict_slabs
+    """Write the most probable class of each voxel of the native grid, and what else the settings ask for.
+
+    Memory holds one class of a few slices beside the sums of overlapping tiles, which go to disk where they are large.
+    """
+    from cohortseg.infer.blend import Scratch
+    from cohortseg.infer.native import resample_blocks
+    from cohortseg.infer.sliding import nothing_to_see, predict_blocks
 
     folder, (plan, _) = layout.case(case), read_plan(layout)
     native = store.read_grid(folder / "image.zarr")
-    slabs = predict_slabs(
+    target.parent.mkdir(parents=True, exist_ok=True)
+    blocks = predict_blocks(
         store.open_array(folder / "prepared.zarr"),
         forward,
         patch=patch_zyx(plan),
-        n_channels_out=n_classes + 1,
+        n_channels_out=n_classes + 1 + method.uncertainty,
         overlap=method.overlap,
         mirror=method.mirror,
         batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
+        skip=nothing_to_see if method.skip_empty else None,
+        scratch=Scratch(folder=target.parent),
     )
-    counts = np.zeros((n_classes, 2, PROBABILITY_BINS), dtype=np.int64)
-    finished = resample_slabs(slabs, store.read_grid(folder / "prepared.zarr"), native)
-    labels = _labels(finished, method.threshold, _reference(folder, native), counts)
-    content = store.write(target, native, np.uint8, labels, name="label")
-    return {"content": content, "probabilities": counts.tolist()}
+    finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
+    with ExitStack() as held:
+        extras = {
+            name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)
+            for name, channels in _extras(method, n_classes).items()
+        }
+        result = Result(n_classes, method.threshold, extras)
+        content = store.write(
+            target, native, np.uint8, result.labels(finished, _reference(folder, native)), name="label"
+        )
+    contents = {name: store.content_digest(target.with_name(f"{name}.zarr")) for name in extras}
+    return {"content": content, "contents": contents, **result.record()}
+
+
+def _extras(method: UNetMethod, n_classes: int) -> dict[str, list[str]]:
+    """The further stores that the settings ask for, with their channels."""
+    probabilities = {"probabilities": [f"class {number}" for number in range(n_classes + 1)]}
+    return (probabilities if method.probabilities else {}) | (
+        {"uncertainty": ["entropy", "disagreement"]} if method.uncertainty else {}
+    )
+
+
+def _extra(held: ExitStack, target: Path, grid: Grid, channels: list[str]) -> Any:
+    part = held.enter_context(store.new_store(target))
+    return store.create(part, grid, np.float16, name=target.stem, channels=channels)
 
 
 def _reference(folder: Path, grid: Grid) -> Any:
@@ -196,19 +224,54 @@ def _reference(folder: Path, grid: Grid) -> Any:
     return store.open_array(path) if path.exists() else np.broadcast_to(np.uint8(255), grid.shape)
 
 
-def _labels(
-    slabs: Iterator[tuple[int, int, Array]], threshold: float | None, reference: Any, counts: Array
-) -> Iterator[tuple[int, Array]]:
-    """Slabs of labels; on the way, counts voxels by class, reference (no, yes) and probability.
+class Result:
+    """What is made of the probabilities of one case as they come, class by class.
 
-    The counts are all that calibration and curves need, so no probabilities are stored.
+    Labels; counts of voxels by class, reference (no, yes) and probability, which are all that calibration and curves
+    need; and, into `extras`, the probabilities and the uncertainty of each voxel.
     """
-    from cohortseg.infer.native import labels_from
 
-    for start, end, probabilities in slabs:
-        truth = np.asarray(reference[start:end])
-        for number, channel in enumerate(probabilities[1:], start=1):
-            place = np.minimum((channel * PROBABILITY_BINS).astype(np.intp), PROBABILITY_BINS - 1)
-            for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
-                counts[number - 1, belongs] += np.bincount(place[inside], minlength=PROBABILITY_BINS)
-        yield start, labels_from(probabilities, threshold=threshold)
+    def __init__(self, n_classes: int, threshold: float | None, extras: dict[str, Any]) -> None:
+        self.n_classes, self.threshold, self.extras = n_classes, threshold, extras
+        self.counts = np.zeros((n_classes, 2, PROBABILITY_BINS), dtype=np.int64)
+        self.bits, self.n_found = np.zeros(2), 0
+
+    def labels(self, blocks: Iterator[Any], reference: Any) -> Iterator[tuple[int, Array]]:
+        """Slabs of labels."""
+        from cohortseg.infer.native import labels_from
+        from cohortseg.infer.uncertainty import Entropy
+
+        for block in blocks:
+            truth = np.asarray(reference[block.first : block.stop])
+            entropy = Entropy() if "uncertainty" in self.extras else None
+            found = labels_from(self._classes(block, truth, entropy), threshold=self.threshold)
+            if entropy is not None:
+                for number, bits in enumerate(entropy.parts(block.channel(self.n_classes + 1))):
+                    self.extras["uncertainty"][number, block.first : block.stop] = bits
+                    self.bits[number] += bits[found > 0].sum(dtype=float)
+                self.n_found += int(np.count_nonzero(found))
+            yield block.first, found
+
+    def _classes(self, block: Any, truth: Array, entropy: Any) -> Iterator[Array]:
+        """The probability of each class in turn, noted on the way."""
+        for number in range(self.n_classes + 1):
+            found = block.channel(number)
+            if number:
+                place = np.minimum((found * PROBABILITY_BINS).astype(np.uint8), PROBABILITY_BINS - 1)
+                for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
+                    self.counts[number - 1, belongs] += np.bincount(place[inside], minlength=PROBABILITY_BINS)
+            if "probabilities" in self.extras:
+                self.extras["probabilities"][number, block.first : block.stop] = found
+            if entropy is not None:
+                entropy.add(found)
+            yield found
+
+    def record(self) -> Record:
+        """What the sidecar says of it; the uncertainty is the mean over the voxels found, None where there are none."""
+        if "uncertainty" not in self.extras:
+            return {"probabilities": self.counts.tolist()}
+        means = [round(float(bits) / self.n_found, 6) if self.n_found else None for bits in self.bits]
+        return {
+            "probabilities": self.counts.tolist(),
+            "uncertainty": {"entropy_bits": means[0], "disagreement_bits": means[1]},
+        }

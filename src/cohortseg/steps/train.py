@@ -35,6 +35,17 @@ __all__ = ["add_arguments", "run"]
 
 VALIDATION_CASES, VALIDATION_VOXELS = 6, 150_000
 """What one point of the training curve may cost; the real measure of a model is `evaluate`."""
+NOT_FOR_TRAINING = {
+    "overlap",
+    "mirror",
+    "threshold",
+    "skip_empty",
+    "probabilities",
+    "uncertainty",
+    "checkpoint_minutes",
+    "seeds",
+}
+"""Settings that say how prediction is done, and how often is saved: they do not change the weights."""
 CACHE_MB = 2048.0
 """Decoded training cases kept in memory; of the others only patches are read."""
 
@@ -82,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def recipe_text(method: UNetMethod) -> str:
     """The settings that decide the weights: how prediction is done, and how often is saved, are not among them."""
-    return method.model_dump_json(exclude={"overlap", "mirror", "threshold", "checkpoint_minutes", "seeds"})
+    return method.model_dump_json(exclude=NOT_FOR_TRAINING)
 
 
 def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
