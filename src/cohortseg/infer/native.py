@@ -1,4 +1,4 @@
-"""From the model's grid back to the native grid, block by block and class by class, and from probabilities to labels."""
+"""From the model's grid back to the native grid, block by block and class by class; from probabilities to labels."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -80,14 +80,14 @@ def resample_blocks(
     ValueError
         When the grids do not share their axes, or the blocks end too early.
     """
-    z, y, x = maps = axis_maps(source, target)
+    maps = axis_maps(source, target)
     plane = max(target.shape[1] * target.shape[2], source.shape[1] * source.shape[2])
     # Where slices become more along z, they are mixed last, else first: fewer planes to work on in between.
     thicker = max(1.0, source.shape[0] / target.shape[0])
     step = max(1, int(work_voxels / (plane * thicker)))
     start = 0
     for block in blocks:
-        ready = int(np.searchsorted(z.high, block.stop))
+        ready = int(np.searchsorted(maps[0].high, block.stop))
         for first in range(start, ready, step):
             stop = min(first + step, ready)
             yield Block(first, stop, _resampler(block, maps, z_first=target.shape[0] < source.shape[0]))

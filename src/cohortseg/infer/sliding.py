@@ -176,7 +176,7 @@ def predict_blocks(  # noqa: PLR0913 (numbers and callables of one pass)
 
 
 def predict_slabs(image: ArrayLike, forward: Callable[[Any], Any], **options: Any) -> Iterator[tuple[int, int, Floats]]:
-    """The blocks of `predict_blocks` (same arguments) as (first, stop, float32 array (class, z, y, x)): for few classes."""
+    """The blocks of `predict_blocks` (same arguments) as (first, stop, array (class, z, y, x)): for few classes."""
     for block in predict_blocks(image, forward, **options):
         yield block.first, block.stop, np.stack([block.channel(n) for n in range(options["n_channels_out"])])
 
