@@ -14,7 +14,7 @@ from cohortseg.volume import Grid
 SAME_AXIS = 1e-3
 """Largest difference of direction cosines between two grids that count as sharing their axes."""
 
-WORK_VOXELS = 8_000_000
+WORK_VOXELS = 4_000_000
 """Voxels of one class that are resampled at a time."""
 
 SAME_PLACE = 1e-6

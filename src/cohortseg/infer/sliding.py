@@ -182,14 +182,16 @@ def predict_slabs(image: ArrayLike, forward: Callable[[Any], Any], **options: An
 
 
 def _rows(image: ArrayLike, starts: list[int], depth: int, padded: list[int], before: list[int]) -> Iterator[Array]:
-    """For each row of tiles its slices of the padded image, read in larger blocks and held as they are stored."""
+    """For each row of tiles its slices of the padded image: each is read once, and held as it is stored."""
     first, stop = 0, 0
-    block: Array = np.empty(0, np.float32)
+    block: Array = np.empty((1, 0, padded[1], padded[2]))
     for start in starts:
         if start + depth > stop:
-            first, stop = start, min(padded[0], start + max(2 * depth, READ_AHEAD))
-            corner = (first - before[0], -before[1], -before[2])
-            block = read_region(image, corner, (stop - first, padded[1], padded[2]), dtype=None)
+            end = min(padded[0], max(start + depth, stop + READ_AHEAD))
+            corner = (stop - before[0], -before[1], -before[2])
+            fresh = read_region(image, corner, (end - stop, padded[1], padded[2]), dtype=None)
+            block = np.concatenate([block[:, start - first :], fresh], axis=1) if start < stop else fresh
+            first, stop = start, end
         yield block[:, start - first : start - first + depth]
 
 
