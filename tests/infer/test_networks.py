@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from cohortseg.errors import SettingsError
-from cohortseg.infer.networks import ARCHITECTURES, alignment, build_network, default_strides, forward_of, unet
+from cohortseg.infer.layers import alignment, default_strides
+from cohortseg.infer.networks import ARCHITECTURES, build_network, forward_of, unet
 
 
 def test_the_number_of_weights_is_the_sum_by_hand():

@@ -12,7 +12,7 @@ def case_of(box_mm, fill=0.5, spacing_mm=(3.0, 1.0, 1.0), image_mm=(300.0, 200.0
     """A fingerprint with one structure in a box that begins at voxel (1, 2, 3)."""
     spacing, first = np.array(spacing_mm), np.array((1, 2, 3))
     edges = np.maximum(1, np.round(np.array(box_mm) / spacing)).astype(int)
-    voxels = int(round(fill * np.prod(edges)))
+    voxels = round(fill * float(np.prod(edges)))
     return {
         "shape": np.round(np.array(image_mm) / spacing).astype(int).tolist(),
         "spacing_mm": list(spacing_mm),

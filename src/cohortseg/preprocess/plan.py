@@ -82,9 +82,10 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     Returns
     -------
     dict
-        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``patch``, ``batch``, ``network`` and, for each
-        channel, ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that of each;
-        ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims` entries.
+        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``patch``, ``batch``, ``network`` and, for
+        each channel, ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that
+        of each; ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims`
+        entries.
         In 2D ``spacing_mm`` begins with None: see `model_spacing`.
 
     Raises
