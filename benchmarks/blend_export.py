@@ -5,11 +5,14 @@
 A model-space image of 327 x 530 x 530 to a label of 300 x 512 x 512, tiles of 96 voxels with half overlap, counts for
 calibration included. The network is replaced by a function of each voxel that is nothing to compute, so that its result
 is known without a window. Gate: the labels equal SimpleITK's linear interpolation of the whole volume, class by class.
-Memory is PSS of the process; what one tile of the network's result takes is its own column.
+Memory is the largest resident set of the process; what one tile of the network's result takes is its own column.
 """
 
 import argparse
 import csv
+import json
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from measure import machine, run
+from measure import machine
 
 from cohortseg.infer.blend import Scratch
 from cohortseg.infer.native import resample_blocks
@@ -48,7 +51,7 @@ def make_image(path: Path, slices: int) -> None:
     store.write(path, grid, np.float16, slabs)
 
 
-def child(folder: Path, n_classes: int, slices: int) -> None:
+def child(folder: Path, n_classes: int, slices: int, overlap: float) -> None:
     model, native = grids(slices)
     spent = 0.0
 
@@ -64,13 +67,16 @@ def child(folder: Path, n_classes: int, slices: int) -> None:
         forward,
         patch=PATCH,
         n_channels_out=n_classes,
+        overlap=overlap,
         scratch=Scratch(folder=folder),
     )
     result = Result(n_classes - 1, None, {})
     reference = np.broadcast_to(np.uint8(255), native.shape)
     labels = result.labels(resample_blocks(blocks, model, native), reference)
     store.write(folder / "label.zarr", native, np.uint8, labels, name="label")
-    (folder / "forward.txt").write_text(str(spent))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cost = {"cpu_s_beside_forward": round(used.ru_utime + used.ru_stime - spent, 1), "peak_mb": used.ru_maxrss // 1024}
+    (folder / "cost.json").write_text(json.dumps(cost))
 
 
 def judged(folder: Path, n_classes: int, slices: int) -> float:
@@ -97,13 +103,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--classes", type=int, nargs="+", default=[3, 26, 105])
     parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--overlap", type=float, default=0.5)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--judge", type=int, default=26, help="most classes that are compared with SimpleITK")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", type=int)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.folder, arguments.child, arguments.slices)
+        child(arguments.folder, arguments.child, arguments.slices, arguments.overlap)
         return
     print(machine())
     rows = []
@@ -112,15 +119,13 @@ def main() -> None:
         make_image(folder / "image.zarr", arguments.slices)
         for n_classes in arguments.classes:
             base = [sys.executable, __file__, "--folder", text, "--slices", str(arguments.slices)]
-            cost = run([*base, "--child", str(n_classes)], stderr=None)
-            tile_mb = 4 * n_classes * np.prod(PATCH) / 1e6
+            subprocess.run([*base, "--overlap", str(arguments.overlap), "--child", str(n_classes)], check=True)
             row = {
                 "classes": n_classes,
                 "slices": arguments.slices,
-                "cpu_s_beside_forward": round(cost.cpu_s - float((folder / "forward.txt").read_text()), 1),
-                "peak_mb": round(cost.peak_mb),
-                "one_tile_mb": round(tile_mb),
-                "returncode": cost.returncode,
+                "overlap": arguments.overlap,
+                **json.loads((folder / "cost.json").read_text()),
+                "one_tile_mb": round(4 * n_classes * np.prod(PATCH) / 1e6),
                 "same_as_simpleitk": judged(folder, n_classes, arguments.slices)
                 if n_classes <= arguments.judge
                 else "",

@@ -5,6 +5,7 @@ A stage's `revision` is raised by hand when its computation changes, because Sna
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -50,6 +51,7 @@ class PlanStage(Part):
     classes: list[str]
     channels: list[str]
     plan: PlanSettings
+    model: Path | None
 
 
 class PreprocessStage(Part):
@@ -162,6 +164,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {name: getattr(cohort, name) for name in ("labels", "colour", "pixel_mm")}
     selections = cohort.channels.values() or [cohort.series]
     available |= {
+        "model": study.model,
         "classes": cohort.labels.classes,
         "channels": cohort.channel_names,
         "min_slices": min(selection.min_slices for selection in selections),

@@ -8,9 +8,9 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from cohortseg.names import NO_ID
 from cohortseg.errors import StudyError
 from cohortseg.layout import Layout
+from cohortseg.names import NO_ID
 
 
 def header_trace(

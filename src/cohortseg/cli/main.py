@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
+    "package": Command("cohortseg.cli.package", "put the finished networks of an experiment into one movable folder"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from cohortseg.preprocess.drift import Fingerprint
 
-SURROUNDINGS = 1.5
-"""Edge of a patch over the edge of the box about the labelled voxels, where the image is as large."""
+SURROUNDINGS = 3.0
+"""Edge of a patch over that of the box about the labelled voxels: as much on every side, where the image is as large."""
 VOXELS_ACROSS = 12.0
 """Voxels across the small structures of a cohort that must be left."""
 COMPACT = 0.05
@@ -59,9 +59,10 @@ def with_context(
     coarse = np.maximum(fine, voxel_mm)
     if not (coarse > fine).any():
         return spacing
+    edges = " x ".join(f"{edge:.0f}" for edge in wanted_mm)
     why = (
         f"{spacing['because']}; but at least {voxel_mm:.3g} mm, so that a patch of {patch_voxels} voxels sees the "
-        f"labelled structures and as much again around them ({' x '.join(f'{n:.0f}' for n in wanted_mm)} mm), with "
+        f"labelled structures and as much again on every side, or the whole image ({edges} mm), with "
         f"{small_mm / voxel_mm:.0f} voxels left across the small ones ({small_mm:.0f} mm)"
     )
     return {"value": [*spacing["value"][: 3 - dims], *(float(n) for n in coarse)], "because": why}

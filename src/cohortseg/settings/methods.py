@@ -34,7 +34,24 @@ class ThresholdMethod(Part):
         return self
 
 
-class UNetMethod(Part):
+class NetworkMethod(Part):
+    """How networks predict, wherever their weights come from."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
+    mirror: bool = Field(False, description="average over mirrored inputs when predicting")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
+    )
+    skip_empty: bool = Field(
+        True, description="tiles of one single value (air, masked background) are background and are not computed"
+    )
+    probabilities: bool = Field(False, description="keep the probability of each class (`probabilities.zarr`)")
+    uncertainty: bool = Field(
+        False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
+    )
+
+
+class UNetMethod(NetworkMethod):
     """A trained U-Net; its dimensions, patch and grid come from the plan."""
 
     method: Literal["unet"]
@@ -95,18 +112,6 @@ class UNetMethod(Part):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         default_factory=lambda: [1], min_length=1, description="one model per fold and seed"
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
-    mirror: bool = Field(False, description="average over mirrored inputs when predicting")
-    threshold: float | None = Field(
-        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
-    )
-    skip_empty: bool = Field(
-        True, description="tiles of one single value (air, masked background) are background and are not computed"
-    )
-    probabilities: bool = Field(False, description="keep the probability of each class (`probabilities.zarr`)")
-    uncertainty: bool = Field(
-        False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
-    )
     validate_every: int = Field(100, ge=1, description="steps between two validations")
     checkpoint_minutes: Positive = Field(5.0, description="minutes between two resume checkpoints")
 
@@ -128,6 +133,18 @@ class UNetMethod(Part):
         return self
 
 
-Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod, Field(discriminator="method")]
+class PretrainedMethod(NetworkMethod):
+    """Finished networks of another study: nothing is trained, and the plan is theirs."""
 
-METHOD_SETTINGS: dict[str, type[Part]] = {"threshold": ThresholdMethod, "unet": UNetMethod}
+    method: Literal["pretrained"]
+    model: Path = Field(Path("model"), description="folder that `cohortseg package` made")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+
+
+Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")]
+
+METHOD_SETTINGS: dict[str, type[Part]] = {
+    "threshold": ThresholdMethod,
+    "unet": UNetMethod,
+    "pretrained": PretrainedMethod,
+}

@@ -15,11 +15,11 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import METHODS
-from cohortseg.settings import Part, UNetMethod
+from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
-from cohortseg.steps.model_space import patch_zyx, read_plan
+from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Predict a batch; weights are loaded once, when the first case needs them."""
     settings = ExperimentStage.model_validate_json(arguments.settings)
-    if isinstance(settings.experiment, UNetMethod):
+    if isinstance(settings.experiment, NetworkMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
     else:
         _run_classical(arguments, settings.experiment, settings.channels)
@@ -96,7 +96,7 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
 # ---- methods with weights --------------------------------------------------------------------------------------
 
 
-def _run_trained(arguments: argparse.Namespace, method: UNetMethod, n_classes: int) -> None:
+def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes: int) -> None:
     layout: Layout = arguments.study
     loaded: dict[str, Any] = {}
     with ExitStack() as held:
@@ -110,7 +110,7 @@ def _run_trained(arguments: argparse.Namespace, method: UNetMethod, n_classes: i
             return loaded[model]
 
         run_batch(
-            plan_units(layout, arguments.cases, method.seeds),
+            plan_units(layout, arguments.cases, method.seeds if isinstance(method, UNetMethod) else None),
             lambda unit: _trained_work(layout, arguments.experiment, unit, method, n_classes, forward),
             arguments.settings,
             arguments.token,
@@ -124,31 +124,43 @@ def _device(layout: Layout, threads: int) -> Any:
     return take_device(lock_dir=layout.locks)
 
 
-def _load(layout: Layout, experiment: str, model: str, method: UNetMethod, device: Any) -> Any:
+def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any) -> Any:
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
 
-    folds = folds_of_model(layout, model)
-    paths = [layout.model(experiment, fold, int(seed_of_model(model))) / "weights.safetensors" for fold in folds]
+    paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
     networks = [load_network(path, device)[0] for path in paths]
-    return forward_of(networks, device, precision=method.precision, entropy=method.uncertainty)
+    precision = method.precision if isinstance(method, UNetMethod | PretrainedMethod) else "fp32"
+    return forward_of(networks, device, precision=precision, entropy=method.uncertainty)
+
+
+def _weights(layout: Layout, experiment: str, model: str, method: NetworkMethod) -> dict[str, tuple[Path, str]]:
+    """The networks of a model: what they are called, the file and its SHA-256."""
+    if isinstance(method, PretrainedMethod):
+        files: dict[str, str] = read_package(method.model)["weights"]
+        return {f"weights {name}": (method.model / name, sha256) for name, sha256 in sorted(files.items())}
+    seed = int(seed_of_model(model))
+    return {
+        f"weights fold {fold}": (
+            layout.model(experiment, fold, seed) / "weights.safetensors",
+            _weights_of(layout, experiment, fold, seed),
+        )
+        for fold in folds_of_model(layout, model)
+    }
 
 
 def _trained_work(
     layout: Layout,
     experiment: str,
     unit: str,
-    method: UNetMethod,
+    method: NetworkMethod,
     n_classes: int,
     forward: Callable[[str], Any],
 ) -> Work:
     model, case = split_unit(unit)
     prepared = read_json(layout.case(case) / "prepared.json")
     folder = layout.prediction(experiment, model, case)
-    weights = {
-        f"weights fold {fold}": _weights_of(layout, experiment, fold, int(seed_of_model(model)))
-        for fold in folds_of_model(layout, model)
-    }
+    weights = {name: sha256 for name, (_, sha256) in _weights(layout, experiment, model, method).items()}
     return Work(
         stage="predict",
         sidecar=folder / "raw.json",
@@ -167,7 +179,7 @@ def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
 
 
 def predict_trained(
-    layout: Layout, case: str, target: Path, forward: Any, method: UNetMethod, n_classes: int
+    layout: Layout, case: str, target: Path, forward: Any, method: NetworkMethod, n_classes: int
 ) -> Record:
     """Write the most probable class of each voxel of the native grid, and what else the settings ask for.
 
@@ -205,7 +217,7 @@ def predict_trained(
     return {"content": content, "contents": contents, **result.record()}
 
 
-def _extras(method: UNetMethod, n_classes: int) -> dict[str, list[str]]:
+def _extras(method: NetworkMethod, n_classes: int) -> dict[str, list[str]]:
     """The further stores that the settings ask for, with their channels."""
     probabilities = {"probabilities": [f"class {number}" for number in range(n_classes + 1)]}
     return (probabilities if method.probabilities else {}) | (
