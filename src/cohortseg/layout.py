@@ -113,6 +113,10 @@ class Layout:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)
 
+    def budget(self, experiment: str) -> Path:
+        """The frozen number of steps that fit the minutes of an experiment."""
+        return self.root / "experiments" / experiment / "budget.json"
+
     def prediction(self, experiment: str, model: str, case: str) -> Path:
         """The folder of one model's results on one case."""
         return self.root / "experiments" / experiment / model / "cases" / case

@@ -180,12 +180,12 @@ def memory_once(stage):
 
 def gpus_of(wildcards):
     """One GPU where the method needs one."""
-    return int(wildcards.experiment in STUDY.trained)
+    return int(wildcards.experiment in STUDY.networks)
 
 
 def prepared_tokens():
     """What must be there before the folds are checked: model-space images where a network is trained."""
-    return tokens("preprocess") if STUDY.trained else tokens("convert")
+    return tokens("preprocess") if STUDY.networks else tokens("convert")
 
 
 def text_of(path):
@@ -228,7 +228,7 @@ def models_of(wildcards):
 
 def images_of(wildcards):
     """The tokens of the images that a method sees: in model space for networks, as converted for classical methods."""
-    stage = "preprocess" if wildcards.experiment in STUDY.trained else "convert"
+    stage = "preprocess" if wildcards.experiment in STUDY.networks else "convert"
     return sorted({token(stage, case.batch) for case in batch_of(wildcards)})
 
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
     "plan-study": Command("cohortseg.cli.plan_study", "what a study will cost: jobs, hours, memory, disk"),
     "check-cluster": Command("cohortseg.cli.check_cluster", "ask SLURM whether the profile fits the site"),
+    "package": Command("cohortseg.cli.package", "put the finished networks of an experiment into one movable folder"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 

@@ -67,4 +67,12 @@ METHODS: dict[str, Method] = {
         source="Ronneberger et al. 2015; Çiçek et al. 2016; Isensee et al. 2021",
         summary="U-Net whose patch, strides and channels come from the plan, applied by a sliding window",
     ),
+    "pretrained": Method(
+        load=None,
+        scope="halo",
+        needs_weights=True,
+        dims=(2, 3),
+        source="the study that made the model package",
+        summary="finished networks of another study, with its plan; the mean of their probabilities",
+    ),
 }

@@ -18,7 +18,12 @@ class PlanSettings(Part):
         "auto", description="intensity normalisation; auto chooses by modality"
     )
     window_hu: tuple[float, float] | None = Field(None, description="clip to this range before normalising (CT)")
-    patch_voxels: int = Field(110_592, ge=4096, description="upper bound of the voxels in one training patch")
+    device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="what the networks are planned for: size of patch and batch"
+    )
+    patch_voxels: int | None = Field(
+        None, ge=4096, description="upper bound of the voxels in one training patch; by the device when empty"
+    )
 
     @model_validator(mode="after")
     def _window(self) -> "PlanSettings":

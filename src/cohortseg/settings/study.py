@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import Method, UNetMethod
+from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
     COVARIATES,
@@ -70,11 +70,13 @@ class Study(Part):
                 known = ", ".join(self.cohort.channel_names)
                 raise ValueError(f"experiments.{name}.channel: no channel {channel!r}; choices: {known}")
             if (
-                experiment.method == "unet"
+                isinstance(experiment, NetworkMethod)
                 and experiment.threshold is not None
                 and len(self.cohort.labels.classes) != 1
             ):
                 raise ValueError(f"experiments.{name}.threshold: only with a single class")
+        if len({one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)}) > 1:
+            raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
 
     @property
@@ -86,3 +88,13 @@ class Study(Part):
     def trained(self) -> dict[str, UNetMethod]:
         """The experiments whose method needs weights."""
         return {name: method for name, method in self.experiments.items() if isinstance(method, UNetMethod)}
+
+    @property
+    def networks(self) -> dict[str, NetworkMethod]:
+        """The experiments that predict with networks, trained here or elsewhere."""
+        return {name: method for name, method in self.experiments.items() if isinstance(method, NetworkMethod)}
+
+    @property
+    def model(self) -> Path | None:
+        """The model package whose plan the study has; none where it plans itself."""
+        return next((one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)), None)
