@@ -5,13 +5,14 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 
 
 class ThresholdMethod(Part):
     """A classical method: intensity threshold inside a region, then components."""
 
     method: Literal["threshold"]
-    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle"] = Field(
+    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle", "tsallis", "valley"] = Field(
         "otsu", description="how the threshold is found"
     )
     low: float | None = Field(None, description="lower limit for `fixed`, in image units (HU)")
@@ -20,6 +21,7 @@ class ThresholdMethod(Part):
         "all", description="region the threshold is applied in (body, lungs: CT)"
     )
     opening_mm: NotNegative = Field(0.0, description="radius of an opening that frees blobs from thin structures")
+    q: Positive = Field(0.8, description="entropic index for `tsallis`; 1 is Kapur's rule")
     channel: Name | None = Field(None, description="channel that is thresholded; default: the first")
 
     @model_validator(mode="after")
@@ -73,6 +75,6 @@ class UNetMethod(Part):
         return self
 
 
-Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod, Field(discriminator="method")]
+Method: TypeAlias = Annotated[ThresholdMethod | ClassicalMethod | UNetMethod, Field(discriminator="method")]
 
-METHOD_SETTINGS: dict[str, type[Part]] = {"threshold": ThresholdMethod, "unet": UNetMethod}
+METHOD_SETTINGS: dict[str, type[Part]] = {"threshold": ThresholdMethod, **CLASSICAL_SETTINGS, "unet": UNetMethod}

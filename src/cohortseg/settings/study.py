@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.methods import Method, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
@@ -46,6 +47,8 @@ class Study(Part):
                 raise ValueError(
                     f"experiments.{name}.method: `threshold` finds a single class, the labels name several"
                 )
+            if isinstance(experiment, Classical) and experiment.n_found > len(self.cohort.labels.classes):
+                raise ValueError(f"experiments.{name}.objects: more objects than the labels have classes")
             channel = getattr(experiment, "channel", None)
             if channel is not None and channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)
