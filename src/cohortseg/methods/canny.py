@@ -63,7 +63,7 @@ def filled(lines: Mask, gap: int, smallest: int) -> Mask:
     ----------
     lines : bool array, shape (y, x)
     gap : int
-        Radius of the disk that closes gaps.
+        Half the sides of the box that closes gaps.
     smallest : int
         Pixels an area must have.
     """
@@ -71,8 +71,8 @@ def filled(lines: Mask, gap: int, smallest: int) -> Mask:
     from scipy import ndimage
 
     wide = np.pad(lines, gap + 1)
-    y, x = np.ogrid[-gap : gap + 1, -gap : gap + 1]
-    closed = ndimage.binary_closing(wide, y**2 + x**2 <= gap**2) | wide
+    # a box, not a disk: the tip of a disk would slip through the gap of a line of one pixel
+    closed = ndimage.binary_closing(wide, np.ones((2 * gap + 1, 2 * gap + 1), bool)) | wide
     solid = ndimage.binary_opening(ndimage.binary_fill_holes(closed), np.ones((3, 3), bool))[
         gap + 1 : gap + 1 + lines.shape[0], gap + 1 : gap + 1 + lines.shape[1]
     ]

@@ -6,14 +6,9 @@ import numpy as np
 
 from cohortseg.errors import SettingsError
 from cohortseg.methods import Segment
+from cohortseg.methods.curvature import smoothed
 from cohortseg.methods.planes import Pixels, Spacing, by_plane, unit_range
 from cohortseg.methods.starts import Mask, Start, check_size, start_mask
-
-LINES = tuple(
-    np.array(line, dtype=bool)
-    for line in (np.eye(3), [[0, 1, 0]] * 3, np.eye(3)[::-1], [[0, 0, 0], [1, 1, 1], [0, 0, 0]])
-)
-"""The four lines of three pixels through a pixel."""
 
 
 def build(
@@ -102,22 +97,8 @@ def evolve(
             without = channel[~now].sum() / ((~now).sum() + 1e-8)
             force += weight * ((channel - within) ** 2 - (channel - without) ** 2)
         now = np.where(border & (force != 0), force < 0, now)
-        for _ in range(smoothing):
-            now = _open_lines(_close_lines(now)) if turn % 2 else _close_lines(_open_lines(now))
-            turn += 1
+        now = smoothed(now, smoothing, turn)
+        turn += smoothing
         if turn % 2 == 0 and np.array_equal(now, before):
             break
     return now
-
-
-def _open_lines(mask: Mask) -> Mask:
-    """A pixel stays when some line of three through it is inside."""
-    from scipy import ndimage
-
-    parts = [ndimage.binary_erosion(mask, line, border_value=1) for line in LINES]
-    return np.asarray(np.logical_or.reduce(parts))
-
-
-def _close_lines(mask: Mask) -> Mask:
-    """A pixel falls when some line of three through it is outside."""
-    return ~_open_lines(~mask)

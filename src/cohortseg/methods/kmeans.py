@@ -117,7 +117,7 @@ def by_features(
     scale = float(seen.std(axis=0).max())
     if len(np.unique(seen, axis=0)) < n_levels:
         return out
-    model = KMeans(n_levels, n_init=n_starts, random_state=seed).fit(seen / scale)
+    model = KMeans(n_levels, n_init=n_starts, random_state=seed, tol=1e-7).fit(seen / scale)
     centres = (model.cluster_centers_ * scale).astype(np.float32)
     numbers = np.empty(at.size, np.uint8)
     for first in range(0, at.size, GROUP):

@@ -97,8 +97,24 @@ def split_touching(mask: Mask, spacing_mm: Triple, apart_mm: float, *, line: boo
     reach = [2 * max(1, round(apart_mm / size)) + 1 for size in spacing]
     highest = (ndimage.maximum_filter(depth, reach, mode="nearest") == depth) & squeezed
     markers, _ = ndimage.label(highest, np.ones([3] * highest.ndim))
-    found = watershed(-depth, markers, mask=squeezed, watershed_line=line)
-    return np.asarray(found, dtype=np.int32).reshape(mask.shape)
+    found = watershed(-depth, markers, mask=squeezed, watershed_line=line, connectivity=np.ones([3] * depth.ndim))
+    found = np.asarray(found, dtype=np.int32).reshape(mask.shape)
+    return _main_parts(found) if line else found
+
+
+def _main_parts(objects: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Of each object its largest part: lines can cut off a corner, which would count as one more object."""
+    import cc3d
+
+    parts = cc3d.connected_components(objects, connectivity=26)
+    sizes = np.bincount(parts.ravel())
+    owner = np.zeros(sizes.size, np.int32)
+    owner[parts.ravel()] = objects.ravel()
+    order = np.lexsort((-sizes, owner))
+    first = np.concatenate([[True], np.diff(owner[order]) > 0])
+    kept = np.zeros(sizes.size, np.int32)
+    kept[order[first]] = owner[order[first]]
+    return np.asarray(kept[parts])
 
 
 def steepest(image: Array, bright: Mask, spacing_mm: Triple, scale_mm: float, sure_mm: float) -> Mask:
@@ -114,8 +130,11 @@ def steepest(image: Array, bright: Mask, spacing_mm: Triple, scale_mm: float, su
     from scipy import ndimage
     from skimage.segmentation import watershed
 
+    values, slope = image.astype(np.float32), np.zeros(image.shape, np.float32)
     sigma = [scale_mm / size if n > 1 else 0.0 for size, n in zip(spacing_mm, image.shape, strict=True)]
-    slope = ndimage.gaussian_gradient_magnitude(image.astype(np.float32), sigma, mode="reflect")
+    smooth = ndimage.gaussian_filter(values, sigma, mode="reflect")
+    for axis in (axis for axis in range(3) if image.shape[axis] > 1):
+        slope += (np.gradient(smooth, axis=axis) / np.float32(spacing_mm[axis])) ** 2
     inside = edt.edt(np.ascontiguousarray(bright), anisotropy=spacing_mm, black_border=False) > sure_mm
     outside = edt.edt(np.ascontiguousarray(~bright), anisotropy=spacing_mm, black_border=False) > sure_mm
     if not inside.any() or not outside.any():

@@ -233,7 +233,7 @@ class GeodesicMethod(Started):
     balloon: Literal[-1, 0, 1] = Field(-1, description="-1 shrinks, 1 grows, 0 follows edges only")
     scale: Positive = Field(2.0, description="standard deviation of the Gaussian before the gradient, in pixels")
     steepness: Positive = Field(100.0, description="how fast the stopping image falls with the gradient")
-    stop_below: float | None = Field(None, gt=0, description="the balloon rests where the stopping image is below")
+    stop_below: float | None = Field(None, gt=0, description="the balloon rests where the stopping image is below; default: its 40th percentile")
 
 
 class SnakeMethod(Classical):
