@@ -15,7 +15,9 @@ from cohortseg.methods.threshold import find_threshold
 from cohortseg.volume import Array, Triple, Volume
 
 AIRWAY_HU = -930.0
-"""Lung is denser than the air of the windpipe; the in-plane mean over 1 voxel takes the noise away."""
+"""Lung is denser than the air of the windpipe."""
+AIRWAY_BLUR_MM = 1.0
+"""Standard deviation of the in-plane Gaussian that takes the noise away before."""
 AIRWAY_MM = 3.0
 """Half the width of the narrowest airway that is taken out, and the thickness of its wall."""
 AIRWAY_MIDDLE = 0.4
@@ -122,7 +124,8 @@ def airway(image: Array, inside: Mask, spacing_mm: Triple) -> Mask:
     """Windpipe and main bronchi with their walls: wide tubes of pure air in the middle of the body."""
     from scipy import ndimage
 
-    smooth = ndimage.gaussian_filter(image.astype(np.float32), [0, 1, 1], mode="nearest")
+    sigma = [0, AIRWAY_BLUR_MM / spacing_mm[1], AIRWAY_BLUR_MM / spacing_mm[2]]
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma, mode="nearest")
     dark = opened(inside & (smooth < AIRWAY_HU), AIRWAY_MM, spacing_mm)
     numbers, n = ndimage.label(dark)
     if n == 0:
