@@ -201,7 +201,7 @@ def test_a_collapsed_lung_is_taken_back_by_the_mirror_image(phantom):
 def test_the_airway_is_a_wide_dark_tube_in_the_middle(phantom):
     volume, masks = phantom
     found = airway(volume.array, body(volume), GRID.spacing_mm)
-    assert found[masks["windpipe"] & masks["body"]].mean() > 0.95
+    assert found[masks["windpipe"] & masks["body"]].mean() > 0.9
     assert found[masks["lungs"] & ~masks["windpipe"]].mean() < 0.02
     kept = lung_mask(volume, body(volume), -400.0, -300.0, 5.0, airways=True)
     assert dice(masks["lungs"], kept) > 0.9

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
+    "methods": Command("cohortseg.cli.methods", "list every method with source, scope, test and how it is reached"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 

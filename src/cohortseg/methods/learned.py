@@ -291,7 +291,7 @@ def ellipsoid(shape: Sequence[int], sides: Array) -> npt.NDArray[np.bool_]:
 
 LEARNERS: dict[str, Learner] = {
     "forest": Learner(
-        fit_forest, predict_forest, "Breiman 2001, Mach. Learn. 45(1)", ("C10",), "tests/methods/test_learned.py"
+        fit_forest, predict_forest, "Breiman 2001, Mach. Learn. 45(1)", (), "tests/methods/test_learned.py"
     ),
     "svm": Learner(
         fit_svm, predict_svm, "Cortes & Vapnik 1995, Mach. Learn. 20(3)", ("C09",), "tests/methods/test_learned.py"
