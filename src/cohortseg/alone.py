@@ -1,8 +1,8 @@
 """Locks that the operating system takes back: a study has one run at a time, and each of its jobs one process.
 
 A run that was killed may leave a job behind that still writes. The next run starts the same job, which waits here
-for the end of the first and then finds its work done. The locks of all jobs are byte ranges of one file. Where a file system
-knows no locks, work goes on without.
+for the end of the first and then finds its work done. The locks of all jobs are byte ranges of one file. Where a file
+system knows no locks, work goes on without.
 """
 
 import errno

@@ -37,6 +37,7 @@ COMMANDS: dict[str, Command] = {
     "plan-study": Command("cohortseg.cli.plan_study", "what a study will cost: jobs, hours, memory, disk"),
     "check-cluster": Command("cohortseg.cli.check_cluster", "ask SLURM whether the profile fits the site"),
     "package": Command("cohortseg.cli.package", "put the finished networks of an experiment into one movable folder"),
+    "methods": Command("cohortseg.cli.methods", "list every method with source, scope, test and how it is reached"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 

@@ -13,6 +13,7 @@ from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import Study, UNetMethod
+from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.sizing import Need, Size, memory_mb, shipped
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, records_of, work_of
 
@@ -147,7 +148,9 @@ def _row(  # noqa: PLR0913 (what one row is made of)
 
 def _training(experiment: str, method: UNetMethod, folds: int, *, on_gpu: bool) -> Row:
     n_jobs = folds * len(method.seeds)
-    hours = n_jobs * method.steps * SECONDS_PER_STEP["gpu" if on_gpu else "cpu"] / 3600
+    seconds_per_step = SECONDS_PER_STEP["gpu" if on_gpu else "cpu"]
+    seconds = 60 * method.minutes if method.minutes is not None else (method.steps or DEFAULT_STEPS) * seconds_per_step
+    hours = n_jobs * seconds / 3600
     memory = memory_mb("train", Size(0), shipped("train"))
     return Row(
         work_of("train", experiment),

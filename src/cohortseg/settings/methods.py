@@ -6,13 +6,17 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+
+DEFAULT_STEPS = 1000
+"""Optimiser steps where the settings name neither steps nor minutes."""
 
 
 class ThresholdMethod(Part):
     """A classical method: intensity threshold inside a region, then components."""
 
     method: Literal["threshold"]
-    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle"] = Field(
+    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle", "tsallis", "valley"] = Field(
         "otsu", description="how the threshold is found"
     )
     low: float | None = Field(None, description="lower limit for `fixed`, in image units (HU)")
@@ -21,6 +25,7 @@ class ThresholdMethod(Part):
         "all", description="region the threshold is applied in (body, lungs: CT)"
     )
     opening_mm: NotNegative = Field(0.0, description="radius of an opening that frees blobs from thin structures")
+    q: Positive = Field(0.8, description="entropic index for `tsallis`; 1 is Kapur's rule")
     channel: Name | None = Field(None, description="channel that is thresholded; default: the first")
 
     @model_validator(mode="after")
@@ -82,7 +87,7 @@ class UNetMethod(NetworkMethod):
         "cosine", description="learning-rate schedule"
     )
     steps: int | None = Field(
-        None, ge=1, description="number of optimiser steps; 1000 when there are no minutes either"
+        None, ge=1, description=f"number of optimiser steps; {DEFAULT_STEPS} when there are no minutes either"
     )
     minutes: Positive | None = Field(
         None,
@@ -141,10 +146,13 @@ class PretrainedMethod(NetworkMethod):
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
 
 
-Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")]
+Method: TypeAlias = Annotated[
+    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")
+]
 
 METHOD_SETTINGS: dict[str, type[Part]] = {
     "threshold": ThresholdMethod,
+    **CLASSICAL_SETTINGS,
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
 }

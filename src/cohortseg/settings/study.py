@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
@@ -60,11 +61,17 @@ class Study(Part):
         strangers = sorted(set(self.export.codes) - set(self.cohort.labels.classes))
         if strangers:
             raise ValueError(f"export.codes: no class {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> "Study":
         for name, experiment in self.experiments.items():
             if experiment.method == "threshold" and len(self.cohort.labels.classes) != 1:
                 raise ValueError(
                     f"experiments.{name}.method: `threshold` finds a single class, the labels name several"
                 )
+            if isinstance(experiment, Classical) and experiment.n_found > len(self.cohort.labels.classes):
+                raise ValueError(f"experiments.{name}.objects: more objects than the labels have classes")
             channel = getattr(experiment, "channel", None)
             if channel is not None and channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)

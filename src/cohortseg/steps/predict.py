@@ -14,7 +14,7 @@ from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, read_sidecar
 from cohortseg.layout import Layout
-from cohortseg.methods import METHODS
+from cohortseg.methods import segmenter
 from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
@@ -80,14 +80,12 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
         MISSING_CHANNEL when the case lacks that channel: zeros have no threshold.
     """
     values = method.model_dump()
-    load = choose("method", values.pop("method"), METHODS).load
-    if load is None:
-        raise StudyError("the method needs weights")
+    method_name = values.pop("method")
     name = values.pop("channel", None) or channels[0]
     image = choose("channel", name, dict(zip(channels, layout.images(case, channels), strict=True)))
     if name in read_json(layout.case(case) / "image.json")["facts"].get("missing_channels", []):
         raise Rejected("MISSING_CHANNEL", f"channel {name}, which the method works on")
-    segment = load()(**values)
+    segment = segmenter(method_name, values)
     volume = store.read_volume(image)
     content = store.write_volume(target, Volume(segment(volume), volume.grid), name="label")
     return {"content": content}

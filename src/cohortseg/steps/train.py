@@ -21,6 +21,7 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import UNetMethod
+from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
@@ -50,8 +51,6 @@ NOT_FOR_TRAINING = {
     "seeds",
 }
 """Settings that say how prediction is done, and how often is saved: they do not change the weights."""
-STEPS = 1000
-"""Steps where the settings name neither steps nor minutes."""
 WIDEST = 32
 """Most features at full resolution that are tried for a number of minutes."""
 LOG_SECONDS = 30.0
@@ -223,7 +222,7 @@ def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -
     method = pieces.method
     planned = list(method.features or [level["features"] for level in pieces.plan["network"]["levels"]])
     if method.minutes is None:
-        return {"steps": method.steps or STEPS, "features": planned}
+        return {"steps": method.steps or DEFAULT_STEPS, "features": planned}
     path = pieces.layout.budget(arguments.experiment)
     key = digest([recipe_text(method), plan_digest, STAGES["train"].revision])
     frozen = read_json(path) if path.exists() else None
@@ -237,7 +236,7 @@ def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -
             return build_network("unet", pieces.network(features), seed=pieces.seed).to(device)
 
         found = fit_budget(
-            build, candidates, pieces.source(), pieces.validate(), pieces.recipe(STEPS), minutes=method.minutes
+            build, candidates, pieces.source(), pieces.validate(), pieces.recipe(DEFAULT_STEPS), minutes=method.minutes
         )
         made = {"key": key, "minutes": method.minutes, "threads": arguments.threads, "device": _device_name(device)}
     made |= asdict(found)
