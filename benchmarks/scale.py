@@ -1,10 +1,10 @@
-"""What a study of many scans costs and how long it takes: planning measured, the cluster simulated from measured job times.
+"""What a study of many scans costs and how long it takes: planning measured, the cluster simulated from measured times.
 
-    python benchmarks/scale.py STUDY           lines of time from the records of a finished study
-    python benchmarks/scale.py STUDY --plan    also measures `snakemake -n` at several sizes (minutes)
+    python benchmarks/scale.py           the simulation: seconds
+    python benchmarks/scale.py --plan    also measures `snakemake -n` at several sizes: minutes
 
 The simulation is a list scheduler: jobs become ready when the jobs they need have ended, a submitter sends so many per
-second, a fixed number of places takes them in turn. Every number that goes in is measured or stands in the table it prints.
+second, a fixed number of places takes them in turn. Every number that goes in stands at the head of this file.
 """
 
 import argparse
@@ -20,19 +20,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from measure import machine, run
 from plan_study import ROOT, made_up_study
 
-from cohortseg.cohort import read_cases
-from cohortseg.layout import Layout
-from cohortseg.sizing import Need, Size, shipped
-from cohortseg.steps.records import needs_of
-
-VOXELS = 100 * 512 * 512
-"""A thorax CT."""
+CPU_S = {"convert": 0.8, "fingerprint": 0.5, "preprocess": 2.2, "predict": 26.0, "postprocess": 0.5, "evaluate": 2.2}
+"""Seconds of one thorax CT of about 100×512×512: run records of the lung example (CPU seconds, one structure);
+preprocess from RESULTS.md; predict is an assumption for a network on a card."""
+TRAIN_S = 24 * 3600.0
 SUBMIT_PER_S, PLACES, CARDS = 5.0, 200, 8
 """Jobs that one Snakemake submits in a second; jobs at a time (`jobs` of the profile); GPUs."""
 JOB_OVERHEAD_S = 12.0
 """From submission to the first line of work and back, measured on the throw-away SLURM, without waiting for a place."""
-PREDICT_S_PER_MVOXEL = 1.0
-"""On a card; a CPU takes 5 to 20."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +40,8 @@ class Job:
     card: bool = False
 
 
-def jobs_of(n_cases: int, per_job: int, per_predict_job: int, needs: dict[str, Need], folds: int = 5) -> list[Job]:
+def jobs_of(n_cases: int, per_job: int, per_predict_job: int, folds: int = 5) -> list[Job]:
     """The jobs of one trained experiment over so many equal cases, grouped as the slurm profile groups them."""
-    size = Size(VOXELS)
-
-    def seconds(*works: str) -> float:
-        return sum((needs.get(work) or shipped(work.split(" ")[0])).seconds.at(VOXELS / 1e6) for work in works)
-
-    assert size.voxels == VOXELS
     jobs: list[Job] = []
 
     def add(rule: str, busy_s: float, needs: list[int], *, card: bool = False) -> int:
@@ -60,16 +49,16 @@ def jobs_of(n_cases: int, per_job: int, per_predict_job: int, needs: dict[str, N
         return len(jobs) - 1
 
     batches = -(-n_cases // per_job)
-    read = [add("convert+fingerprint", per_job * seconds("convert", "fingerprint"), []) for _ in range(batches)]
+    read_s = per_job * (CPU_S["convert"] + CPU_S["fingerprint"])
+    read = [add("convert+fingerprint", read_s, []) for _ in range(batches)]
     plan = add("survey+plan", n_cases * 0.002, read)
-    prepared = [add("preprocess", per_job * seconds("preprocess"), [one, plan]) for one in read]
+    prepared = [add("preprocess", per_job * CPU_S["preprocess"], [one, plan]) for one in read]
     split = add("split", n_cases * 0.001, prepared)
-    trained = [add("train", 24 * 3600, [split], card=True) for _ in range(folds)]
+    trained = [add("train", TRAIN_S, [split], card=True) for _ in range(folds)]
     measured = []
     for number in range(-(-n_cases // per_predict_job)):
-        busy = per_predict_job * PREDICT_S_PER_MVOXEL * VOXELS / 1e6
-        labels = add("predict", busy, [trained[number % folds]], card=True)
-        busy = per_predict_job * seconds("postprocess otsu", "evaluate otsu")
+        labels = add("predict", per_predict_job * CPU_S["predict"], [trained[number % folds]], card=True)
+        busy = per_predict_job * (CPU_S["postprocess"] + CPU_S["evaluate"])
         measured.append(add("postprocess+evaluate+export", busy, [labels]))
     add("aggregate+report", n_cases * 0.01, measured)
     return jobs
@@ -104,27 +93,19 @@ def simulate(jobs: list[Job], *, places: int = PLACES, cards: int = CARDS) -> tu
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("study", type=Path, help="folder of a finished study")
-    parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--plan", action="store_true", help="measure planning as well")
     arguments = parser.parse_args()
     print(machine())
-    layout = Layout(arguments.study)
-    needs = needs_of(layout, read_cases(layout.cases_table), 1, 1)
-    print("\nlines fitted to the study, for a scan of 100×512×512")
-    for work, need in sorted(needs.items()):
-        if need.seconds.n:
-            print(f"  {work:<22}{need.seconds.at(VOXELS / 1e6):8.1f} s   {need.memory_mb.at(VOXELS / 1e6):8.0f} MB")
-    print(f"\n{'cases':>9} {'per job':>8} {'jobs':>8} {'CPU h':>10} {'GPU h':>9} {'days':>6}")
+    print(f"{'cases':>9} {'per job':>8} {'per predict job':>16} {'jobs':>8} {'CPU h':>8} {'GPU h':>8} {'days':>6}")
     for n_cases in (1_000, 10_000, 100_000, 1_000_000):
         # Batches grow with the cohort, as they do by default.
-        per_job = max(1, -(-n_cases // 200))
-        jobs = jobs_of(n_cases, per_job, max(20, n_cases // 5_000), needs)
+        per_job, per_predict_job = max(1, -(-n_cases // 200)), 20 if n_cases <= 100_000 else 200
+        jobs = jobs_of(n_cases, per_job, per_predict_job)
         seconds, busy = simulate(jobs)
         gpu = sum(busy[rule] for rule in ("train", "predict")) / 3600
         cpu = sum(busy.values()) / 3600 - gpu
-        print(
-            f"{n_cases:>9,} {per_job:>8} {len(jobs):>8,} {cpu:>10,.0f} {gpu:>9,.0f} {seconds / 86400:>6.1f}", flush=True
-        )
+        row = f"{n_cases:>9,} {per_job:>8,} {per_predict_job:>16} {len(jobs):>8,} {cpu:>8,.0f} {gpu:>8,.0f}"
+        print(f"{row} {seconds / 86400:>6.1f}", flush=True)
     if arguments.plan:
         measure_planning()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent / "workflow"), str(Path(__file__).parent)]
 
-from faults import FAULTS, strike_and_mend  # noqa: E402
-from tiny_study import COHORT, ROOT, admit, run, write_config, write_patients  # noqa: E402
+from faults import FAULTS, prepare, strike_and_mend  # noqa: E402
+from tiny_study import ROOT  # noqa: E402
 
 TABLE = ROOT / "docs" / "cluster.md"
 BEGIN, END = "<!-- table of make fire -->", "<!-- end of table -->"
@@ -31,7 +31,7 @@ def main() -> None:
     recoveries: dict[str, Counter[str]] = {name: Counter() for name in FAULTS}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        admitted, undisturbed, seconds = _prepare(Path(folder))
+        admitted, undisturbed, seconds = prepare(Path(folder))
         done = 0
         for number in range(arguments.rounds):
             if time.monotonic() - began > 60 * arguments.minutes:
@@ -55,22 +55,6 @@ def main() -> None:
     before, _, rest = TABLE.read_text().partition(BEGIN)
     TABLE.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
     print(table)
-
-
-def _prepare(folder: Path) -> tuple[Path, Path, float]:
-    """The study before it runs, one that was left alone, and the seconds that took."""
-    pool, admitted, undisturbed = folder / "pool", folder / "admitted", folder / "undisturbed"
-    for path in (pool, admitted):
-        path.mkdir()
-    write_patients(pool)
-    write_config(admitted)
-    for number in COHORT:
-        admit(admitted, pool, number)
-    shutil.copytree(admitted, undisturbed)
-    started = time.monotonic()
-    finished = run(undisturbed)
-    assert finished.returncode == 0, finished.output
-    return admitted, undisturbed, time.monotonic() - started
 
 
 def _told(found: Counter[str]) -> str:

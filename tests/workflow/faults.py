@@ -10,15 +10,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bad_machine import WITHOUT_RIGHTS, on_a_small_disk
 from comparable import comparable_bytes
-from tiny_study import SOURCE, Run, cohortseg, environment, run, snakemake_command, study_of
+from tiny_study import (
+    SOURCE,
+    Run,
+    admit,
+    cohortseg,
+    environment,
+    run,
+    snakemake_command,
+    study_of,
+    write_config,
+    write_patients,
+)
 
 NEXT_DAY_S = 86_400
+FEW = range(1, 5)
+"""Numbers of the patients of the study that is struck: few, and two of them in a job, because it runs so often."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ def start(home: Path, *wrapped: str) -> subprocess.Popen[bytes]:
 
 def ended(home: Path, process: subprocess.Popen[bytes]) -> Struck:
     """Wait for the end of a run."""
-    code = process.wait(240)
+    code = process.wait(600)
     word = {0: "the run went on to its end", 1: "the run ended with status 1"}.get(code, f"ended by signal {-code}")
     return Struck(word, (home / "struck.log").read_text(errors="replace"))
 
@@ -80,6 +94,22 @@ def steps_below(process: subprocess.Popen[bytes]) -> list[int]:
         if group == process.pid and any(part.endswith(b"/cohortseg") for part in command[:2]):
             found.append(int(entry.name))
     return found
+
+
+def prepare(folder: Path) -> tuple[Path, Path, float]:
+    """The study before it runs, the same study finished and left alone, and the seconds that took."""
+    pool, admitted, undisturbed = folder / "pool", folder / "admitted", folder / "undisturbed"
+    pool.mkdir()
+    admitted.mkdir()
+    write_patients(pool)
+    write_config(admitted, {"jobs": {"cases_per_job": 2}})
+    for number in FEW:
+        admit(admitted, pool, number)
+    shutil.copytree(admitted, undisturbed)
+    started = time.monotonic()
+    finished = run(undisturbed)
+    assert finished.returncode == 0, finished.output
+    return admitted, undisturbed, time.monotonic() - started
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------

@@ -21,17 +21,18 @@ JOB_START_S = 2.0
 """CPU seconds that a job takes beside its work: the start of Python, and on a cluster two starts of Snakemake."""
 SECONDS_PER_STEP = {"gpu": 0.25, "cpu": 6.0}
 """One optimiser step of a network made for 8 GB, before a training of this study has told better."""
-BYTES_PER_VOXEL = {"convert": 1.3, "preprocess": 1.6, "predict": 0.02, "postprocess": 0.02, "export": 0.02}
-"""What a stored voxel takes compressed: int16 images, float16 images in model space (of about equal grid), labels."""
+BYTES_PER_VOXEL = {"convert": 1.0, "preprocess": 1.6, "predict": 0.01, "postprocess": 0.01, "export": 0.01}
+"""What a stored voxel takes compressed: int16 images (0.8 on a thorax CT), float16 images in model space, labels."""
 FILES_PER_CASE = {
-    "convert": 14,
+    "convert": 10,
     "fingerprint": 2,
-    "preprocess": 13,
-    "predict": 6,
-    "postprocess": 6,
+    "preprocess": 9,
+    "predict": 5,
+    "postprocess": 5,
     "evaluate": 2,
     "export": 3,
 }
+"""Stores of one channel with up to one shard, sidecars and private records; a test counts them."""
 
 
 @dataclass(frozen=True)
