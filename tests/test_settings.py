@@ -172,7 +172,7 @@ def test_a_method_that_is_not_there_is_refused_as_not_available(name):
 def test_an_experiment_names_its_method():
     assert (
         refusal(changed("experiments.otsu", {}))
-        == "experiments.otsu.method: missing; choices: threshold, unet, pretrained"
+        == "experiments.otsu.method: missing; choices: pretrained, threshold, unet"
     )
 
 
