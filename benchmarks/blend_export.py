@@ -58,7 +58,9 @@ def child(folder: Path, n_classes: int, slices: int, overlap: float) -> None:
     def forward(batch: np.ndarray) -> np.ndarray:
         nonlocal spent
         began = time.process_time()
-        result = np.stack([probability(batch[:, 0], number, n_classes) for number in range(n_classes)], axis=1)
+        result = np.empty((len(batch), n_classes, *batch.shape[2:]), np.float32)
+        for number in range(n_classes):
+            result[:, number] = probability(batch[:, 0], number, n_classes)
         spent += time.process_time() - began
         return result
 

@@ -62,4 +62,4 @@ def test_in_a_plane_the_distance_of_planes_plays_no_part():
     found = with_context(flat, [picture], 2, 10_000)
     assert found["value"][0] is None
     assert found["value"][1] == found["value"][2]
-    assert 140.0 * 120.0 / found["value"][1] ** 2 == pytest.approx(10_000, rel=1e-6)
+    assert 140.0 * 200.0 / found["value"][1] ** 2 == pytest.approx(10_000, rel=1e-6)

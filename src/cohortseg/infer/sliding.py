@@ -168,6 +168,7 @@ def predict_blocks(  # noqa: PLR0913 (numbers and callables of one pass)
             tiles = [block[..., y : y + patch[1], x : x + patch[2]].astype(np.float32) for y, x in group]
             for (y, x), result in zip(group, _probabilities(tiles, step, skip), strict=True):
                 blend.add((start, y, x), result)
+            del result  # a tile of many classes is not kept while the block is worked on
             if progress is not None:
                 progress(row * len(spots) + min((number + 1) * batch, len(spots)), len(starts[0]) * len(spots))
         yield Block(max(start - before[0], 0), min(end - before[0], sizes[0]), planes)

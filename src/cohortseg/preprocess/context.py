@@ -14,7 +14,7 @@ import numpy as np
 from cohortseg.preprocess.drift import Fingerprint
 
 SURROUNDINGS = 3.0
-"""Edge of a patch over that of the box about the labelled voxels: as much on every side, where the image reaches."""
+"""Edge of a patch over that of the box about the labelled voxels: as much on every side, where the image goes on."""
 VOXELS_ACROSS = 12.0
 """Voxels across the small structures of a cohort that must be left."""
 COMPACT = 0.05
