@@ -97,9 +97,13 @@ def split_touching(mask: Mask, spacing_mm: Triple, apart_mm: float, *, line: boo
     reach = [2 * max(1, round(apart_mm / size)) + 1 for size in spacing]
     highest = (ndimage.maximum_filter(depth, reach, mode="nearest") == depth) & squeezed
     markers, _ = ndimage.label(highest, np.ones([3] * highest.ndim))
-    found = watershed(-depth, markers, mask=squeezed, watershed_line=line, connectivity=np.ones([3] * depth.ndim))
-    found = np.asarray(found, dtype=np.int32).reshape(mask.shape)
-    return _main_parts(found) if line else found
+    found = np.asarray(watershed(-depth, markers, mask=squeezed), dtype=np.int32).reshape(mask.shape)
+    if not line:
+        return found
+    # scikit-image 0.26 draws lines itself, but with 26 neighbours it did not come to an end on a real volume
+    numbered = np.where(found > 0, found, np.iinfo(np.int32).max)
+    found[ndimage.minimum_filter(numbered, 3, mode="nearest") < found] = 0
+    return _main_parts(found)
 
 
 def _main_parts(objects: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
