@@ -33,7 +33,9 @@ def layout(tmp_path):
     write_prediction(layout, "otsu", "untrained/p1_ct1")
     for stage in ("predict", "postprocess", "evaluate"):
         write_token(layout, stage, "f0-b0001", ["untrained/p1_ct1"], "otsu")
-    source = {"kind": "dicom", "key": UID, "root": "/ward/Wunderlich", "files": [{"path": "x.dcm"}], "label": None}
+    files = [{"path": "x.dcm", "header": {"series_uid": UID}}]
+    channel = {"key": "k", "part": "", "modality": "CT", "files": files}
+    source = {"kind": "dicom", "root": "/ward/Wunderlich", "channels": [channel], "label": None}
     write_json(layout.source("p1_ct1"), source)
     settings = {"study": "study", "cohort": {"labels": {"structures": {"lesion": "x"}}}}
     write_text(layout.settings, yaml.safe_dump({**settings, "experiments": {"otsu": {"method": "threshold"}}}))

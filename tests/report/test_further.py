@@ -10,14 +10,14 @@ from cohortseg.report.quality import quality_table as table_of
 
 def test_what_is_there_is_shown_in_the_order_of_the_page():
     tables = {
-        "calibration": pd.DataFrame({"experiment": ["a"], "ece": [0.03125], "study": ["s"]}),
+        "agreement": pd.DataFrame({"experiment": ["a"], "ece": [0.03125], "study": ["s"]}),
         "ranks": pd.DataFrame({"experiment": ["a", "b"], "metric": ["dice", "hd95_mm"], "rank": [1, 2]}),
-        "froc": pd.DataFrame({"experiment": []}),
+        "gaps": pd.DataFrame({"experiment": []}),
         "unheard-of": pd.DataFrame({"x": [1]}),
     }
-    dictionary = pd.DataFrame({"table": ["calibration"], "column": ["ece"], "unit": ["fraction"], "definition": ["d"]})
+    dictionary = pd.DataFrame({"table": ["agreement"], "column": ["ece"], "unit": ["fraction"], "definition": ["d"]})
     shown = further(full_content(tables=tables, dictionary=dictionary))
-    assert [part.title for part in shown] == ["Ranks", "Calibration"]
+    assert [part.title for part in shown] == ["Ranks", "Agreement of volumes"]
     assert [column.title for column in shown[1].table.columns] == ["Experiment", "Ece"]
     assert [[cell.text for cell in row] for row in shown[0].table.rows] == [["a", "Dice", "1"], ["b", "HD95", "2"]]
     assert shown[1].table.rows[0][1].text == "0.03125"
@@ -33,9 +33,9 @@ def test_units_come_from_the_data_dictionary():
 
 
 def test_a_long_table_is_cut_and_says_where_the_rest_is():
-    (shown,) = further(full_content(tables={"lesions": pd.DataFrame({"case": range(1000)})}))
+    (shown,) = further(full_content(tables={"covariates": pd.DataFrame({"case": range(1000)})}))
     assert len(shown.table.rows) == 40
-    assert shown.table.note == "960 more lines in tables/lesions.csv."
+    assert shown.table.note == "960 more lines in tables/covariates.csv."
 
 
 def test_the_cases_to_look_at_come_first_and_the_rest_is_counted():

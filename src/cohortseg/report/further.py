@@ -1,4 +1,4 @@
-"""Further analyses of the study, each shown where its table is there: ranks, agreement, calibration and the like."""
+"""Further analyses of the study, each shown where its table is there: ranks, agreement, covariates and the like."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +29,10 @@ ANALYSES: dict[str, Analysis] = {
     ),
     "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
     "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
-    "calibration": Analysis("Calibration", "Whether a predicted probability is as often right as it says."),
-    "lesions": Analysis("Lesions", "Lesions found, missed and made up, by the stated rule of matching."),
-    "froc": Analysis("Free-response ROC", "Sensitivity for lesions at a number of false positives for each case."),
-    "curves": Analysis("Precision and recall", "Voxels found against voxels right, over all thresholds."),
+    "gaps": Analysis("Gaps between subgroups", "The largest difference between two groups of cases, with its test."),
+    "interactions": Analysis(
+        "Interactions", "Whether the difference between two experiments depends on the group of cases."
+    ),
 }
 """Name of the table: its presentation, in the order of the page."""
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from cohortseg.report import (
     background,
+    curves,
     further,
     gallery,
     glance,
@@ -248,8 +249,22 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         sources=content.method_sources,
         versions=content.versions,
     )
+    shown = [
+        Figure(
+            inline_svg(
+                svg,
+                name=f"Curve: {title}. Numbers: tables/curves.csv, calibration.csv and froc.csv.",
+                prefix=f"curve{k}",
+            ),
+            title,
+        )
+        for k, (title, svg) in enumerate(curves.curves(content))
+    ]
+    analyses = further.further(content)
     return {
-        "further": further.further(content),
+        "further": bool(analyses or shown),
+        "analyses": analyses,
+        "study_curves": shown,
         "quality": quality.quality_sentence(content),
         "quality_table": quality.quality_table(content),
         "methods": methods_text.methods_text(facts),
@@ -272,7 +287,7 @@ def _background(content: ReportContent) -> dict[str, object]:
         "repairs": heterogeneity.repair_table(content),
         "models": background.models(content),
         "training": background.training_table(content),
-        "curves": list(_curves(content)),
+        "training_curves": list(_curves(content)),
         "rejections": background.rejections(content),
         "plan": background.plan_table(content.plan),
         "resources": resources.resource_table(content),

@@ -19,6 +19,7 @@ from cohortseg.layout import Layout
 from cohortseg.methods import METHODS
 from cohortseg.metrics.case import COLUMNS
 from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent, text_column
+from cohortseg.report.curves import CURVES
 from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
@@ -28,6 +29,7 @@ from cohortseg.steps.quality import drifting, quality, write_quality
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
+CURVE_TABLES = sorted({curve.table for curve in CURVES.values()})
 TABLES: dict[str, str] = {
     "metrics_by_case": "every metric of every case",
     "summary": "statistics by experiment",
@@ -39,6 +41,17 @@ TABLES: dict[str, str] = {
     "heterogeneity": "properties of each scan",
     "heterogeneity_summary": "properties of the cohort",
     "quality": "predictions to look at",
+    "ranks": "order of the experiments, and how stable it is",
+    "agreement": "predicted against reference volumes",
+    "covariates": "metrics against numbers of the cases",
+    "variance": "spread over folds and seeds",
+    "gaps": "largest difference between groups",
+    "interactions": "differences that depend on the group",
+    "lesions": "each lesion",
+    "instances": "each object",
+    "calibration": "predicted and observed shares",
+    "curves": "points of the curves",
+    "froc": "points of the free-response ROC",
     "data_dictionary": "what each column means",
 }
 """Table: what it holds."""
@@ -114,7 +127,9 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         primary_metric=settings.report.primary_metric,
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
         quality=to_look_at,
-        tables={name: table for name in ANALYSES if (table := _table_if_there(layout, name)) is not None},
+        tables={
+            name: table for name in (*ANALYSES, *CURVE_TABLES) if (table := _table_if_there(layout, name)) is not None
+        },
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
         n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
