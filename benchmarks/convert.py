@@ -171,13 +171,22 @@ IMPORTS = "import cohortseg.steps.convert, cohortseg.io.series, cohortseg.io.geo
 
 
 def many_small_files(folder: Path, n_files: int) -> Path:
-    """Series of 100 slices of 16×16 pixels, two a patient."""
+    """Series of 100 slices of 16×16 pixels, each with UIDs of its own and a patient of its own."""
+    import pydicom
+
     from cohortseg.phantom.dicom import write_series
 
     hu = np.random.default_rng(1).integers(-1000, 1000, (100, 16, 16)).astype(np.int16)
+    made = write_series(folder / "made", hu, spacing_mm=(2.0, 0.8, 0.7), patient_id="P0000")
+    whole = {path.name: (path.read_bytes(), pydicom.dcmread(path, stop_before_pixels=True)) for path in made}
+    shutil.rmtree(folder / "made")
     for number in range(n_files // 100):
-        patient = f"P{number // 2}"
-        write_series(folder / patient / str(number), hu, patient_id=patient, series=str(number))
+        own = folder / f"P{number:04d}"
+        own.mkdir()
+        for name, (data, header) in whole.items():
+            for uid in (header.SOPInstanceUID, header.SeriesInstanceUID, header.StudyInstanceUID):
+                data = data.replace(uid.encode(), f"{uid[:-4]}{number:04d}".encode())
+            (own / name).write_bytes(data.replace(b"P0000", f"P{number:04d}".encode()))
     return folder
 
 
