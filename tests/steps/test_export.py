@@ -274,6 +274,22 @@ def test_another_study_has_other_uids_and_the_same_study_the_same(tmp_path):
     assert pydicom.dcmread(one.export(uids="remap") / f"{CASE}.seg.dcm").StudyInstanceUID == found[0]
 
 
+def test_a_lost_key_makes_every_export_again(desk):
+    path = desk.export(["dicom_seg"], uids="remap") / f"{CASE}.seg.dcm"
+    first = pydicom.dcmread(path).StudyInstanceUID
+    desk.export(["dicom_seg"], uids="remap")
+    assert pydicom.dcmread(path).StudyInstanceUID == first
+    (desk.layout.private / "uid.key").unlink()
+    desk.export(["dicom_seg"], uids="remap")
+    assert pydicom.dcmread(path).StudyInstanceUID != first
+
+
+def test_no_key_is_made_where_no_uid_is_remapped(desk):
+    desk.export()
+    desk.export(["nifti"], uids="remap")
+    assert not (desk.layout.private / "uid.key").exists()
+
+
 # ---- other sources
 
 

@@ -59,7 +59,7 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
     stem = layout.exported(experiment, model, name, "")
     files = {*_present(stem), *(stem.parent / file for file in last.get("files", {}))}
     # The voxels may stay as they are while the source says something else of the patient.
-    source = {"source": case.source} if any(word in OBJECTS for word in formats) else {}
+    source = _source_inputs(layout, case, settings.export) if any(word in OBJECTS for word in formats) else {}
     return Work(
         stage="export",
         sidecar=folder / "export.json",
@@ -68,6 +68,16 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
         upstream=post,
         make=lambda: export(layout, experiment, unit, case.subject, settings),
     )
+
+
+def _source_inputs(layout: Layout, case: Case, settings: ExportSettings) -> dict[str, str]:
+    """Digests of what an object that names its source depends on beside the label."""
+    if settings.uids == "keep":
+        return {"source": case.source}
+    from cohortseg.io.uids import study_key
+
+    # Of 256 random bits: nobody finds the key by its digest. Another key maps every UID anew, in all cases alike.
+    return {"source": case.source, "uids": digest(study_key(layout.private / "uid.key").hex())}
 
 
 def export(layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage) -> Record:
