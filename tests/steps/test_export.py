@@ -377,11 +377,14 @@ def test_a_case_that_is_not_from_dicom_has_no_dicom_and_says_why(desk, kind):
     assert desk.record["facts"]["skipped"] == dict.fromkeys(("dicom_seg", "rtstruct"), export.NOT_DICOM)
 
 
-def test_a_source_without_frame_of_reference_has_no_dicom_and_says_why(desk):
+@pytest.mark.parametrize("kind", ["dicom", "plane"])
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_a_source_without_a_place_in_a_frame_of_reference_has_no_dicom_and_says_why(desk, keyword, kind):
     for path in desk.paths:
         one = pydicom.dcmread(path)
-        del one.FrameOfReferenceUID
+        delattr(one, keyword)
         one.save_as(path)
+    desk.link(source_of(desk.source, desk.paths, kind))
     folder = desk.export(["dicom_seg", "nifti"])
     assert names(folder) == {f"{CASE}.nii.gz"}
     assert desk.record["facts"]["skipped"] == {"dicom_seg": export.NO_FRAME}

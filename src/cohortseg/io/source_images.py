@@ -95,8 +95,9 @@ class SourceImages:
 
     @property
     def has_frame(self) -> bool:
-        """Whether the source names its frame of reference; without, no label can be tied to it."""
-        return bool(self.header.get("FrameOfReferenceUID"))
+        """Whether the source names its frame of reference and a place in it; without, no label can be tied to it."""
+        has_place = any(one.position_mm is not None and one.directions is not None for one in self.slices)
+        return has_place and bool(self.header.get("FrameOfReferenceUID"))
 
     @property
     def objects(self) -> list[tuple[str, str]]:
