@@ -273,6 +273,8 @@ METHODS: dict[str, Method] = {
         needs_weights=True,
         dims=(2, 3),
         source="the study that made the model package",
+        rows=("T11",),
+        test="tests/steps/test_networks_of_a_study.py",
         summary="finished networks of another study, with its plan; the mean of their probabilities",
     ),
 }

@@ -79,6 +79,8 @@ def read_clinical(layout: Layout, subjects: dict[str, str]) -> "pd.DataFrame":
     DataFrame
         Texts; empty without a clinical table.
     """
+    import pandas as pd
+
     if not layout.clinical.exists():
         return pd.DataFrame()
     table = pd.read_csv(layout.clinical, sep="\t", dtype=str, keep_default_na=False)
