@@ -162,5 +162,5 @@ def test_a_name_that_is_none_is_an_error_that_names_others(layout):
 
 
 def test_the_command_prints_the_lines(layout, capsys):
-    run(argparse.Namespace(study=layout.root, case=CASE))
+    run(argparse.Namespace(study=layout.root, case=CASE, html=None))
     assert capsys.readouterr().out.splitlines() == explain(layout, CASE)

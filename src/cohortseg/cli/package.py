@@ -15,7 +15,6 @@ from typing import Any
 
 from cohortseg import __version__
 from cohortseg.errors import StudyError
-from cohortseg.infer.weights import read_metadata
 from cohortseg.io.sidecar import digest, file_digest, read_sidecar, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.steps.model_space import PACKAGE_FORMAT, read_plan
@@ -53,6 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
         if file_digest(part / name) != f"sha256:{record['weights']}":
             raise StudyError(f"the weights of {model} differ from their record; run `cohortseg verify`")
         weights[name] = record["weights"]
+    # torch comes with it: only for those who make a package.
+    from cohortseg.infer.weights import read_metadata
+
     known = read_metadata(part / next(iter(weights)))
     package = {
         "format": PACKAGE_FORMAT,

@@ -273,7 +273,7 @@ METHODS: dict[str, Method] = {
         needs_weights=True,
         dims=(2, 3),
         source="the study that made the model package",
-        rows=("T11",),
+        rows=("T03",),
         test="tests/steps/test_networks_of_a_study.py",
         summary="finished networks of another study, with its plan; the mean of their probabilities",
     ),
