@@ -88,7 +88,7 @@ class Layout:
     @property
     def clinical(self) -> Path:
         """The clinical data that the settings name, by subject or case."""
-        return self.private / "clinical.csv"
+        return self.private / "clinical.tsv"
 
     # per case
     def case(self, case: str) -> Path:
