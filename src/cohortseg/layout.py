@@ -150,6 +150,10 @@ class Layout:
         """The report."""
         return self.root / "report" / "report.html"
 
+    def figure(self, name: str, kind: str) -> Path:
+        """A figure for a paper; `kind` is png or svg."""
+        return self.root / "report" / "figures" / f"{name}.{kind}"
+
     def exported(self, experiment: str, model: str, case: str, suffix: str = ".nii.gz") -> Path:
         """An exported file of one case; the suffix tells the format, and the class where there is a file for each."""
         return self.root / "export" / experiment / model / f"{case}{suffix}"

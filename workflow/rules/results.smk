@@ -69,3 +69,36 @@ rule report:
         "report: {output}"
     shell:
         "cohortseg report --study {params.study:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+# Not part of `all`: `snakemake --cores 1 results/STUDY/report/figures/loss-curves.png`, or `cohortseg figures`.
+rule figure:
+    """Draw one figure for a paper."""
+    input:
+        str(LAYOUT.table("metrics_by_case")),
+        histories(),
+    output:
+        png=report(
+            str(LAYOUT.figure("{figure}", "png")),
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+        svg=str(LAYOUT.figure("{figure}", "svg")),
+    log:
+        log_of("figure", "{figure}"),
+    benchmark:
+        benchmark_of("figure", "{figure}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("report"),
+        runtime=30,
+    params:
+        study=study_folder,
+        settings=settings_of("report"),
+        revision=revision_of("report"),
+    message:
+        "figure: {wildcards.figure}"
+    shell:
+        "cohortseg figures {params.study:q} {wildcards.figure:q} > {log:q} 2>&1"

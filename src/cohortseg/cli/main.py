@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command("cohortseg.cli.status", "show each stage: done, rejected, to do, time left"),
     "explain": Command("cohortseg.cli.explain", "show the way from a scan to each of its metrics"),
     "compare": Command("cohortseg.cli.compare", "two studies on the scans they share, and the settings that differ"),
+    "figures": Command("cohortseg.cli.figures", "figures for a paper from the tables of a study, as PNG and SVG"),
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
