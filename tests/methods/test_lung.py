@@ -4,7 +4,7 @@ from chest_phantom import GRID, chest, dice
 
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.methods import segmenter
-from cohortseg.methods.lung import airway, build, closed, disk, isolated_image, lung_mask, widened
+from cohortseg.methods.lung import airway, build, closed, disk, lung_mask, widened
 from cohortseg.methods.regions import body
 from cohortseg.methods.spine import (
     centre_of,
@@ -78,15 +78,6 @@ def test_the_union_is_symmetric_holds_the_mask_and_is_the_same_when_done_twice(c
     np.testing.assert_array_equal(symmetric(found, axis), found)
     seen = slice(int(max(0, 2 * column - 29)), int(min(29, 2 * column)) + 1)  # columns whose mirror image is inside
     np.testing.assert_array_equal(found[:, :, seen], found[:, :, seen][:, :, ::-1])
-
-
-def test_outside_the_region_is_the_value_of_air_and_inside_nothing_changes():
-    image = np.random.default_rng(0).random((3, 5, 6)).astype(np.float32) + 1
-    region = image > 1.5
-    found = isolated_image(image, region, 0.0)
-    assert found.dtype == image.dtype
-    assert (found[~region] == 0).all()
-    np.testing.assert_array_equal(found[region], image[region])
 
 
 def spine_phantom(column=60.0, bone_front=None):

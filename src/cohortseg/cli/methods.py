@@ -48,7 +48,7 @@ STEPS = {
     "P13": ("`methods/spine.py`: exponential smoothing, 0.3", "tests/methods/test_lung.py"),
     "P14": ("`methods/spine.py`: mirror image and union", "tests/methods/test_lung.py"),
     "P15": ("`methods/lung.py`: disk of 5, 81 pixels", "tests/methods/test_lung.py"),
-    "P16": ("`methods/lung.py`: outside set to air", "tests/methods/test_lung.py"),
+    "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
     "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
 }
 """Rows of the lung chain: steps, not entries of a table."""

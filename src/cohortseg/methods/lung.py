@@ -165,8 +165,3 @@ def widened(mask: Mask, radius: int) -> Mask:
             if plane.any() and not plane.all():
                 plane[:] = edt.edt(~plane, black_border=False) <= radius * (1 + 1e-5)
     return out
-
-
-def isolated_image(image: Array, region: Mask, air: float) -> Array:
-    """The image with everything outside a region set to the value that air has."""
-    return np.where(region, image, np.asarray(air, dtype=image.dtype))

@@ -269,10 +269,9 @@ class HmrfMethod(Levelled):
     seed: Seed = Field(1, description="seed of the k-means that it starts from")
 
 
-class LungMethod(Classical):
+class LungRegion(Classical):
     """The lungs of a chest CT, on demand mirrored about the spine and with a margin."""
 
-    method: Literal["lung"]
     air_hu: float | None = Field(-400.0, description="air is darker, in HU; by Otsu's rule in the body when empty")
     growth_hu: float = Field(-300.0, description="the lung grows from its air into voxels darker than this, in HU")
     closing_mm: NotNegative = Field(5.0, description="radius that closes vessels and joins regions")
@@ -295,12 +294,18 @@ class LungMethod(Classical):
     )
 
     @model_validator(mode="after")
-    def _order(self) -> "LungMethod":
+    def _order(self) -> "LungRegion":
         if self.air_hu is not None and self.growth_hu < self.air_hu:
             raise ValueError(f"growth_hu must not be below air_hu, got {self.growth_hu} and {self.air_hu}")
         if self.spine_taps % 2 == 0:
             raise ValueError(f"`spine_taps` must be odd, got {self.spine_taps}")
         return self
+
+
+class LungMethod(LungRegion):
+    """The lungs of a chest CT as class 1, on demand mirrored about the spine and with a margin."""
+
+    method: Literal["lung"]
 
 
 ClassicalMethod: TypeAlias = (

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Part, Spacing
+from cohortseg.settings.classical import LungRegion
 
 
 class PlanSettings(Part):
@@ -39,6 +40,11 @@ class PreprocessSettings(Part):
 
     interpolation: Literal["linear", "bspline"] = Field(
         "linear", description="interpolation of images; labels: nearest"
+    )
+    isolate: LungRegion | None = Field(
+        None,
+        description="keep the lung region of a chest CT and set all else to air; settings as of `method: lung`, "
+        "for example {flip_union: true, margin: 5}",
     )
 
 

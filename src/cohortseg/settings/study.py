@@ -65,6 +65,10 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _methods_fit(self) -> "Study":
+        region = self.preprocess.isolate
+        if region is not None and region.channel is not None and region.channel not in self.cohort.channel_names:
+            known = ", ".join(self.cohort.channel_names)
+            raise ValueError(f"preprocess.isolate.channel: no channel {region.channel!r}; choices: {known}")
         for name, experiment in self.experiments.items():
             if experiment.method == "threshold" and len(self.cohort.labels.classes) != 1:
                 raise ValueError(
