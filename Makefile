@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check fuzz bench lock clean
+.PHONY: demo test check fuzz bench fire lock clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed      ## DICOM to report on the phantom cohort
@@ -23,6 +23,9 @@ fuzz: .venv/installed      ## damaged files and series, the long run (ten minute
 
 bench: .venv/installed      ## benchmarks, side by side with peers
 	for script in benchmarks/*.py; do python $$script || exit 1; done
+
+fire: .venv/installed      ## 200 faults at random, each mended by the same command: hours; writes the table of docs/cluster.md
+	python tests/fire.py
 
 lock: .venv/installed      ## write the lock from what is installed
 	pip freeze --exclude-editable | grep -v '^#' | sed 's/+cpu//' > envs/requirements.lock

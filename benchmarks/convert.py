@@ -22,9 +22,9 @@ from cohortseg.settings import Study
 SIMPLEITK = """
 import sys, SimpleITK as sitk
 reader = sitk.ImageSeriesReader()
-names = reader.GetGDCMSeriesFileNames(sys.argv[1])
-reader.SetFileNames(names)
-sitk.WriteImage(reader.Execute(), sys.argv[2])
+for number, uid in enumerate(reader.GetGDCMSeriesIDs(sys.argv[1])):
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(sys.argv[1], uid))
+    sitk.WriteImage(reader.Execute(), f"{sys.argv[2]}/{number}.nii.gz")
 """
 
 
@@ -114,6 +114,26 @@ def gate(source: Path, command: list[str], folder: Path) -> str:
     return f"voxels {'equal' if same else 'DIFFER'}, grid {'equal' if near else 'DIFFERS'}, store {size / 1e6:.1f} MB"
 
 
+def copies_of(source: Path, folder: Path, n_copies: int) -> Path:
+    """The CT slices of a folder as so many series, each of a patient of its own."""
+    import pydicom
+
+    from cohortseg.io.uids import derived_uid
+
+    for path in sorted(only_ct(source, folder / "links").iterdir()):
+        for copy in map(str, range(n_copies)):
+            one = pydicom.dcmread(path)
+            one.PatientID = f"P{copy}"
+            for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+                setattr(one, keyword, derived_uid(copy, one[keyword].value))
+            one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+            (folder / copy).mkdir(exist_ok=True)
+            target = folder / copy / f"{copy}-{path.name}"
+            one.save_as(target)
+    shutil.rmtree(folder / "links")
+    return folder
+
+
 def only_ct(source: Path, folder: Path) -> Path:
     """The CT slices of a mixed folder, as links: the peers read one series at a time."""
     from cohortseg.io.headers import read_header
@@ -142,7 +162,7 @@ def compare(name: str, source: Path, n_runs: int) -> None:
             "-c",
             SIMPLEITK,
             str(series),
-            str(work / "itk" / "out.nii.gz"),
+            str(work / "itk"),
         ]
         dcm2niix = os.environ.get("DCM2NIIX") or shutil.which("dcm2niix")
         if dcm2niix:
@@ -171,13 +191,22 @@ IMPORTS = "import cohortseg.steps.convert, cohortseg.io.series, cohortseg.io.geo
 
 
 def many_small_files(folder: Path, n_files: int) -> Path:
-    """Series of 100 slices of 16×16 pixels, two a patient."""
+    """Series of 100 slices of 16×16 pixels, each with UIDs of its own and a patient of its own."""
+    import pydicom
+
     from cohortseg.phantom.dicom import write_series
 
     hu = np.random.default_rng(1).integers(-1000, 1000, (100, 16, 16)).astype(np.int16)
+    made = write_series(folder / "made", hu, spacing_mm=(2.0, 0.8, 0.7), patient_id="P0000")
+    whole = {path.name: (path.read_bytes(), pydicom.dcmread(path, stop_before_pixels=True)) for path in made}
+    shutil.rmtree(folder / "made")
     for number in range(n_files // 100):
-        patient = f"P{number // 2}"
-        write_series(folder / patient / str(number), hu, patient_id=patient, series=str(number))
+        own = folder / f"P{number:04d}"
+        own.mkdir()
+        for name, (data, header) in whole.items():
+            for uid in (header.SOPInstanceUID, header.SeriesInstanceUID, header.StudyInstanceUID):
+                data = data.replace(uid.encode(), f"{uid[:-4]}{number:04d}".encode())
+            (own / name).write_bytes(data.replace(b"P0000", f"P{number:04d}".encode()))
     return folder
 
 
@@ -202,11 +231,16 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--made", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=0, help="convert each folder also as so many patients in one job")
     parser.add_argument("--index", type=int, default=0)
     arguments = parser.parse_args()
     print(machine())
     for folder in arguments.folders:
         compare(folder.name[:4] + "…", folder, arguments.runs)
+    for folder in arguments.folders if arguments.copies else ():
+        with tempfile.TemporaryDirectory() as scratch:
+            copies = copies_of(folder, Path(scratch) / "copies", arguments.copies)
+            compare(f"{arguments.copies} × {folder.name[:4]}…", copies, arguments.runs)
     if arguments.made:
         with tempfile.TemporaryDirectory() as scratch:
             compare("made series", made_series(Path(scratch) / "made", arguments.made), arguments.runs)

@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "io"), str(ROOT / "tests")]
 
 from defects import DEFECTS, Defect, Truth  # noqa: E402  a table of the tests
-from fuzz.pipeline import LABELS, accept, accept_all  # noqa: E402
+from fuzz.pipeline import LABELS, accept_all  # noqa: E402
+
+from cohortseg.errors import Rejected  # noqa: E402
 
 TIMEOUT_S = 60
 NEAR_MM = 0.05
@@ -40,7 +42,6 @@ WORDS = {
     "crashed": "the process died",
     "hung": f"no answer within {TIMEOUT_S} s",
 }
-UNDECODED = ("UNREADABLE", "TRUNCATED", "UNSUPPORTED_SYNTAX", "UNSUPPORTED_PIXELS", "LABEL_UNREADABLE")
 PEERS = ("SimpleITK", "dcm2niix", "highdicom", "dicom2nifti")
 
 READER = r"""
@@ -191,10 +192,13 @@ def ours(source: Path, defect: Defect, truths: Sequence[Truth]) -> str:
     """Our own outcome in the same words, with the reason."""
     labels = LABELS if defect.labelled else {**LABELS, "kind": "none"}
     try:
-        outcomes = accept(source, labels=labels)
+        found = accept_all(source, labels=labels)
     except Exception as error:
         return f"crashed ({str(error).splitlines()[0][:60]})"
+    outcomes = found.outcomes
     reasons = sorted({one.reason for one in outcomes if one.reason is not None})
+    # A file that cannot be read belongs to no case.
+    reasons = reasons or ([] if outcomes else sorted({row["fate"] for row in found.files.values()}))
     volumes = [(one.array, one.grid.affine) for one in outcomes if one.reason is None]
     if not volumes:
         return f"refused ({', '.join(reasons)})"
@@ -243,7 +247,6 @@ def pydicom_table() -> str:
         warnings.simplefilter("ignore")
         found = accept_all(folder, labels={**LABELS, "kind": "none"}, series={"min_slices": 1})
     reasons = {one.name: one.reason or "converted" for one in found.outcomes}
-    why = {one.name: one.found for one in found.outcomes}
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path, row in found.files.items():
         fate = reasons[row["case"]] if row["fate"] == "image" else row["fate"]
@@ -252,18 +255,32 @@ def pydicom_table() -> str:
     for (kind, fate), paths in sorted(groups.items()):
         names = sorted({_short(path) for path in paths})
         lines.append(f"| {kind} | {fate} | {len(paths)} | {', '.join(names)} |")
-    lines += [
-        "",
-        "Pixels or headers that could not be decoded, and why:",
-        "",
-        "| file | reason | found |",
-        "|---|---|---|",
-    ]
-    for path, row in sorted(found.files.items()):
-        fate = reasons[row["case"]] if row["fate"] == "image" else row["fate"]
-        if fate in UNDECODED:
-            lines.append(f"| {path} | {fate} | {row['problem'] or why.get(row['case'], '')} |")
+    lines += ["", "What could not be read, each file taken on its own (its first frame), and why:", ""]
+    lines += ["| reason | found | which |", "|---|---|---|"]
+    undecoded: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in found.files:
+        if problem := _undecoded(folder / path):
+            undecoded[problem].append(path)
+    for (reason, text), paths in sorted(undecoded.items()):
+        lines.append(f"| {reason} | {text} | {', '.join(sorted({_short(path) for path in paths}))} |")
     return "\n".join(lines)
+
+
+def _undecoded(path: Path) -> tuple[str, str] | None:
+    """Reason and finding, where header or pixels of an image cannot be read."""
+    from cohortseg.io.headers import read_header
+    from cohortseg.io.pixels import check_readable, read_stored
+    from cohortseg.slices import slices_of
+
+    try:
+        record = read_header(path)
+        if record is not None and record["kind"] == "image":
+            first = slices_of(record)[0]
+            check_readable(first)
+            read_stored(path, first)
+    except Rejected as rejected:
+        return rejected.reason, rejected.found
+    return None
 
 
 def _short(path: str) -> str:

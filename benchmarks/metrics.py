@@ -225,14 +225,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--values", action="store_true", help="print what each tool found")
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), help="tools to run beside ours")
     parser.add_argument("--only", metavar="SIZE", help="sizes whose name begins so")
     parser.add_argument("--child", nargs=2, metavar=("TOOL", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure_here(*options.child, options.repeat)))
         return
-    there = [name for name, tool in TOOLS.items() if importlib.util.find_spec(tool.module)]
-    for name in sorted(set(TOOLS) - set(there)):
+    wanted = [name for name in TOOLS if name in ("cohortseg", *options.tools)]
+    there = [name for name in wanted if importlib.util.find_spec(TOOLS[name].module)]
+    for name in sorted(set(wanted) - set(there)):
         print(f"skipped, not installed: {name}")
     print(f"{'size':<18} {'tool':<17} {'CPU s':>8} {'ratio':>7} {'extra MiB':>10} {'masks MiB':>10}  gate")
     failed = False

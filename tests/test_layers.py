@@ -14,10 +14,10 @@ FLOORS = (
     {"__init__"},
     {"errors", "volume"},
     {"slices", "parts"},
-    {"choose"},
+    {"choose", "alone"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
-    {"selection", "names"},
+    {"selection", "names", "sizing"},
     {"scans"},
     {"series_facts", "label_links"},
     {"catalogue"},
@@ -25,13 +25,24 @@ FLOORS = (
     {"infer"},
     {"train"},
     {"steps"},
-    {"cli", "workflow"},
+    {"cli", "workflow", "slurm_guard"},
     {"__main__"},
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
 BASICS = {"errors", "volume", "choose", "slices"}
-SHARED_STEPS = {"arguments", "batch", "units", "flow", "model_space", "pictures", "heterogeneity", "views", "quality"}
+SHARED_STEPS = {
+    "arguments",
+    "batch",
+    "records",
+    "units",
+    "flow",
+    "model_space",
+    "pictures",
+    "heterogeneity",
+    "views",
+    "quality",
+}
 SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups"}
 
 

@@ -166,11 +166,13 @@ def test_empty_settings_are_missed_altogether():
 @pytest.mark.parametrize("name", ["planned", "my-planned", "nnunet_2"])
 def test_a_method_that_is_not_there_is_refused_as_not_available(name):
     line = refusal(changed(f"experiments.{name}", {"method": "planned", "minutes": 30}))
-    assert line == f"experiments.{name}.method: 'planned' is not available; choices: 'threshold', 'unet'"
+    choices = ", ".join(repr(method) for method in METHOD_SETTINGS)
+    assert line == f"experiments.{name}.method: 'planned' is not available; choices: {choices}"
 
 
 def test_an_experiment_names_its_method():
-    assert refusal(changed("experiments.otsu", {})) == "experiments.otsu.method: missing; choices: threshold, unet"
+    choices = ", ".join(sorted(METHOD_SETTINGS))
+    assert refusal(changed("experiments.otsu", {})) == f"experiments.otsu.method: missing; choices: {choices}"
 
 
 def test_an_experiment_is_a_group_of_settings():
@@ -219,6 +221,22 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
             "experiments.otsu: low must",
         ),
         ("experiments.my-unet.seeds", [1, 2, 1], "experiments.my-unet: `seeds` names 1 twice"),
+        (
+            "experiments.my-unet",
+            {"method": "unet", "steps": 5, "minutes": 5},
+            "experiments.my-unet: `steps` and `minutes`",
+        ),
+        (
+            "experiments.my-unet",
+            {"method": "unet", "foreground_share": 0.7, "negative_share": 0.4},
+            "experiments.my-unet: `foreground_share` and",
+        ),
+        ("experiments.my-unet.frozen", ["encoder"], "experiments.my-unet: `frozen` parts need weights"),
+        (
+            "experiments",
+            {"a": {"method": "pretrained", "model": "m1"}, "b": {"method": "pretrained", "model": "m2"}},
+            "experiments: the study has one plan",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_said_at_its_group(key, value, line):

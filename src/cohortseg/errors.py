@@ -61,6 +61,11 @@ REASONS: dict[str, str] = {
 class CohortError(Exception):
     """Base of all errors that cohortseg raises on purpose."""
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the work is saved and only needs more time."""
+        return False
+
 
 class SettingsError(CohortError, ValueError):
     """The configuration asks for something impossible."""

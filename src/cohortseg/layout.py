@@ -88,7 +88,7 @@ class Layout:
     @property
     def clinical(self) -> Path:
         """The clinical data that the settings name, by subject or case."""
-        return self.private / "clinical.csv"
+        return self.private / "clinical.tsv"
 
     # per case
     def case(self, case: str) -> Path:
@@ -113,6 +113,10 @@ class Layout:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)
 
+    def budget(self, experiment: str) -> Path:
+        """The frozen number of steps that fit the minutes of an experiment."""
+        return self.root / "experiments" / experiment / "budget.json"
+
     def prediction(self, experiment: str, model: str, case: str) -> Path:
         """The folder of one model's results on one case."""
         return self.root / "experiments" / experiment / model / "cases" / case
@@ -121,6 +125,10 @@ class Layout:
         """The file that says a batch is done."""
         home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment
         return home / "done" / stage / f"{batch}.json"
+
+    def asked(self, work: str) -> Path:
+        """What was last asked of a piece of work (settings, sources); after a change newer than its results."""
+        return self.root / "cohort" / "asked" / f"{work}.json"
 
     @property
     def locks(self) -> Path:

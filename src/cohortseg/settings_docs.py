@@ -36,17 +36,19 @@ def default_yaml() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _yaml_part(model: type[BaseModel], depth: int) -> list[str]:
+def _yaml_part(model: type[BaseModel], depth: int, *, skip: tuple[str, ...] = ()) -> list[str]:
     lines: list[str] = []
     indent = "  " * depth
     for name, field in model.model_fields.items():
+        if name in skip:
+            continue
         lines.append(f"{indent}# {field.description or ''}".rstrip())
         part = _part_of(field.annotation)
         if name == "experiments":
             lines.append(f"{indent}experiments:")
             for method, settings in METHOD_SETTINGS.items():
                 lines += [f"{indent}  my-{method}:", f"{indent}    method: {method}"]
-                lines += [line for line in _yaml_part(settings, depth + 2) if "method:" not in line][1:]
+                lines += _yaml_part(settings, depth + 2, skip=("method",))
         elif part is not None:
             lines += [f"{indent}{name}:", *_yaml_part(part, depth + 1)]
         else:

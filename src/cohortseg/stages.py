@@ -3,8 +3,8 @@
 A stage's `revision` is raised by hand when its computation changes, because Snakemake does not see inside the package.
 """
 
-import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -51,6 +51,7 @@ class PlanStage(Part):
     classes: list[str]
     channels: list[str]
     plan: PlanSettings
+    model: Path | None
 
 
 class PreprocessStage(Part):
@@ -144,10 +145,10 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "convert": Stage(2, ConvertStage, 600, 4, 1.0),
     "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
-    "plan": Stage(1, PlanStage, 500, 0, 0),
+    "plan": Stage(2, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(1, ExperimentStage, 6000, 0, 0),
+    "train": Stage(2, ExperimentStage, 6000, 0, 0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
@@ -164,6 +165,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {name: getattr(cohort, name) for name in ("labels", "colour", "pixel_mm")}
     selections = cohort.channels.values() or [cohort.series]
     available |= {
+        "model": study.model,
         "classes": cohort.labels.classes,
         "channels": cohort.channel_names,
         "min_slices": min(selection.min_slices for selection in selections),
@@ -173,14 +175,3 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         available["experiment"] = study.experiments[experiment]
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()
-
-
-def memory_mb(stage: str, voxels: int, attempt: int = 1) -> int:
-    """Memory that one job of a stage may take for its largest case, in MB; a retry gets more."""
-    found = STAGES[stage]
-    return int((found.base_mb + found.byte_per_voxel * voxels / 1e6) * math.pow(1.6, attempt - 1))
-
-
-def runtime_minutes(stage: str, voxels: int, attempt: int = 1) -> int:
-    """Wall time that one job of a stage may take for all its cases, in minutes; a retry gets more."""
-    return math.ceil((10 + STAGES[stage].seconds_per_mvoxel * voxels / 1e6 / 60) * math.pow(2, attempt - 1))

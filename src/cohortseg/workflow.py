@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cohortseg.alone import hold
 from cohortseg.errors import StudyError
+from cohortseg.io.sidecar import dumps, write_if_changed
 from cohortseg.layout import Layout
 from cohortseg.settings import Study
 
@@ -33,6 +35,24 @@ def ensure_indexed(study: Study) -> None:
     done = subprocess.run(command, check=False, env={**os.environ}, stdout=sys.stderr.fileno())
     if done.returncode != 0:
         raise StudyError("the index failed; see the line above")
+
+
+def refuse_second_run(layout: Layout) -> None:
+    """Stop when another run is at work on the study; else hold the study for the rest of this process.
+
+    The operating system takes the lock back however the run ends, so nothing is left to unlock after a kill.
+    """
+    if not hold(layout.locks / "run.lock", "run"):
+        sys.exit(f"cohortseg: another run is at work on {layout.root}; wait for its end, or stop it")
+
+
+def write_asked(layout: Layout, asked: dict[str, Any]) -> None:
+    """Write down what is asked of each piece of work, where it changed.
+
+    Snakemake keeps such things in `.snakemake`. Where that was lost, a file that is newer than the results still tells.
+    """
+    for work, value in asked.items():
+        write_if_changed(layout.asked(work), dumps(value, indent=1) + "\n")
 
 
 def advice(folder: Path) -> str:

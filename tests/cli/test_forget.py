@@ -224,6 +224,14 @@ def test_models_can_still_be_removed_after_the_person_was_forgotten(layout, caps
     assert "id is not known" not in told
 
 
+def test_clinical_data_go_with_the_person(layout):
+    layout.clinical.write_text(f"subject\tage\n{PERSON}\t61\nsub-0009\t47\n")
+    layout.crate.write_text(f"about {PERSON}")
+    forget(layout, PERSON, "--yes")
+    assert layout.clinical.read_text() == "subject\tage\nsub-0009\t47\n"
+    assert not layout.crate.exists()
+
+
 def test_all_others_stay_as_they_are(layout):
     before = state_of(layout)
     forget(layout, PERSON, "--yes")

@@ -34,7 +34,6 @@ class Outcome:
     grid: Grid | None = None
     label: np.ndarray | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def accept_all(folder: Path, *, labels: dict[str, Any] | None = None, **cohort: 
         )
         index(study)
         layout = Layout(study.folder)
-        outcomes = [Outcome(row["case"], row["reason"], found=row["found"]) for row in _rows(layout.rejected_table)]
+        outcomes = [Outcome(row["case"], row["reason"]) for row in _rows(layout.rejected_table)]
         settings = stage_settings(study, "convert")
         for case in read_cases(layout.cases_table):
             token = layout.token("convert", case.batch)
@@ -82,7 +81,7 @@ def accept_all(folder: Path, *, labels: dict[str, Any] | None = None, **cohort: 
 def _outcome(layout: Layout, case: str) -> Outcome:
     record = read_json(layout.case(case) / "image.json")
     if record["status"] != "ok":
-        return Outcome(case, record["reason"], facts=record, found=str(record.get("found")))
+        return Outcome(case, record["reason"], facts=record)
     image = store.read_volume(layout.case(case) / "image.zarr")
     path = layout.case(case) / "label.zarr"
     label = store.read_volume(path).array if path.exists() else None

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from cohortseg.errors import SettingsError
-from cohortseg.infer.networks import ARCHITECTURES, alignment, build_network, default_strides, forward_of, unet
+from cohortseg.infer.layers import Residual, alignment, default_strides
+from cohortseg.infer.networks import ARCHITECTURES, ENCODERS, build_network, forward_of, unet
 
 
 def test_the_number_of_weights_is_the_sum_by_hand():
@@ -148,3 +149,34 @@ def test_half_precision_stays_near_full_precision():
     full = forward_of([network], torch.device("cpu"))(image)
     half = forward_of([network], torch.device("cpu"), precision="bf16")(image)
     assert 0 < np.abs(full - half).max() < 0.05
+
+
+# ---- residual encoders ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_every_encoder_builds_a_network_that_keeps_size_and_learns_everywhere(name):
+    encoder = ENCODERS[name]
+    assert encoder.source
+    arguments = {"dims": 3, "in_channels": 2, "out_channels": 3, "features": (4, 6, 8), "blocks": encoder.blocks}
+    network = build_network("unet", arguments, seed=1)
+    image = torch.randn(1, 2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
+    found = network(image)
+    assert found.shape == (1, 3, 4, 8, 12)
+    (found**2).sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_a_residual_block_whose_path_is_zero_hands_its_input_on():
+    block = Residual(2, 3, 3, (3, 3), (1, 1))
+    nn.init.zeros_(block.path[-1].weight)
+    image = torch.rand(1, 3, 6, 7)
+    torch.testing.assert_close(block(image), image)
+
+
+def test_the_blocks_of_a_level_are_as_many_as_asked_and_the_last_number_goes_on():
+    network = unet(dims=2, in_channels=1, out_channels=2, features=(4, 4, 4, 4), blocks=(1, 3))
+    counts = [sum(isinstance(part, Residual) for part in level.modules()) for level in network.encoder]
+    assert counts == [1, 3, 3, 3]
+    with pytest.raises(SettingsError, match="residual block"):
+        unet(dims=2, in_channels=1, out_channels=2, features=(4, 4), blocks=(1, 0))

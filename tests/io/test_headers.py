@@ -56,6 +56,14 @@ def test_a_record_survives_json(dataset, tmp_path):
     assert json.loads(json.dumps(record)) == record
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_several_factors_where_there_is_one_break_the_header(tmp_path, keyword):
+    dataset = slice_of(grid_of(), 0, hu_of((14, 11)))
+    setattr(dataset, keyword, ["1", "2"])
+    with pytest.raises(Rejected, match="UNREADABLE"):
+        read_header(save(dataset, tmp_path / "a"))
+
+
 @pytest.mark.parametrize(
     ("syntax", "bare"),
     [

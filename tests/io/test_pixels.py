@@ -7,7 +7,7 @@ import gdcm
 import numpy as np
 import pydicom
 import pytest
-from dicom_phantom import grid_of, hu_of, save, slice_of
+from dicom_phantom import enhanced_of, frame_place, grid_of, hu_of, save, slice_of
 from pydicom.data import get_testdata_file
 
 from cohortseg.errors import Rejected
@@ -308,6 +308,18 @@ def test_a_file_that_changed_after_the_index_is_refused(dataset, tmp_path):
     assert reason(path, record) == "SOURCE_CHANGED"
     path.unlink()
     assert reason(path, record) == "SOURCE_CHANGED"
+
+
+def test_a_frame_of_a_file_that_changed_after_the_index_is_refused(tmp_path):
+    grid = grid_of((2, 14, 11))
+    stored = np.arange(2 * 14 * 11).astype(np.uint16).reshape(2, 14, 11)
+    whole = enhanced_of(grid, stored, [frame_place(grid, index) for index in range(2)])
+    path = save(whole, tmp_path / "a")
+    first, second = slices_of(read_header(path))
+    np.testing.assert_array_equal(read(path, second), stored[1])
+    whole.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = "4.6"
+    save(whole, path)
+    assert reason(path, first) == reason(path, second) == "SOURCE_CHANGED"
 
 
 def test_reasons_hold_no_uid_and_no_path(dataset, tmp_path):

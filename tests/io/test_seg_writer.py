@@ -1,5 +1,7 @@
-"""DICOM-SEG: three readers find the label again, and the object says whose it is and where it lies."""
+"""DICOM-SEG: several readers find the label again, and the object says whose it is and where it lies."""
 
+import shutil
+import subprocess
 import time
 import warnings
 
@@ -7,6 +9,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from dicom_phantom import FRAME, SERIES, STUDY, grid_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +98,28 @@ def test_highdicom_gets_the_label_back_on_the_geometry_of_the_series(tmp_path):
     place = round(float((first - np.array(GRID.origin_mm)) @ np.array(GRID.axes[0])) / GRID.spacing_mm[0])
     array = volume.array if place == 0 else volume.array[::-1]
     np.testing.assert_array_equal(array, label_of().array)
+
+
+LEFT = Grid(GRID.shape, GRID.spacing_mm, GRID.origin_mm, (tuple(-c for c in GRID.axes[0]), *GRID.axes[1:]))
+
+
+@pytest.mark.skipif(shutil.which("segimage2itkimage") is None, reason="dcmqi is not here (pip install dcmqi)")
+@pytest.mark.parametrize("grid", [GRID, LEFT], ids=["right-handed", "left-handed"])
+def test_dcmqi_gets_the_label_back_and_has_nothing_to_warn_of(tmp_path, grid):
+    written(tmp_path / "s.dcm", Volume(label_of().array, grid), sources_of(tmp_path / "series", grid))
+    (tmp_path / "out").mkdir()
+    command = ["segimage2itkimage", "--inputDICOM", str(tmp_path / "s.dcm"), "--outputType", "nrrd"]
+    command += ["--outputDirectory", str(tmp_path / "out"), "--prefix", "p"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert not [line for line in (done.stdout + done.stderr).splitlines() if "WARN" in line or "ERR" in line.upper()]
+    again = np.zeros(grid.shape, np.uint8)
+    for number in (1, 2, 3):
+        image = SimpleITK.ReadImage(str(tmp_path / "out" / f"p-{number}.nrrd"))
+        for z, y, x in np.argwhere(SimpleITK.GetArrayFromImage(image)).tolist():
+            place = np.linalg.inv(grid.affine) @ [*image.TransformIndexToPhysicalPoint((x, y, z)), 1.0]
+            np.testing.assert_allclose(place, place.round(), atol=1e-3)
+            again[tuple(place[:3].round().astype(int))] = number
+    np.testing.assert_array_equal(again, label_of().array)
 
 
 @given(
@@ -205,6 +230,30 @@ def test_each_frame_has_the_functional_groups_of_a_segmentation(tmp_path, source
         assert len(frame.PlanePositionSequence) == len(frame.SegmentIdentificationSequence) == 1
         indices.append(tuple(frame.FrameContentSequence[0].DimensionIndexValues))
     assert sorted(set(indices)) == indices
+
+
+def test_the_dimensions_are_organised_once_and_tell_segment_and_place(tmp_path, sources):
+    seg = written(tmp_path / "s.dcm", label_of(), sources)
+    (organisation,) = seg.DimensionOrganizationSequence
+    uid = organisation.DimensionOrganizationUID
+    assert [one.DimensionOrganizationUID for one in seg.DimensionIndexSequence] == [uid, uid]
+    places = {}
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        number, place = frame.FrameContentSequence[0].DimensionIndexValues
+        assert number == frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        places.setdefault(place, set()).add(place_of(frame))
+    # One index for each place, in order along the normal.
+    assert [places[index] for index in sorted(places)] in (
+        [{place} for place in (0, 1, 2, 3, 4, 5, 6)],
+        [{place} for place in (6, 5, 4, 3, 2, 1, 0)],
+    )
+
+
+def test_each_frame_shows_something_and_the_pixels_fill_their_element(tmp_path, sources):
+    seg = written(tmp_path / "s.dcm", label_of(), sources)
+    assert all(pixels.any() for pixels in seg.pixel_array)
+    bits = seg.NumberOfFrames * seg.Rows * seg.Columns
+    assert len(seg.PixelData) == 2 * -(-bits // 16), "packed without gaps, padded to an even length"
 
 
 def test_segments_say_what_they_are_and_what_made_them(tmp_path, sources):

@@ -168,6 +168,14 @@ def test_remapped_slices_lie_where_their_originals_lie(tmp_path):
         assert [remapped(one.sop_uid, KEY) for one, _ in own] == [one.sop_uid for one, _ in other]
 
 
+def test_an_id_that_is_too_long_for_its_element_is_cut(tmp_path):
+    def spoil(index, dataset):
+        with pytest.warns(UserWarning, match="exceeds"):
+            dataset.StudyID = "IBSI_1_STS_002_CT"
+
+    assert read_sources(classic(tmp_path / "series", edit=spoil)).header.StudyID == "IBSI_1_STS_002_C"
+
+
 # ---- what an object depends on
 
 

@@ -25,7 +25,7 @@ def mixture(means, sds, shares, seed=0, shape=GRID.shape):
 
 
 def test_every_rule_has_a_source():
-    assert set(RULES) == {"otsu", "multi_otsu", "yen", "li", "triangle"}
+    assert set(RULES) == {"otsu", "multi_otsu", "yen", "li", "triangle", "tsallis", "valley"}
     assert all(rule.source for rule in RULES.values())
 
 
@@ -176,7 +176,7 @@ def test_three_classes_need_three_values():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "otzu"}, "choices: fixed, li, multi_otsu, otsu, triangle, yen"),
+        ({"rule": "otzu"}, "choices: fixed, li, multi_otsu, otsu, triangle, tsallis, valley, yen"),
         ({"inside": "liver"}, "choices: all, body, lungs"),
         ({"rule": "fixed"}, "needs low or high"),
         ({"rule": "fixed", "low": 2.0, "high": 1.0}, "low must be below high"),

@@ -137,6 +137,10 @@ def test_a_perfect_order_has_a_p_above_zero_and_no_interval() -> None:
     assert math.isnan(found["ci_low"])
 
 
+def test_many_subjects_are_no_burden() -> None:
+    assert correlated([i / 400 for i in range(400)], list(range(400)))["rho"] == pytest.approx(1.0)
+
+
 def test_the_interval_covers_a_planted_correlation() -> None:
     rng, covered, n = np.random.default_rng(45), [], 40
     planted = 6 / math.pi * math.asin(0.6 / 2)  # Spearman's rho of a normal pair with correlation 0.6

@@ -261,3 +261,27 @@ def test_hippocampi_are_held_whole_and_half_of_them_are_familiar_to_a_plan_of_th
     assert plan["normalisation"]["image"]["name"] == "zscore"
     assert plan["seen"]["classes"] == [1, 2]
     assert sum(drift(plan, case) == [] for case in found[1::2]) >= 18
+
+
+# ---- the machine it is made for -------------------------------------------------------------------------------------
+
+
+def test_a_plan_for_a_gpu_has_larger_patches_and_more_features():
+    large = [fingerprint_of((1, 1, 1), (200, 210, 220), with_label=False)]
+    small, big = (plan_of(large, device=device) for device in ("cpu", "gpu"))
+    assert small["patch"]["voxels"] <= 110_592 < big["patch"]["voxels"] <= 2_097_152
+    assert [plan["network"]["levels"][0]["features"] for plan in (small, big)] == [16, 32]
+    with pytest.raises(SettingsError, match="choices: cpu, gpu"):
+        plan_of(large, device="tpu")
+
+
+def test_small_patches_come_in_larger_batches():
+    large = [fingerprint_of((1, 1, 1), (200, 210, 220), with_label=False)]
+    assert plan_of(large, patch_voxels=40_000)["batch"]["value"] == 200_000 // (32 * 32 * 32)
+    assert plan_of(large, patch_voxels=200_000)["batch"]["value"] == 2
+    assert plan_of(large, patch_voxels=400_000)["batch"]["value"] == 2
+
+
+def test_the_settings_voxel_size_is_kept_whatever_a_patch_sees():
+    large = [fingerprint_of((1, 1, 1), (90, 80, 70))]
+    assert plan_of(large, spacing_mm=(1.0, 1.0, 1.0), patch_voxels=4096)["spacing_mm"]["value"] == [1, 1, 1]

@@ -77,7 +77,7 @@ def prepare(layout, channels=CHANNELS, **plan_settings) -> None:
     common = {"classes": ["lesion"], "channels": channels}
     run(fingerprint, layout, FingerprintStage(**common))
     survey.run(argparse.Namespace(study=layout))
-    run(plan, layout, PlanStage(**common, plan={"dims": 2, **plan_settings}))
+    run(plan, layout, PlanStage(**common, plan={"dims": 2, **plan_settings}, model=None))
     run(preprocess, layout, PreprocessStage(**common, preprocess={}))
 
 
@@ -146,7 +146,7 @@ def test_the_plan_of_the_others_does_not_change_when_a_channel_is_missing_from_o
     common = {"classes": ["lesion"], "channels": CHANNELS}
     run(fingerprint, layout, FingerprintStage(**common), cases=WITH_BOTH)
     survey.run(argparse.Namespace(study=layout))
-    run(plan, layout, PlanStage(**common, plan={"dims": 2}))
+    run(plan, layout, PlanStage(**common, plan={"dims": 2}, model=None))
     ours, theirs = read_json(layout.plan), read_json(prepared.plan)
     assert ours["normalisation"]["pet"] == theirs["normalisation"]["pet"]
     assert ours["seen"]["ranges"]["median intensity of pet"] == theirs["seen"]["ranges"]["median intensity of pet"]

@@ -274,6 +274,22 @@ def test_another_study_has_other_uids_and_the_same_study_the_same(tmp_path):
     assert pydicom.dcmread(one.export(uids="remap") / f"{CASE}.seg.dcm").StudyInstanceUID == found[0]
 
 
+def test_a_lost_key_makes_every_export_again(desk):
+    path = desk.export(["dicom_seg"], uids="remap") / f"{CASE}.seg.dcm"
+    first = pydicom.dcmread(path).StudyInstanceUID
+    desk.export(["dicom_seg"], uids="remap")
+    assert pydicom.dcmread(path).StudyInstanceUID == first
+    (desk.layout.private / "uid.key").unlink()
+    desk.export(["dicom_seg"], uids="remap")
+    assert pydicom.dcmread(path).StudyInstanceUID != first
+
+
+def test_no_key_is_made_where_no_uid_is_remapped(desk):
+    desk.export()
+    desk.export(["nifti"], uids="remap")
+    assert not (desk.layout.private / "uid.key").exists()
+
+
 # ---- other sources
 
 
@@ -361,11 +377,14 @@ def test_a_case_that_is_not_from_dicom_has_no_dicom_and_says_why(desk, kind):
     assert desk.record["facts"]["skipped"] == dict.fromkeys(("dicom_seg", "rtstruct"), export.NOT_DICOM)
 
 
-def test_a_source_without_frame_of_reference_has_no_dicom_and_says_why(desk):
+@pytest.mark.parametrize("kind", ["dicom", "plane"])
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_a_source_without_a_place_in_a_frame_of_reference_has_no_dicom_and_says_why(desk, keyword, kind):
     for path in desk.paths:
         one = pydicom.dcmread(path)
-        del one.FrameOfReferenceUID
+        delattr(one, keyword)
         one.save_as(path)
+    desk.link(source_of(desk.source, desk.paths, kind))
     folder = desk.export(["dicom_seg", "nifti"])
     assert names(folder) == {f"{CASE}.nii.gz"}
     assert desk.record["facts"]["skipped"] == {"dicom_seg": export.NO_FRAME}

@@ -1,8 +1,12 @@
 """The loop learns, and a run that was stopped goes on as if nothing had happened."""
 
 import os
+import random
 import signal
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, foreground_rows, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES
+from cohortseg.train.transfer import freeze
 from cohortseg.train.validate import validation
 
 LOSS = LOSSES["dice_ce"].build()
@@ -114,6 +119,7 @@ def test_the_loss_of_a_row_is_the_mean_over_its_interval():
         {"ema_decay": 0.9, "keep": "best"},
         {"optimiser": "sgd_nesterov", "learning_rate": 1e-3},
         {"augmentation": partial(augment, how=AUGMENTATIONS["full"])},
+        {"accumulate": 2, "channels_last": True},
     ],
 )
 def test_a_run_cut_in_two_equals_the_uncut_run_bit_for_bit(tmp_path, number, numbers):
@@ -272,3 +278,76 @@ def test_a_loss_that_explodes_stops_the_run():
     network, source, validate = pieces()
     with pytest.raises(SettingsError, match="lower the learning rate"):
         train(network, source, validate, recipe_of(loss=lambda logits, target: logits.sum() * float("inf")))
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole():
+    """Of a loss that is a mean over voxels, and a network that treats each sample alone."""
+    results = []
+    for accumulate in (1, 2):
+        network, source, _ = pieces()
+        numbers = {"loss": LOSSES["cross_entropy"].build(), "steps": 5, "accumulate": accumulate}
+        history = train(network, source, lambda _: {"dice": 0.0}, recipe_of(**numbers, optimiser="sgd_nesterov"))
+        results.append((history[-1]["loss"], network.state_dict()))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
+    for name, value in results[0][1].items():
+        torch.testing.assert_close(value, results[1][1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_training_ends_when_the_dice_no_longer_grows_and_stays_ended(tmp_path):
+    scores = [0.5, 0.6, 0.6, 0.55, 0.9, 0.9]
+    numbers = {"steps": 24, "validate_every": 4, "patience": 2, "keep": "best"}
+
+    def run(asked):
+        network, source, _ = pieces()
+
+        def validate(_):
+            asked.append(scores[len(asked)])
+            return {"dice": asked[-1]}
+
+        history = train(network, source, validate, recipe_of(**numbers), checkpoint=tmp_path / "resume.pt")
+        return history, network.state_dict()
+
+    first, again = [], []
+    history, weights = run(first)
+    assert [row["dice"] for row in history] == [0.5, 0.6, 0.6, 0.55]
+    assert history[-1]["step"] == 16
+    resumed, same = run(again)
+    assert again == []
+    assert without_seconds(resumed) == without_seconds(history)
+    assert all(torch.equal(value, same[name]) for name, value in weights.items())
+
+
+def test_frozen_parts_keep_their_weights_and_the_others_move():
+    network, source, _ = pieces()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    freeze(network, ["encoder"])
+    train(network, source, lambda _: {"dice": 0.0}, recipe_of(steps=3))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+
+
+def test_progress_counts_every_step():
+    network, source, _ = pieces()
+    done = []
+    train(network, source, lambda _: {"dice": 0.0}, recipe_of(steps=5), progress=done.append)
+    assert done == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_killed_at_any_time_goes_on_to_the_same_weights(tmp_path, number):
+    """Another process each time; it is killed after some steps, twice, and then left alone."""
+    random.seed(int(number))
+    command = [sys.executable, str(Path(__file__).with_name("killed_training.py"))]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    for _ in range(2):
+        process = subprocess.Popen([*command, str(tmp_path / "cut")], stdout=subprocess.PIPE, text=True)
+        wanted = random.randint(2, 14)
+        for line in process.stdout:
+            if int(line) >= wanted:
+                process.send_signal(number)
+                break
+        process.stdout.close()
+        process.wait()
+    subprocess.run([*command, str(tmp_path / "cut")], check=True)
+    whole, cut = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut

@@ -6,7 +6,23 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy as judge_cross_entropy
 
-from cohortseg.train.losses import LOSSES, cross_entropy, dice, dice_bce, dice_ce, focal, one_hot, soft_dice
+from cohortseg.train.losses import (
+    IGNORE,
+    LOSSES,
+    cross_entropy,
+    dice,
+    dice_bce,
+    dice_ce,
+    dice_focal,
+    focal,
+    focal_tversky,
+    generalised_dice,
+    jaccard,
+    lovasz_softmax,
+    one_hot,
+    soft_dice,
+    tversky,
+)
 
 
 def logits_of(probabilities):
@@ -141,3 +157,89 @@ def test_half_precision_logits_are_judged_in_full_precision():
 
 def test_every_loss_names_its_source():
     assert all(entry.source for entry in LOSSES.values())
+
+
+# ---- further losses -------------------------------------------------------------------------------------------------
+
+
+def two_voxels():
+    """Class 1 with p = 0.5 where it is and 0.2 where it is not: TP 0.5, FP 0.2, FN 0.5."""
+    return logits_of([[0.5, 0.5], [0.8, 0.2]]), torch.tensor([[1, 0]])
+
+
+def test_tversky_by_hand():
+    logits, target = two_voxels()
+    assert tversky(smooth=0.0)(logits, target).item() == pytest.approx(
+        1 - 0.5 / (0.5 + 0.3 * 0.2 + 0.7 * 0.5), rel=1e-5
+    )
+    with_smooth = 1 - 1.5 / (0.5 + 0.3 * 0.2 + 0.7 * 0.5 + 1)
+    assert tversky()(logits, target).item() == pytest.approx(with_smooth, rel=1e-5)
+    assert focal_tversky()(logits, target).item() == pytest.approx(with_smooth**0.75, rel=1e-5)
+
+
+def test_tversky_of_equal_halves_is_dice():
+    logits, target = random_case()
+    half = tversky(alpha=0.5, beta=0.5, smooth=0.5)(logits, target)
+    torch.testing.assert_close(half, dice(smooth=1.0)(logits, target))
+
+
+def test_jaccard_of_hard_masks_is_one_minus_intersection_over_union():
+    prediction, target = torch.tensor([[0, 1, 1, 1, 0]]), torch.tensor([[0, 0, 1, 1, 1]])
+    assert jaccard(smooth=0.0)(certain(prediction, 2), target).item() == pytest.approx(1 - 2 / 4, rel=1e-5)
+
+
+def test_generalised_dice_by_hand_and_of_equal_volumes_the_dice_of_all():
+    logits = logits_of([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
+    target = torch.tensor([[0, 0, 0, 1]])
+    # weights 1/9 and 1; shared 1.8 and 0.8, sums 2 + 3 and 2 + 1
+    expected = 1 - 2 * (1.8 / 9 + 0.8) / (5 / 9 + 3)
+    assert generalised_dice(smooth=0.0)(logits, target).item() == pytest.approx(expected, rel=1e-5)
+    equal = torch.tensor([[0, 0, 1, 1]])
+    # all weights are the same and cancel: 2 (1.5 + 1.5) / (2 + 2 + 2 + 2)
+    assert generalised_dice(smooth=0.0)(logits, equal).item() == pytest.approx(1 - 6 / 8, rel=1e-5)
+
+
+def test_lovasz_of_hard_masks_is_one_minus_the_mean_jaccard_index():
+    prediction, target = torch.tensor([[0, 1, 1, 1, 0]]), torch.tensor([[0, 0, 1, 1, 1]])
+    # background: 1 of 3, foreground: 2 of 4
+    assert lovasz_softmax()(certain(prediction, 2), target).item() == pytest.approx(1 - (1 / 3 + 2 / 4) / 2, rel=1e-5)
+
+
+def test_lovasz_counts_present_classes_alone_and_no_order_of_voxels():
+    logits, target = random_case((1, 3, 7, 5))
+    target = target.clamp_max(1)
+    order = torch.randperm(35, generator=torch.Generator().manual_seed(1))
+    shuffled = lovasz_softmax()(logits.flatten(2)[..., order], target.flatten(1)[:, order])
+    torch.testing.assert_close(lovasz_softmax()(logits, target), shuffled)
+    everywhere = torch.ones_like(target)
+    expected = 1 - torch.softmax(logits, 1)[:, 1].mean()
+    torch.testing.assert_close(lovasz_softmax()(logits, everywhere), expected)
+
+
+def test_dice_focal_is_the_sum_of_its_parts():
+    logits, target = random_case()
+    torch.testing.assert_close(dice_focal()(logits, target), dice()(logits, target) + focal()(logits, target))
+
+
+# ---- sparse annotation ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_voxels_that_nobody_annotated_count_for_nothing(name):
+    loss = LOSSES[name].build()
+    logits, target = random_case((1, 3, 6, 4))
+    sparse = target.clone()
+    sparse[:, 3:] = IGNORE
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, sparse)
+    value.backward()
+    torch.testing.assert_close(value.detach(), loss(logits[:, :, :3], target[:, :3]))
+    assert (leaf.grad[:, :, 3:] == 0).all()
+    assert (leaf.grad[:, :, :3] != 0).any()
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_batch_without_any_annotation_has_no_gradient(name):
+    leaf = random_case((1, 3, 6, 4))[0].requires_grad_()
+    LOSSES[name].build()(leaf, torch.full((1, 6, 4), IGNORE)).backward()
+    assert (leaf.grad == 0).all()

@@ -114,6 +114,32 @@ def test_foreground_patches_come_from_cases_that_have_some():
     assert source_of([empty], foreground_share=1.0).batch(0)[1].sum() == 0
 
 
+def test_a_rare_class_is_seen_as_often_as_the_others_where_classes_are_balanced():
+    """Ten cases, one of them with class 2."""
+    cases = [case_of((9, 9, 9), (1,), seed=number) for number in range(9)]
+    label = np.zeros((9, 9, 9), np.uint8)
+    label[4, 4, 4] = 2
+    cases.append(Case(np.zeros((9, 9, 9), np.float32), label, np.array([[2, 4, 4, 4]], np.int32)))
+    for balance, low, high in (("case", 0.05, 0.15), ("class", 0.45, 0.55)):
+        source = source_of(cases, patch=(1, 1, 1), foreground_share=1.0, batch_size=1000, balance=balance)
+        assert low < (source.batch(0)[1] == 2).mean() < high
+
+
+def test_the_share_of_patches_without_a_label_is_kept_to_the_patch():
+    label = np.zeros((8, 40, 40), np.uint8)
+    label[:, 15:25, 15:25] = 1
+    case = Case(np.zeros(label.shape, np.float32), label, foreground_rows(label))
+    source = source_of([case], patch=(1, 8, 8), batch_size=8, foreground_share=0.75, negative_share=0.25)
+    for step in range(20):
+        labelled = source.batch(step)[1].reshape(8, -1).any(axis=1)
+        assert labelled.tolist() == [True] * 6 + [False] * 2
+
+
+def test_where_everything_is_labelled_the_negative_patch_is_any_patch():
+    case = Case(np.zeros((9, 9, 9), np.float32), np.ones((9, 9, 9), np.uint8), np.array([[1, 4, 4, 4]], np.int32))
+    assert source_of([case], foreground_share=0.0, negative_share=1.0).batch(0)[1].all()
+
+
 def test_uniform_patches_reach_every_place():
     source = source_of([case_of((7, 5, 6))], foreground_share=0.0, batch_size=500)
     first = source.batch(0)[0][:, 0, 0, 0, 0]
@@ -191,7 +217,9 @@ def test_nothing_left_to_do_gives_no_batch():
     assert list(prefetch(Recorded(), 5, 5)) == []
 
 
-@pytest.mark.parametrize("wrong", [{"patch": (0, 5, 6)}, {"batch_size": 0}, {"foreground_share": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"patch": (0, 5, 6)}, {"batch_size": 0}, {"foreground_share": 1.5}, {"balance": "voxel"}]
+)
 def test_impossible_numbers_are_refused(wrong):
     with pytest.raises(SettingsError):
         source_of([case_of((9, 9, 9))], **wrong)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from cohortseg.train.schedules import SCHEDULES, constant, cosine, exponential, poly
+from cohortseg.train.schedules import SCHEDULES, constant, cosine, exponential, poly, step_wise
 
 
 def test_constant_is_one():
@@ -22,6 +22,10 @@ def test_cosine_rises_straight_and_falls_as_half_a_cosine():
 def test_poly_is_the_share_left_to_the_power_nine_tenths():
     assert poly(0, 100) == 1.0
     assert poly(75, 100) == pytest.approx(0.25**0.9)
+
+
+def test_step_wise_is_divided_by_ten_twice():
+    assert [step_wise(step, 8) for step in range(8)] == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_exponential_keeps_its_ratio_and_ends_at_a_hundredth():

@@ -8,6 +8,7 @@ import pytest
 from comparable import comparable_bytes
 from pydicom import dcmread
 from tiny_study import (
+    CLEANING,
     COHORT,
     CONFIG,
     NEWCOMER,
@@ -144,3 +145,20 @@ def test_a_lost_memory_of_snakemake_costs_no_work(home):
     assert again.returncode == 0, again.output
     assert again.finished == Counter()
     assert touched(before, stores(home)) == set()
+
+
+def test_a_changed_setting_is_noticed_without_the_memory_of_snakemake(home):
+    shutil.rmtree(home / ".snakemake")
+    write_config(home, CLEANING)
+    planned = run(home, "-n").planned
+    after = dict.fromkeys(("postprocess", "evaluate", "export"), 4)
+    assert planned == Counter({**after, "aggregate": 1, "report": 1})
+
+
+def test_a_replaced_scan_is_noticed_without_the_memory_of_snakemake(home):
+    shutil.rmtree(home / ".snakemake")
+    scan = next(patient_folder(home, 1).glob("CT_*/*.dcm"))
+    scan.write_bytes(scan.read_bytes())
+    planned = run(home, "-n").planned
+    assert planned["convert"] == planned["fingerprint"] == planned["preprocess"] == 1
+    assert planned["train"] == 0

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import lint_workflow
 import pytest
+import yaml
 from lint_workflow import write_study
-from tiny_study import CONFIG, ROOT, call, snakemake_command
+from tiny_study import CONFIG, ROOT, call, cohortseg, snakemake_command, study_of
 
-from cohortseg.cohort import Case
+from cohortseg.cli.plan_study import FILES_PER_CASE
+from cohortseg.cohort import Case, read_cases
 
 pytestmark = pytest.mark.workflow
 
@@ -131,6 +133,41 @@ def test_a_thousand_written_down_cases_are_planned(tmp_path):
     assert planned.planned["convert"] == planned.planned["preprocess"] == 200
     assert planned.planned["predict"] == planned.planned["export"] == 2 * 2 * 25
     assert time.monotonic() - started < 60
+
+
+def test_a_case_has_no_more_files_than_planned(finished):
+    study = study_of(finished[0])
+    case = read_cases(study / "cohort" / "cases.tsv")[0].case
+
+    def files(*patterns: str) -> int:
+        return sum(path.is_file() for pattern in patterns for path in study.glob(pattern))
+
+    of_cohort = sum(FILES_PER_CASE[stage] for stage in ("convert", "fingerprint", "preprocess"))
+    assert of_cohort - 2 <= files(f"cases/{case}/**/*", f"private/*/{case}.json") <= of_cohort
+    of_experiment = sum(FILES_PER_CASE[stage] for stage in ("predict", "postprocess", "evaluate", "export"))
+    found = files(f"experiments/otsu/*/cases/{case}/**/*", f"export/otsu/*/{case}*")
+    assert of_experiment - 2 <= found <= of_experiment
+
+
+def test_the_default_profile_undoes_nothing_of_the_slurm_profile():
+    profiles = [
+        yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text()) for name in ("default", "slurm")
+    ]
+    assert set(profiles[0]) & set(profiles[1]) == set()
+
+
+def test_a_study_is_planned_in_jobs_hours_memory_disk_and_files(fresh):
+    told = cohortseg(fresh, "plan-study", "--configfile", "config.yaml")
+    assert told.returncode == 0, told.output
+    rows = {line[:28].strip(): line[28:].split() for line in told.output.splitlines()}
+    assert rows["convert"][:2] == ["6", "6"]
+    assert rows["train unet"][0] == "2"
+    assert rows["predict otsu"][:2] == ["2", "6"]
+    assert float(rows["train unet"][3]) >= 0.0
+    assert rows["predict otsu"][3] == "0.0"
+    assert int(rows["total"][0]) == sum(
+        int(row[0]) for name, row in rows.items() if row and name not in ("work", "total")
+    )
 
 
 def test_the_workflow_has_no_lint(capsys):

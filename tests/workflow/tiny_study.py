@@ -129,7 +129,7 @@ def snakemake_command(*arguments: str, snakefile: Path = ROOT / "Snakefile") -> 
 def call(command: Sequence[str], cwd: Path) -> Run:
     """Run a command to its end."""
     done = subprocess.run(
-        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+        command, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
     )
     return Run(done.returncode, done.stdout)
 

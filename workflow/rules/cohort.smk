@@ -3,6 +3,8 @@
 
 rule convert:
     """Read the scans and labels of a batch, check their geometry, write them as OME-Zarr."""
+    input:
+        asked=asked("convert-{batch}"),
     output:
         token=token("convert"),
     log:
@@ -32,6 +34,7 @@ rule fingerprint:
     """Measure intensities, spacings and class sizes of a batch."""
     input:
         token("convert"),
+        asked=asked("fingerprint"),
     output:
         token=token("fingerprint"),
     log:
@@ -84,6 +87,7 @@ rule plan:
     """Choose model-space grid, normalisation and network size; frozen: later cases do not change it."""
     input:
         ancient(str(LAYOUT.cohort_fingerprint)),
+        asked=asked("plan"),
     output:
         str(LAYOUT.plan),
     log:
@@ -111,6 +115,7 @@ rule preprocess:
     input:
         token("fingerprint"),
         plan=str(LAYOUT.plan),
+        asked=asked("preprocess"),
     output:
         token=token("preprocess"),
     log:
@@ -139,6 +144,7 @@ rule split:
     """Write the folds of all usable cases; fail when one scan stands under two subjects."""
     input:
         prepared_tokens(),
+        asked=asked("split"),
     output:
         str(LAYOUT.folds),
     log:

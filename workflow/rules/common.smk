@@ -1,16 +1,29 @@
 """The only Python of the workflow: settings, the table of cases, and the functions that rules ask."""
 
 import os
+import signal
 import sys
 from collections import defaultdict
+from pathlib import Path
+
+import snakemake_executor_plugin_slurm
 
 from cohortseg.cohort import read_cases
 from cohortseg.errors import CohortError
 from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout
 from cohortseg.settings import load_study
-from cohortseg.stages import STAGES, memory_mb, runtime_minutes, stage_settings
-from cohortseg.workflow import advice, ensure_indexed, see_jobs_behind_ancient
+from cohortseg.slurm_guard import guard
+from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
+from cohortseg.stages import STAGES, stage_settings
+from cohortseg.steps.records import needs_of, work_of
+from cohortseg.workflow import (
+    advice,
+    ensure_indexed,
+    refuse_second_run,
+    see_jobs_behind_ancient,
+    write_asked,
+)
 from snakemake.dag import DAG
 
 # The commands of the environment that runs Snakemake, also where nobody activated it.
@@ -18,7 +31,12 @@ shell.prefix(
     f'set -euo pipefail; export PATH="{os.path.dirname(sys.executable)}:$PATH"; '
 )
 
+# A scheduler warns a whole job of its end by this signal. Only a training listens, saves and asks for more time; bash and
+# Snakemake would die of it.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
 see_jobs_behind_ancient(DAG)
+guard(snakemake_executor_plugin_slurm, Path(workflow.rundir))
 
 try:
     STUDY = load_study(config)
@@ -30,11 +48,26 @@ except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")
 
+N_CHANNELS, N_CLASSES = len(STUDY.cohort.channel_names), len(
+    STUDY.cohort.labels.classes
+)
+# Finished cases of this study tell what the others will need.
+NEEDS = (
+    needs_of(LAYOUT, list(CASES.values()), N_CHANNELS, N_CLASSES)
+    if workflow.is_main_process
+    else {}
+)
+
 BATCHES = defaultdict(list)
 FOLD_BATCHES = defaultdict(list)
 for case in CASES.values():
     BATCHES[case.batch].append(case)
     FOLD_BATCHES[case.fold_batch].append(case)
+
+
+onstart:
+    if workflow.is_main_process:
+        refuse_second_run(LAYOUT)
 
 
 onerror:
@@ -47,6 +80,11 @@ wildcard_constraints:
     experiment="|".join(STUDY.experiments),
     fold=r"\d+",
     seed=r"\d+",
+
+
+def asked(work):
+    """The file of what is asked of a piece of work."""
+    return str(LAYOUT.asked(work))
 
 
 def token(stage, batch="{batch}", experiment=None):
@@ -110,33 +148,44 @@ def revision_of(stage):
     return STAGES[stage].revision
 
 
+def sizes_of(wildcards):
+    """What of the cases of a job decides its cost."""
+    return [Size(case.voxels, N_CHANNELS, N_CLASSES) for case in batch_of(wildcards)]
+
+
+def need_of(stage, wildcards):
+    """What a stage needs per case: by the records of this study, or as shipped."""
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+
+
 def memory_of(stage):
     """The memory of a job's largest case, from the headers; a retry gets more."""
-    return lambda wildcards, attempt: memory_mb(
-        stage, max(case.voxels for case in batch_of(wildcards)), attempt
+    return lambda wildcards, attempt: max(
+        memory_mb(stage, size, need_of(stage, wildcards), attempt)
+        for size in sizes_of(wildcards)
     )
 
 
 def runtime_of(stage):
     """The time of all cases of a job, from the headers; a retry gets more."""
     return lambda wildcards, attempt: runtime_minutes(
-        stage, sum(case.voxels for case in batch_of(wildcards)), attempt
+        stage, sizes_of(wildcards), need_of(stage, wildcards), attempt
     )
 
 
 def memory_once(stage):
     """The memory of a job over the whole cohort; a retry gets more."""
-    return lambda wildcards, attempt: memory_mb(stage, 0, attempt)
+    return lambda wildcards, attempt: memory_mb(stage, Size(0), shipped(stage), attempt)
 
 
 def gpus_of(wildcards):
     """One GPU where the method needs one."""
-    return int(wildcards.experiment in STUDY.trained)
+    return int(wildcards.experiment in STUDY.networks)
 
 
 def prepared_tokens():
     """What must be there before the folds are checked: model-space images where a network is trained."""
-    return tokens("preprocess") if STUDY.trained else tokens("convert")
+    return tokens("preprocess") if STUDY.networks else tokens("convert")
 
 
 def text_of(path):
@@ -179,7 +228,7 @@ def models_of(wildcards):
 
 def images_of(wildcards):
     """The tokens of the images that a method sees: in model space for networks, as converted for classical methods."""
-    stage = "preprocess" if wildcards.experiment in STUDY.trained else "convert"
+    stage = "preprocess" if wildcards.experiment in STUDY.networks else "convert"
     return sorted({token(stage, case.batch) for case in batch_of(wildcards)})
 
 
@@ -228,3 +277,44 @@ def cohort_digest():
 def shown_settings():
     """The digest of the settings that the report prints."""
     return digest(text_of(LAYOUT.settings))
+
+
+def questions():
+    """What is asked of each piece of work; once more what the rules have as params, for the case that Snakemake forgets."""
+    cohort_stages = ("fingerprint", "plan", "preprocess", "split", "report")
+    told = {
+        stage: [revision_of(stage), stage_settings(STUDY, stage)]
+        for stage in cohort_stages
+    }
+    told["report"].append(shown_settings())
+    told["aggregate"] = [
+        revision_of("aggregate"),
+        stage_settings(STUDY, "aggregate"),
+        cohort_digest(),
+    ]
+    for batch, cases in BATCHES.items():
+        sources = [[case.case, case.source] for case in cases]
+        told[f"convert-{batch}"] = [
+            revision_of("convert"),
+            stage_settings(STUDY, "convert"),
+            sources,
+        ]
+    for experiment in STUDY.experiments:
+        for stage in ("predict", "postprocess", "evaluate", "export"):
+            told[f"{stage}-{experiment}"] = [
+                revision_of(stage),
+                stage_settings(STUDY, stage, experiment),
+            ]
+    for experiment in STUDY.trained:
+        for fold in range(STUDY.split.folds):
+            told[f"train-{experiment}-{fold}"] = [
+                revision_of("train"),
+                stage_settings(STUDY, "train", experiment),
+                upstream_of(None),
+                digest(text_of(LAYOUT.members(str(fold)))),
+            ]
+    return told
+
+
+if workflow.is_main_process:
+    write_asked(LAYOUT, questions())

@@ -6,6 +6,7 @@ rule train:
     input:
         plan=str(LAYOUT.plan),
         folds=ancient(str(LAYOUT.folds)),
+        asked=asked("train-{experiment}-{fold}"),
     output:
         token=str(LAYOUT.model("{experiment}", "{fold}", "{seed}") / "train.json"),
     log:
@@ -38,6 +39,7 @@ rule predict:
     input:
         images_of,
         models_of,
+        asked=asked("predict-{experiment}"),
     output:
         token=token("predict", "{fold_batch}", "{experiment}"),
     log:
@@ -67,6 +69,7 @@ rule postprocess:
     """Clean predicted labels: morphology and components; the raw label is kept."""
     input:
         token("predict", "{fold_batch}", "{experiment}"),
+        asked=asked("postprocess-{experiment}"),
     output:
         token=token("postprocess", "{fold_batch}", "{experiment}"),
     log:
@@ -96,6 +99,7 @@ rule evaluate:
     input:
         token("postprocess", "{fold_batch}", "{experiment}"),
         converted_of,
+        asked=asked("evaluate-{experiment}"),
     output:
         token=token("evaluate", "{fold_batch}", "{experiment}"),
     log:
@@ -124,6 +128,7 @@ rule export:
     """Write cleaned labels for other software."""
     input:
         token("postprocess", "{fold_batch}", "{experiment}"),
+        asked=asked("export-{experiment}"),
     output:
         token=token("export", "{fold_batch}", "{experiment}"),
     log:

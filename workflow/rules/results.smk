@@ -7,6 +7,7 @@ rule aggregate:
         experiment_tokens("evaluate"),
         str(LAYOUT.folds),
         clinical(),
+        asked=asked("aggregate"),
     output:
         str(LAYOUT.table("metrics_by_case")),
         str(LAYOUT.table("summary")),
@@ -42,6 +43,7 @@ rule report:
     input:
         str(LAYOUT.table("metrics_by_case")),
         histories(),
+        asked=asked("report"),
     output:
         report(
             str(LAYOUT.report),

@@ -1,6 +1,7 @@
 """`cohortseg explain STUDY CASE`: the way from the source series to each metric of a case."""
 
 import argparse
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]:
-    """Lines that lead from SeriesInstanceUID to every metric row of a case.
+    """Lines that lead from SeriesInstanceUID to every metric row of a case, or say why a series is none.
 
     Without the source the identity stays out: such lines may be written to a file.
 
@@ -48,6 +49,9 @@ def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]
     """
     cases = {case.case: case for case in read_cases(layout.cases_table)}
     if name not in cases:
+        refused = _refused(layout, name, with_source=with_source)
+        if refused:
+            return refused
         close = [case for case in cases if name[:6] in case][:5]
         raise StudyError(f"no case {name!r} in {layout.root}; for example: {', '.join(close or list(cases)[:5])}")
     case = cases[name]
@@ -65,21 +69,64 @@ def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]
     return lines
 
 
+def _refused(layout: Layout, name: str, *, with_source: bool) -> list[str]:
+    """Why the index refused a series, and its files; nothing for a name that it never gave."""
+    for row in _rows(layout.rejected_table):
+        if row["case"] == name:
+            paths = [one["path"] for one in _rows(layout.files_table) if one["case"] == name]
+            files = (
+                [f"source (private): {len(paths)} files, first {paths[0]}, last {paths[-1]}"]
+                if paths and with_source
+                else []
+            )
+            return [
+                f"case {name}: subject {row['subject']}, not in the cohort",
+                f"  {row['reason']}: {row['found']}",
+                *files,
+            ]
+    return []
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
 def _source(layout: Layout, name: str) -> list[str]:
     """Original identity and files; only on this screen and in `private/`."""
     source = read_json(layout.source(name))
     lines = [f"source (private): folder {source['root']}"]
-    for channel in filter(None, source["channels"]):
-        files = channel["files"]
-        series = files[0]["header"] or {}
-        what = f"SeriesInstanceUID {series['series_uid']}" if series else f"file {channel['key']}"
+    for number, channel in enumerate(source["channels"], start=1):
+        if channel is None:
+            lines.append(f"  channel {number}: missing")
+            continue
         part = f", volume {channel['part']}" if channel["part"] else ""
-        lines.append(f"  {channel['modality']}: {what}{part}, {len(files)} files")
-        lines.append(f"    first {files[0]['path']}, last {files[-1]['path']}")
-    if source["label"]:
-        for part in source["label"]["parts"]:
-            lines.append(f"  label ({source['label']['kind']}) {part['files'][0]['path']}")
+        lines += _files(
+            f"{channel['modality']}: {_series(channel['files'][0], channel['key'])}{part}", channel["files"]
+        )
+    label = source["label"]
+    for part in label["parts"] if label else []:
+        classes = f" of {', '.join(part['classes'])}" if part["classes"] else ""
+        first = part["files"][0]
+        lines += _files(f"label ({label['kind']}){classes}: {_series(first, first['path'])}", part["files"])
     return lines
+
+
+def _series(file: dict[str, Any], otherwise: str) -> str:
+    """SeriesInstanceUID of a DICOM file; another name for other files."""
+    uid = (file["header"] or {}).get("series_uid")
+    return f"SeriesInstanceUID {uid}" if uid else f"file {otherwise}"
+
+
+def _files(what: str, files: list[dict[str, Any]]) -> list[str]:
+    n_frames = sum(len(file["frames"]) for file in files if "frames" in file)
+    frames = f", {n_frames} frames of them" if n_frames else ""
+    return [
+        f"  {what}, {len(files)} file{'s' if len(files) > 1 else ''}{frames}",
+        f"    first {files[0]['path']}, last {files[-1]['path']}" if len(files) > 1 else f"    {files[0]['path']}",
+    ]
 
 
 def _stage(path: Path) -> list[str]:
@@ -119,10 +166,8 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
     for stage in ("raw", "post", "metrics", "export"):
         lines += [f"  {line}" for line in _stage(folder / f"{stage}.json")]
     metrics: dict[str, Any] = (read_sidecar(folder / "metrics.json") or {}).get("metrics") or {}
-    for stage, labels in metrics.items():
-        for label, values in labels.items():
-            shown = ", ".join(
-                f"{key} {values[key]:.4g}" for key in ("dice", "hd95_mm", "nsd") if values[key] is not None
-            )
-            lines.append(f"  row {stage} {label}: {shown or values['undefined']}")
+    for stage in ("raw", "post"):
+        for label, values in metrics.get(stage, {}).items():
+            shown = [f"{key} {values[key]:.4g}" for key in ("dice", "hd95_mm", "nsd") if values[key] is not None]
+            lines.append(f"  row {stage} {label}: {'; '.join(filter(None, [', '.join(shown), values['undefined']]))}")
     return lines

@@ -7,6 +7,7 @@ import argparse
 import importlib
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -34,6 +35,10 @@ COMMANDS: dict[str, Command] = {
     "verify": Command("cohortseg.cli.verify", "find damaged or missing stores"),
     "clean": Command("cohortseg.cli.clean", "remove what the workflow can make again"),
     "forget": Command("cohortseg.cli.forget", "remove all that a study holds of one person"),
+    "plan-study": Command("cohortseg.cli.plan_study", "what a study will cost: jobs, hours, memory, disk"),
+    "check-cluster": Command("cohortseg.cli.check_cluster", "ask SLURM whether the profile fits the site"),
+    "package": Command("cohortseg.cli.package", "put the finished networks of an experiment into one movable folder"),
+    "methods": Command("cohortseg.cli.methods", "list every method with source, scope, test and how it is reached"),
     "settings": Command("cohortseg.cli.settings", "check a config file; write schema, default config and tables"),
 }
 
@@ -78,9 +83,15 @@ def main() -> NoReturn:
     parser = argparse.ArgumentParser(prog=f"cohortseg {arguments[0]}", description=command.summary)
     module.add_arguments(parser)
     try:
-        module.run(parser.parse_args(arguments[1:]))
+        parsed = parser.parse_args(arguments[1:])
+        with _alone(arguments[0], parsed):
+            module.run(parsed)
         sys.stdout.flush()
     except CohortError as error:
+        if error.out_of_time:
+            from cohortseg.cli.requeue import go_on_later
+
+            go_on_later()
         sys.exit(f"cohortseg {arguments[0]}: {error}")
     except BrokenPipeError:
         # The reader (head, less) has gone; nothing more is said to it, not even at exit.
@@ -92,13 +103,22 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _alone(command: str, arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    """The lock of a job of the workflow: a process that a killed run left behind may still be at the same work."""
+    if command not in STEPS:
+        return nullcontext()
+    from cohortseg.alone import alone
+
+    return alone(arguments.study.locks / "jobs.lock", f"{command} {getattr(arguments, 'token', '')}".strip())
+
+
 def _last_part(error: OSError) -> str:
     return str(error.filename).rsplit("/", 1)[-1] if error.filename else "(no file named)"
 
 
 def _help() -> str:
     def lines(table: dict[str, Command]) -> str:
-        return "\n".join(f"  {name:<12} {command.summary}" for name, command in table.items())
+        return "\n".join(f"  {name:<14} {command.summary}" for name, command in table.items())
 
     return (
         "usage: cohortseg COMMAND [-h] …\n\nFrom a folder of hospital DICOM to a segmentation study one can publish.\n"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from cohortseg.layout import Layout
 
 COHORT_STAGES = ("convert", "fingerprint", "preprocess")
 EXPERIMENT_STAGES = ("predict", "postprocess", "evaluate", "export")
+SLURM_LOGS = Path(".snakemake/slurm_logs")
+"""Where Snakemake's executor keeps what SLURM says of jobs that failed."""
+KILLED = re.compile(r"exceeded memory limit|oom.?kill|DUE TO|CANCELLED AT|\bKilled\b", re.IGNORECASE)
+ABOUT = re.compile(r"^Job \d+: |^(Group|Rule):? ", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Line:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The study, and whether to go on looking."""
     parser.add_argument("study", type=Path, help="study folder, for example results/demo")
+    parser.add_argument("--case", metavar="CASE", help="the logs of one case, with the last word of each on it")
     parser.add_argument("--follow", type=int, metavar="PID", help="print changes until this process ends")
 
 
@@ -50,8 +56,11 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if not layout.cases_table.exists():
         raise StudyError(f"no study at {layout.root}; run `snakemake --cores all` first")
+    if arguments.case is not None:
+        print("\n".join(logs_of_case(layout, arguments.case)))
+        return
     print("\n".join(str(line) for line in progress(layout)))
-    for problem in failures(layout):
+    for problem in (*failures(layout), *killed(SLURM_LOGS)):
         print(problem)
 
 
@@ -126,6 +135,40 @@ def failures(layout: Layout) -> list[str]:
                 f"failed: {bad[-1].strip()}\n  log: {log}\n  again: snakemake --cores all (finished cases are kept)"
             )
     return found
+
+
+def killed(folder: Path) -> list[str]:
+    """The jobs that SLURM ended, by its own logs; those of jobs that ended well are removed by the run."""
+    found = []
+    for log in sorted(folder.rglob("*.log")):
+        lines = log.read_text(errors="replace").splitlines()
+        words = [line.strip() for line in lines if KILLED.search(line)]
+        about = next((line.strip() for line in lines if ABOUT.search(line)), log.parent.name)
+        if words:
+            found.append(f"killed: {about}\n  {words[-1]}\n  log: {log}")
+    return found
+
+
+def logs_of_case(layout: Layout, name: str) -> list[str]:
+    """The logs of the jobs that a case was in, each with the last line that names it.
+
+    Raises
+    ------
+    StudyError
+        When there is no such case.
+    """
+    found = next((case for case in read_cases(layout.cases_table) if case.case == name), None)
+    if found is None:
+        raise StudyError(f"no case {name!r}; `cohort/cases.tsv` lists them")
+    folder, lines = layout.root / "logs", []
+    places = [folder / stage / f"{found.batch}.log" for stage in COHORT_STAGES]
+    for stage in EXPERIMENT_STAGES:
+        places += sorted((folder / stage).glob(f"*/{found.fold_batch}.log"))
+    for place in places:
+        if place.exists():
+            words = [line for line in place.read_text(errors="replace").splitlines() if name in line]
+            lines.append(f"{place}\n  {words[-1].strip() if words else 'does not name the case'}")
+    return lines
 
 
 def _span(seconds: float) -> str:

@@ -22,7 +22,7 @@ LEFT_OVER = ".forgotten-"
 """Begins the name of a folder that is being removed."""
 FOLDERS_OF_CASES = ("cases", "experiments/*/*/cases")
 FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "export/*")
-RESULTS = ("tables/*.csv", "report/*")
+RESULTS = ("tables/*.csv", "report/*", "ro-crate-metadata.json")
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,7 @@ def _private(layout: Layout, subject: Subject) -> Iterator[Trace]:
     yield from _without_rows(layout.files_table, lambda row: row["case"] in subject.cases or row["path"] in shown)
     if headers is not None:
         yield Trace(layout.headers_cache, *headers)
+    yield from _without_rows(layout.clinical, lambda row: _is_of(row, subject))
     for case in sorted(subject.cases):
         yield from (whole(path) for path in (layout.source_key(case), layout.source(case)) if path.exists())
     if layout.identities.exists():

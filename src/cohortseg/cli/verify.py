@@ -70,7 +70,9 @@ def _prediction_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
         for sidecar in sorted((layout.root / "experiments").glob(f"*/*/cases/*/{name}.json")):
             record = read_sidecar(sidecar)
             if record is not None and record["status"] == "ok":
-                checks.append((sidecar, sidecar.with_suffix(".zarr"), record["content"]))
+                # Beside the label what a prediction was asked to keep: probabilities, uncertainty.
+                contents = {name: record["content"], **record.get("contents", {})}
+                checks += [(sidecar, sidecar.with_name(f"{part}.zarr"), content) for part, content in contents.items()]
     for sidecar in sorted((layout.root / "experiments").glob("*/*/train.json")):
         record = read_sidecar(sidecar)
         if record is not None:

@@ -1,17 +1,21 @@
-"""From the model's grid back to the native grid, slab by slab, and from probabilities to labels."""
+"""From the model's grid back to the native grid, block by block and class by class; from probabilities to labels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
-from cohortseg.infer.sliding import Floats, Slab
+from cohortseg.infer.blend import Floats
+from cohortseg.infer.sliding import Block
 from cohortseg.volume import Grid
 
 SAME_AXIS = 1e-3
 """Largest difference of direction cosines between two grids that count as sharing their axes."""
+
+WORK_VOXELS = 4_000_000
+"""Voxels of one class that are resampled at a time."""
 
 SAME_PLACE = 1e-6
 """Voxels by which a position may miss a voxel centre and still be taken for it."""
@@ -48,77 +52,86 @@ def _axis_map(source: Grid, target: Grid, axis: int, offset_mm: float) -> AxisMa
     # Rounding must not turn a voxel of the same grid into a mixture of two.
     position = np.clip(np.where(np.abs(position - centre) < SAME_PLACE, centre, position), 0.0, last)
     low = np.floor(position).astype(np.intp)
-    return AxisMap(low, np.minimum(low + 1, last), (position - low).astype(np.float32))
+    weight = (position - low).astype(np.float32)
+    return AxisMap(low, low + (weight > 0), weight)
 
 
-def resample_slabs(slabs: Iterable[Slab], source: Grid, target: Grid, *, depth: int = 8) -> Iterator[Slab]:
-    """Trilinear interpolation of slabs from one grid to another that shares its axes.
+def resample_blocks(
+    blocks: Iterable[Block], source: Grid, target: Grid, *, work_voxels: int = WORK_VOXELS
+) -> Iterator[Block]:
+    """Trilinear interpolation of blocks from one grid to another that shares its axes.
 
     Parameters
     ----------
-    slabs : iterable of (z0, z1, float32 array (class, z, y, x))
-        Slices in order, as `predict_slabs` yields them; read only as far as needed.
+    blocks : iterable of Block
+        Slices in order, as `predict_blocks` yields them; read only as far as needed.
     source, target : Grid
-        Where the slabs lie and where they are wanted. Beyond the source's border its last voxel is taken.
-    depth : int
-        Slices per slab that is yielded, which bounds the memory: this many target slices and three planes.
+        Where the blocks lie and where they are wanted. Beyond the source's border its last voxel is taken.
+    work_voxels : int
+        Most voxels of one channel that are computed at a time (but one slice at least): the only memory this takes.
 
     Yields
     ------
-    (z0, z1, probabilities)
-        Target slices, in order, float32 array (class, z, y, x).
+    Block
+        Target slices, in order. Nothing is computed until a channel is asked for, before the next block is.
 
     Raises
     ------
     ValueError
-        When the grids do not share their axes, or the slabs end too early.
+        When the grids do not share their axes, or the blocks end too early.
     """
-    z, y, x = axis_maps(source, target)
-    fresh = _planes(slabs)
-    planes: dict[int, Floats] = {}
-    newest = -1
-    for start in range(0, target.shape[0], depth):
-        stop = min(start + depth, target.shape[0])
-        rows: list[Floats] = []
-        for index in range(start, stop):
-            low, high = int(z.low[index]), int(z.high[index])
-            planes = {number: plane for number, plane in planes.items() if number >= low}
-            while newest < high:
-                newest, plane = _next(fresh)
-                if newest >= low:
-                    planes[newest] = _mix(_mix(plane, x, axis=2), y, axis=1)
-            rows.append(_between(planes[low], planes[high], z.weight[index]))
-        yield start, stop, np.stack(rows, axis=1)
+    maps = axis_maps(source, target)
+    plane = max(target.shape[1] * target.shape[2], source.shape[1] * source.shape[2])
+    # Where slices become more along z, they are mixed last, else first: fewer planes to work on in between.
+    thicker = max(1.0, source.shape[0] / target.shape[0])
+    step = max(1, int(work_voxels / (plane * thicker)))
+    start = 0
+    for block in blocks:
+        ready = int(np.searchsorted(maps[0].high, block.stop))
+        for first in range(start, ready, step):
+            stop = min(first + step, ready)
+            yield Block(first, stop, _resampler(block, maps, z_first=target.shape[0] < source.shape[0]))
+        start = ready
+    if start < target.shape[0]:
+        raise ValueError("the blocks end before the last slice of their grid")
 
 
-def _planes(slabs: Iterable[Slab]) -> Iterator[tuple[int, Floats]]:
-    for first, stop, probabilities in slabs:
-        for index in range(first, stop):
-            yield index, probabilities[:, index - first]
+def _resampler(
+    block: Block, maps: tuple[AxisMap, AxisMap, AxisMap], *, z_first: bool
+) -> Callable[[int, int, int], Floats]:
+    def planes(channel: int, first: int, stop: int) -> Floats:
+        z, y, x = maps
+        bottom = int(z.low[first])
+        values = block.planes(channel, bottom, int(z.high[stop - 1]) + 1)
+        part = AxisMap(z.low[first:stop] - bottom, z.high[first:stop] - bottom, z.weight[first:stop])
+        order = ((part, 0), (x, 2), (y, 1)) if z_first else ((x, 2), (y, 1), (part, 0))
+        for axis_map, axis in order:
+            values = _mix(values, axis_map, axis=axis)
+        return values
+
+    return planes
 
 
-def _next(planes: Iterator[tuple[int, Floats]]) -> tuple[int, Floats]:
-    for found in planes:
-        return found
-    raise ValueError("the slabs end before the last slice of their grid")
-
-
-def _mix(plane: Floats, axis_map: AxisMap, *, axis: int) -> Floats:
+def _mix(values: Floats, axis_map: AxisMap, *, axis: int) -> Floats:
+    if not axis_map.weight.any():  # voxels on voxels
+        return (
+            values if np.array_equal(axis_map.low, np.arange(values.shape[axis])) else values.take(axis_map.low, axis)
+        )
     weight = axis_map.weight.reshape([-1 if number == axis else 1 for number in range(3)])
-    return _between(plane.take(axis_map.low, axis), plane.take(axis_map.high, axis), weight)
+    low, mixed = values.take(axis_map.low, axis), values.take(axis_map.high, axis)
+    mixed -= low
+    mixed *= weight
+    mixed += low
+    return mixed
 
 
-def _between(low: Floats, high: Floats, weight: Floats | np.float32) -> Floats:
-    return low + weight * (high - low)
-
-
-def labels_from(probabilities: Floats, *, threshold: float | None = None) -> npt.NDArray[np.uint8]:
+def labels_from(probabilities: Iterable[Floats], *, threshold: float | None = None) -> npt.NDArray[np.uint8]:
     """The most probable class of each voxel; the lower class when two are equal.
 
     Parameters
     ----------
-    probabilities : float array, shape (class, ...)
-        Channel 0 is the background.
+    probabilities : iterable of float arrays, all of one shape
+        One per class, the background first; an array (class, ...) too. Two are held at a time.
     threshold : float in (0, 1), optional
         With a single foreground class: label 1 where its probability is at least this.
 
@@ -131,16 +144,14 @@ def labels_from(probabilities: Floats, *, threshold: float | None = None) -> npt
     SettingsError
         When a threshold is asked for with several classes, or there are more than 256.
     """
-    n_classes = len(probabilities)
-    if n_classes > 256:
-        raise SettingsError(f"at most 256 classes fit a label, got {n_classes}")
-    if threshold is not None:
-        if n_classes != 2:
-            raise SettingsError(f"a threshold needs a single foreground class, got {n_classes - 1}")
-        return np.asarray(probabilities[1] >= threshold, dtype=np.uint8)
-    labels = np.zeros(probabilities.shape[1:], np.uint8)
-    best = probabilities[0].copy()
-    for number in range(1, n_classes):  # several times faster than argmax along the first axis
-        labels[probabilities[number] > best] = number
-        np.maximum(best, probabilities[number], out=best)
+    classes = iter(probabilities)
+    best = np.array(next(classes))
+    labels = np.zeros(best.shape, np.uint8)
+    for number, found in enumerate(classes, start=1):  # several times faster than argmax along the first axis
+        if number > 255:
+            raise SettingsError("at most 256 classes fit a label")
+        if threshold is not None and number > 1:
+            raise SettingsError("a threshold needs a single foreground class, there are several")
+        labels[found > best if threshold is None else found >= threshold] = number
+        np.maximum(best, found, out=best)
     return labels

@@ -1,4 +1,4 @@
-"""The networks: a literal table of architectures, and the plain U-Net that stands in it."""
+"""The networks: a literal table of architectures, and what builds them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +13,9 @@ from torch import Tensor, nn
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
+from cohortseg.infer.layers import CONV, DROPOUT, UP, Residual, Sizes, UNet, default_strides, layer, per_level
 
-Sizes = Sequence[Sequence[int]]
 Forward = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-
-CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-UP: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-DROPOUT: dict[int, Any] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
 
 @dataclass(frozen=True)
@@ -31,45 +27,7 @@ class Architecture:
     source: str
 
 
-def default_strides(dims: int, n_levels: int) -> tuple[tuple[int, ...], ...]:
-    """Strides per level that halve every axis between two levels."""
-    return ((1,) * dims,) + ((2,) * dims,) * (n_levels - 1)
-
-
-def alignment(strides: Sizes) -> tuple[int, ...]:
-    """Per axis, the number that a patch size must be a multiple of: the product of the strides.
-
-    Examples
-    --------
-    >>> alignment([(1, 1, 1), (1, 2, 2), (2, 2, 2)])
-    (2, 4, 4)
-    """
-    return tuple(math.prod(axis) for axis in zip(*strides, strict=True))
-
-
-class UNet(nn.Module):
-    """Encoder and decoder with skips; see `unet`, which checks the arguments and builds it."""
-
-    def __init__(
-        self, encoder: Sequence[nn.Module], up: Sequence[nn.Module], decoder: Sequence[nn.Module], head: nn.Module
-    ):
-        super().__init__()
-        self.encoder, self.up = nn.ModuleList(encoder), nn.ModuleList(up)
-        self.decoder, self.head = nn.ModuleList(decoder), head
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Float tensor (n, channel, z, y, x) or (n, channel, y, x) to logits (n, class, ...) of the same size."""
-        skips = []
-        for level in self.encoder:
-            x = level(x)
-            skips.append(x)
-        skips.pop()
-        for up, level in zip(self.up, self.decoder, strict=True):
-            x = level(torch.cat([up(x), skips.pop()], dim=1))
-        return self.head(x)  # type: ignore[no-any-return]
-
-
-def unet(
+def unet(  # noqa: PLR0913 (each has its name)
     *,
     dims: int,
     in_channels: int,
@@ -78,8 +36,10 @@ def unet(
     strides: Sizes | None = None,
     kernels: Sizes | None = None,
     dropout: float = 0.0,
+    blocks: Sequence[int] | None = None,
+    deep_supervision: bool = False,
 ) -> nn.Module:
-    """A plain U-Net: per level twice convolution, instance norm and leaky ReLU; no residuals.
+    """A U-Net: per level twice convolution, instance norm and leaky ReLU; or an encoder of residual blocks.
 
     The first convolution of a level carries its stride; a transposed convolution of the same stride leads back up, and
     the skip is concatenated. Weights are drawn from torch's global generator (`build_network` takes a seed).
@@ -98,6 +58,11 @@ def unet(
         Size of the convolutions; all threes when absent.
     dropout : float in [0, 1)
         Share of channels dropped after each level.
+    blocks : sequence of int, optional
+        Residual blocks per level of the encoder, finest first (the last number goes on for deeper levels); the decoder
+        then has one convolution per level. None is the plain network.
+    deep_supervision : bool
+        Heads on the coarser levels of the decoder too, all but the coarsest; they count in training alone.
 
     Raises
     ------
@@ -107,43 +72,66 @@ def unet(
     References
     ----------
     Ronneberger et al., MICCAI 2015; Cicek et al., MICCAI 2016; with the instance norm, leaky ReLU and strided
-    convolutions of Isensee et al., Nature Methods 2021.
+    convolutions of Isensee et al., Nature Methods 2021. Residual encoder: Isensee et al., MICCAI 2024. Deep
+    supervision: Lee et al. 2015; Isensee et al. 2021.
     """
     widths = [int(width) for width in features]
-    steps = _per_level("strides", strides or default_strides(dims, len(widths)), len(widths), dims)
-    sizes = _per_level("kernels", kernels or ((3,) * dims,) * len(widths), len(widths), dims)
+    steps = per_level("strides", strides or default_strides(dims, len(widths)), len(widths), dims)
+    sizes = per_level("kernels", kernels or ((3,) * dims,) * len(widths), len(widths), dims)
     if set(steps[0]) != {1}:
         raise SettingsError(f"the first level has no stride, got {steps[0]}")
     if any(size % 2 == 0 for level in sizes for size in level):
         raise SettingsError(f"kernels must be odd, got {sizes}")
 
     def level(inputs: int, width: int, size: Sequence[int], stride: Sequence[int]) -> nn.Sequential:
-        parts = [*_layer(dims, inputs, width, size, stride), *_layer(dims, width, width, size, (1,) * dims)]
-        return nn.Sequential(*parts, *([DROPOUT[dims](dropout)] if dropout else []))
+        parts = [*layer(dims, inputs, width, size, stride), *layer(dims, width, width, size, (1,) * dims)]
+        return nn.Sequential(*parts, *dropped())
 
-    encoder = [level(in_channels, widths[0], sizes[0], steps[0])]
+    def residual(depth: int, inputs: int, width: int) -> nn.Sequential:
+        count = counts[min(depth, len(counts) - 1)]
+        parts = [Residual(dims, inputs, width, sizes[depth], steps[depth])]
+        parts += [Residual(dims, width, width, sizes[depth], (1,) * dims) for _ in range(count - 1)]
+        return nn.Sequential(*parts, *dropped())
+
+    def dropped() -> list[nn.Module]:
+        return [DROPOUT[dims](dropout)] if dropout else []
+
+    counts = list(blocks or ())
+    if counts and min(counts) < 1:
+        raise SettingsError(f"each level needs a residual block, got {counts}")
+    stem = layer(dims, in_channels, widths[0], sizes[0], (1,) * dims) if counts else []
+    encoder: list[nn.Module] = [
+        nn.Sequential(*stem, residual(0, widths[0], widths[0]))
+        if counts
+        else level(in_channels, widths[0], sizes[0], steps[0])
+    ]
     up: list[nn.Module] = []
     decoder: list[nn.Module] = []
     for depth, (above, width) in enumerate(pairwise(widths), start=1):
-        encoder.append(level(above, width, sizes[depth], steps[depth]))
+        encoder.append(residual(depth, above, width) if counts else level(above, width, sizes[depth], steps[depth]))
         up.insert(0, UP[dims](width, above, steps[depth], steps[depth]))
-        decoder.insert(0, level(2 * above, above, sizes[depth - 1], (1,) * dims))
-    return UNet(encoder, up, decoder, CONV[dims](widths[0], out_channels, 1))
+        one = nn.Sequential(*layer(dims, 2 * above, above, sizes[depth - 1], (1,) * dims), *dropped())
+        decoder.insert(0, one if counts else level(2 * above, above, sizes[depth - 1], (1,) * dims))
+    # The coarsest level of the decoder has no head (nnU-Net): too few voxels.
+    coarse = widths[1:-2] if deep_supervision else []
+    deep = [CONV[dims](width, out_channels, 1) for width in coarse]
+    return UNet(encoder, up, decoder, CONV[dims](widths[0], out_channels, 1), deep)
 
 
-def _layer(dims: int, inputs: int, outputs: int, size: Sequence[int], stride: Sequence[int]) -> list[nn.Module]:
-    padding = [n // 2 for n in size]
-    convolution = CONV[dims](inputs, outputs, tuple(size), tuple(stride), tuple(padding), bias=False)
-    nn.init.kaiming_normal_(convolution.weight, a=0.01)
-    # One group per channel is instance norm: a tenth quicker per step on CPU than torch's own.
-    return [convolution, nn.GroupNorm(outputs, outputs), nn.LeakyReLU(0.01, inplace=True)]
+@dataclass(frozen=True)
+class Encoder:
+    """An entry of `ENCODERS`: residual blocks per level, finest first; none for two plain convolutions."""
+
+    blocks: tuple[int, ...] | None
+    source: str
 
 
-def _per_level(what: str, values: Sizes, n_levels: int, dims: int) -> list[tuple[int, ...]]:
-    levels = [tuple(int(number) for number in level) for level in values]
-    if n_levels < 1 or len(levels) != n_levels or any(len(level) != dims or min(level) < 1 for level in levels):
-        raise SettingsError(f"{what} need {dims} positive numbers for each of {n_levels} levels, got {levels}")
-    return levels
+ENCODERS: dict[str, Encoder] = {
+    "plain": Encoder(None, "Isensee 2021"),
+    "residual_small": Encoder((1, 2, 2, 2, 2, 2), "own choice between plain and medium"),
+    "residual_medium": Encoder((1, 3, 4, 6, 6, 6), "Isensee 2024, presets M and L (they differ in patch and batch)"),
+    "residual_large": Encoder((2, 4, 6, 8, 8, 8), "own choice: a third more blocks than medium"),
+}
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -167,7 +155,9 @@ def build_network(name: str, arguments: Mapping[str, Any], *, seed: int) -> nn.M
         return architecture.build(**arguments)
 
 
-def forward_of(networks: Sequence[nn.Module], device: torch.device, *, precision: str = "fp32") -> Forward:
+def forward_of(
+    networks: Sequence[nn.Module], device: torch.device, *, precision: str = "fp32", entropy: bool = False
+) -> Forward:
     """A callable from a batch of image tiles to class probabilities: the mean softmax of the networks.
 
     Parameters
@@ -178,19 +168,30 @@ def forward_of(networks: Sequence[nn.Module], device: torch.device, *, precision
         Where to compute.
     precision : 'fp32' or 'bf16'
         Arithmetic of the networks; the softmax is always fp32.
+    entropy : bool
+        Add a channel: the mean over the networks of the entropy of their own probabilities, in bits.
 
     Returns
     -------
     callable
-        float32 array (n, channel, ...) to float32 array (n, class, ...).
+        float32 array (n, channel, ...) to float32 array (n, class, ...), or (n, class + 1, ...) with the entropy.
     """
 
     def forward(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         images = torch.from_numpy(batch).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = [network(images) for network in networks]
-        total = torch.stack([torch.softmax(each.float(), dim=1) for each in logits]).mean(dim=0)
+        total: Tensor | None = None
+        with torch.inference_mode():
+            for network in networks:
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    logits = network(images)
+                found = torch.softmax(logits.float(), dim=1)
+                if entropy:
+                    own = torch.special.entr(found).sum(dim=1, keepdim=True) / math.log(2.0)
+                    found = torch.cat([found, own], dim=1)
+                total = found if total is None else total.add_(found)
+        if total is None:
+            raise ValueError("there is no network")
         result: npt.NDArray[np.float32] = total.cpu().numpy()
-        return result
+        return np.divide(result, len(networks), out=result)
 
     return forward

@@ -1,22 +1,16 @@
-"""Sliding window over an image of any size, finished slab by slab; a function of a callable that knows no model.
-
-Tiles are blended with a Gaussian weight. The tiles stand on a regular grid and the weight is a product of one factor an
-axis, so the sum of weights is a product too: only the probabilities of one row of tiles are ever held.
-"""
+"""Sliding window over an image of any size, finished block by block; a function of a callable that knows no model."""
 
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
+from cohortseg.infer.blend import Blend, Floats, Scratch
 from cohortseg.volume import Array, Shape
-
-Floats = npt.NDArray[np.float32]
-Slab = tuple[int, int, Floats]
 
 READ_AHEAD = 64
 """Slices that are read from a store at a time at least, so that a chunk is not decoded again for every slice."""
@@ -50,15 +44,25 @@ def tile_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [round(index * (size - patch) / (count - 1)) for index in range(count)]
 
 
-def bell(patch: int) -> Floats:
-    """Gaussian weight along one axis of a tile: sigma is an eighth of the patch, 1 in the middle."""
-    distance = np.arange(patch) - (patch - 1) / 2.0
-    weight: Floats = np.exp(-0.5 * (distance / (patch / 8.0)) ** 2).astype(np.float32)
-    return weight
+@dataclass(frozen=True)
+class Block:
+    """Slices `first` to `stop` (exclusive) of a probability volume, read one channel at a time.
+
+    `planes(channel, z0, z1)` gives float32 arrays (z, y, x), from one slice before `first` on, until the next block is
+    asked for.
+    """
+
+    first: int
+    stop: int
+    planes: Callable[[int, int, int], Floats]
+
+    def channel(self, number: int) -> Floats:
+        """All slices of the block of one channel."""
+        return self.planes(number, self.first, self.stop)
 
 
-def read_region(image: ArrayLike, start: tuple[int, ...], shape: tuple[int, ...]) -> Floats:
-    """A box of the image as float32; where it reaches beyond the image, the border voxels are repeated.
+def read_region(image: ArrayLike, start: tuple[int, ...], shape: tuple[int, ...], *, dtype: Any = np.float32) -> Array:
+    """A box of the image; where it reaches beyond the image, the border voxels are repeated.
 
     Parameters
     ----------
@@ -68,10 +72,12 @@ def read_region(image: ArrayLike, start: tuple[int, ...], shape: tuple[int, ...]
         First voxel of the box (z, y, x); may be negative.
     shape : (int, int, int)
         Size of the box.
+    dtype : data type, optional
+        Of the result; None leaves it as the image has it.
 
     Returns
     -------
-    float32 array, shape (channel, z, y, x)
+    array, shape (channel, z, y, x)
         One channel when the image has no channel axis.
     """
     inside, padding = [], []
@@ -81,15 +87,13 @@ def read_region(image: ArrayLike, start: tuple[int, ...], shape: tuple[int, ...]
         inside.append(slice(low, high))
         before = min(max(0, low - first), length - 1)
         padding.append((before, length - before - (high - low)))
-    region = np.asarray(image[(..., *inside)], dtype=np.float32).reshape(
-        -1, *(part.stop - part.start for part in inside)
-    )
+    region = np.asarray(image[(..., *inside)], dtype=dtype).reshape(-1, *(part.stop - part.start for part in inside))
     if not any(before or after for before, after in padding):
         return region
     return np.pad(region, [(0, 0), *padding], mode="edge")
 
 
-def predict_slabs(  # noqa: PLR0913 (numbers and callables of one pass)
+def predict_blocks(  # noqa: PLR0913 (numbers and callables of one pass)
     image: ArrayLike,
     forward: Callable[[Any], Any],
     *,
@@ -99,9 +103,10 @@ def predict_slabs(  # noqa: PLR0913 (numbers and callables of one pass)
     mirror: bool = False,
     batch: int = 1,
     skip: Callable[[Floats], bool] | None = None,
+    scratch: Scratch | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Slab]:
-    """Probabilities of an image, in slabs of finished slices.
+) -> Iterator[Block]:
+    """Probabilities of an image, in blocks of finished slices; tiles are blended with a Gaussian weight.
 
     Parameters
     ----------
@@ -113,7 +118,7 @@ def predict_slabs(  # noqa: PLR0913 (numbers and callables of one pass)
     patch : (int, int, int)
         Size of a tile.
     n_channels_out : int
-        Number of classes, background included.
+        Number of classes, background included, and of whatever else `forward` gives for each voxel.
     overlap : float in [0, 1)
         Share of a tile that its neighbour covers too, at least.
     mirror : bool
@@ -122,14 +127,16 @@ def predict_slabs(  # noqa: PLR0913 (numbers and callables of one pass)
         Tiles per call of `forward`.
     skip : callable, optional
         Says of a tile (float32, (channel, z, y, x)) that it is background; then class 0 gets probability 1 there.
+    scratch : Scratch, optional
+        Where the sums of tiles lie: channels x (patch[0] + 1) x y x x numbers.
     progress : callable, optional
         Called with tiles done and tiles in all.
 
     Yields
     ------
-    (z0, z1, probabilities)
-        Slices z0 to z1 (exclusive) as float32 array (class, z, y, x); slabs follow each other from 0 to the last slice.
-        Held at a time: class x patch[0] x y x x of probabilities, and the slices of the image that are being worked on.
+    Block
+        They follow each other from slice 0 to the last. Beside the sums only slices of the image that are being worked
+        on are held, and one tile.
 
     Raises
     ------
@@ -144,50 +151,48 @@ def predict_slabs(  # noqa: PLR0913 (numbers and callables of one pass)
     padded = [max(size, length) for size, length in zip(sizes, patch, strict=True)]
     before = [(outer - size) // 2 for outer, size in zip(padded, sizes, strict=True)]
     starts = [tile_starts(outer, length, overlap) for outer, length in zip(padded, patch, strict=True)]
-    totals = [_total(*numbers) for numbers in zip(padded, patch, starts, strict=True)]
-    weight = np.einsum("i,j,k->ijk", *(bell(length) for length in patch))
+    blend = Blend(padded, patch, starts, n_channels_out, scratch or Scratch())
     step = _mirrored(
         _flat(forward, n_channels_out) if patch[0] == 1 else _checked(forward, n_channels_out), patch, mirror
     )
     spots = list(itertools.product(starts[1], starts[2]))
-    held = np.zeros((n_channels_out, patch[0], padded[1], padded[2]), np.float32)
     inside = (slice(before[1], before[1] + sizes[1]), slice(before[2], before[2] + sizes[2]))
-    ends = [*starts[0][1:], padded[0]]
+
+    def planes(channel: int, first: int, stop: int) -> Floats:
+        return blend.planes(channel, first + before[0], stop + before[0])[:, *inside]
+
+    ends, kept = [*starts[0][1:], padded[0]], 0
     for row, (block, end) in enumerate(zip(_rows(image, starts[0], patch[0], padded, before), ends, strict=True)):
+        start = starts[0][row]
         for number, group in enumerate(_groups(spots, batch)):
-            tiles = [block[..., y : y + patch[1], x : x + patch[2]] for y, x in group]
-            for (y, x), result in zip(group, _probabilities(tiles, step, n_channels_out, skip), strict=True):
-                held[..., y : y + patch[1], x : x + patch[2]] += result * weight
+            tiles = [block[..., y : y + patch[1], x : x + patch[2]].astype(np.float32) for y, x in group]
+            for (y, x), result in zip(group, _probabilities(tiles, step, skip), strict=True):
+                blend.add((start, y, x), result)
+            del result  # a tile of many classes is not kept while the block is worked on
             if progress is not None:
                 progress(row * len(spots) + min((number + 1) * batch, len(spots)), len(starts[0]) * len(spots))
-        first, done = starts[0][row], end - starts[0][row]
-        slab = held[:, :done][:, :, *inside] / _outer(totals, first, end)[:, *inside]
-        low, high = max(first - before[0], 0), min(end - before[0], sizes[0])
-        yield low, high, slab[:, low + before[0] - first : high + before[0] - first]
-        held = np.concatenate([held[:, done:], np.zeros_like(held[:, :done])], axis=1)
+        yield Block(max(start - before[0], 0), min(end - before[0], sizes[0]), planes)
+        blend.release(kept, end - 1)
+        kept = end - 1
 
 
-def _total(size: int, patch: int, starts: list[int]) -> Floats:
-    """Sum of the tiles' weights along one axis."""
-    total = np.zeros(size, np.float32)
-    for start in starts:
-        total[start : start + patch] += bell(patch)
-    return total
+def predict_slabs(image: ArrayLike, forward: Callable[[Any], Any], **options: Any) -> Iterator[tuple[int, int, Floats]]:
+    """The blocks of `predict_blocks` (same arguments) as (first, stop, array (class, z, y, x)): for few classes."""
+    for block in predict_blocks(image, forward, **options):
+        yield block.first, block.stop, np.stack([block.channel(n) for n in range(options["n_channels_out"])])
 
 
-def _outer(totals: list[Floats], first: int, end: int) -> Floats:
-    product: Floats = np.einsum("i,j,k->ijk", totals[0][first:end], totals[1], totals[2])
-    return product
-
-
-def _rows(image: ArrayLike, starts: list[int], depth: int, padded: list[int], before: list[int]) -> Iterator[Floats]:
-    """For each row of tiles its slices of the padded image, read in larger blocks."""
-    first, stop, block = 0, 0, np.empty(0, np.float32)
+def _rows(image: ArrayLike, starts: list[int], depth: int, padded: list[int], before: list[int]) -> Iterator[Array]:
+    """For each row of tiles its slices of the padded image: each is read once, and held as it is stored."""
+    first, stop = 0, 0
+    block: Array = np.empty((1, 0, padded[1], padded[2]))
     for start in starts:
         if start + depth > stop:
-            first, stop = start, min(padded[0], start + max(2 * depth, READ_AHEAD))
-            corner = (first - before[0], -before[1], -before[2])
-            block = read_region(image, corner, (stop - first, padded[1], padded[2]))
+            end = min(padded[0], max(start + depth, stop + READ_AHEAD))
+            corner = (stop - before[0], -before[1], -before[2])
+            fresh = read_region(image, corner, (end - stop, padded[1], padded[2]), dtype=None)
+            block = np.concatenate([block[:, start - first :], fresh], axis=1) if start < stop else fresh
+            first, stop = start, end
         yield block[:, start - first : start - first + depth]
 
 
@@ -196,14 +201,18 @@ def _groups(spots: list[tuple[int, int]], batch: int) -> Iterable[list[tuple[int
 
 
 def _probabilities(
-    tiles: list[Floats], step: Callable[[Floats], Floats], n_channels: int, skip: Callable[[Floats], bool] | None
-) -> list[Floats]:
-    """One probability tile per tile; skipped tiles are background."""
+    tiles: list[Floats], step: Callable[[Floats], Floats], skip: Callable[[Floats], bool] | None
+) -> list[Floats | None]:
+    """One probability tile per tile; None for skipped ones."""
     wanted = [skip is None or not skip(tile) for tile in tiles]
     results = iter(step(np.stack(list(itertools.compress(tiles, wanted)))) if any(wanted) else ())
-    background = np.zeros((n_channels, *tiles[0].shape[1:]), np.float32)
-    background[0] = 1.0
-    return [next(results) if want else background for want in wanted]
+    return [next(results) if want else None for want in wanted]
+
+
+def nothing_to_see(tile: Floats) -> bool:
+    """Whether every channel of a tile is of one value, as air beyond the window or a masked background is."""
+    flat = tile.reshape(len(tile), -1)
+    return bool((flat == flat[:, :1]).all())
 
 
 def _checked(forward: Callable[[Any], Any], n_channels: int) -> Callable[[Floats], Floats]:
@@ -241,6 +250,6 @@ def _mirrored(step: Callable[[Floats], Floats], patch: Shape, mirror: bool) -> C
     return mean if mirror else step
 
 
-def slab_array(slabs: Iterable[Slab]) -> Array:
+def slab_array(slabs: Iterable[tuple[int, int, Floats]]) -> Floats:
     """All slabs as one array (class, z, y, x): for small images only."""
     return np.concatenate([probabilities for _, _, probabilities in slabs], axis=1)

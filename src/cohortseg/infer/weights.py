@@ -80,3 +80,17 @@ def load_network(path: Path, device: torch.device) -> tuple[nn.Module, dict[str,
     except (KeyError, RuntimeError) as error:
         raise StudyError("the weights do not fit their architecture; train again") from error
     return network.to(device).eval(), metadata
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name.
+
+    Raises
+    ------
+    StudyError
+        When there is none or it is damaged.
+    """
+    try:
+        return dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise StudyError(f"the weights {path.name} cannot be read ({type(error).__name__})") from error

@@ -47,6 +47,14 @@ def real(raw: Any) -> float | None:
     return numbers[0] if numbers else None
 
 
+def lone(raw: Any) -> float | None:
+    """The one decimal string as a number; ValueError when there are several, of which none can be chosen."""
+    numbers = reals(raw)
+    if numbers and len(numbers) > 1:
+        raise ValueError(f"{len(numbers)} numbers instead of one")
+    return numbers[0] if numbers else None
+
+
 def whole(raw: Any) -> int | None:
     """An integer string as a number."""
     number = real(raw)

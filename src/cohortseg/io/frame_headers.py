@@ -13,6 +13,7 @@ from cohortseg.io.elements import (
     elements_of,
     items,
     lenient,
+    lone,
     long,
     longs,
     read,
@@ -46,7 +47,7 @@ GROUPS: dict[int, Fields] = {
         "slice_thickness_mm": (0x00180050, real),
         "slice_spacing_mm": (0x00180088, real),
     },
-    0x00289145: {"slope": (0x00281053, real), "intercept": (0x00281052, real), "rescale_type": (0x00281054, text)},
+    0x00289145: {"slope": (0x00281053, lone), "intercept": (0x00281052, lone), "rescale_type": (0x00281054, text)},
     REAL_WORLD: {"real_world_slope": (0x00409225, double), "real_world_intercept": (0x00409224, double)},
     0x00209111: {
         "temporal_position": (0x00209128, long),

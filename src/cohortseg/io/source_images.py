@@ -42,6 +42,8 @@ WHEN = tuple((f"{what}Date", f"{what}Time") for what in ("Series", "Study", "Acq
 DATE, TIME = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"), re.compile(r"([01]\d|2[0-3])([0-5]\d){2}")
 NO_DATE, NO_TIME = "19000101", "000000"
 """Where an element must hold a date and the source has none, or may not give it away."""
+LONGEST_STUDY_ID = 16
+"""Of a short string (PS3.5 6.2)."""
 SAME_MM, SAME_SHARE, SAME_COSINE = 0.05, 0.01, 1e-3
 """A slice of the source is the one of the grid within this distance, or share of the slice distance."""
 
@@ -93,8 +95,9 @@ class SourceImages:
 
     @property
     def has_frame(self) -> bool:
-        """Whether the source names its frame of reference; without, no label can be tied to it."""
-        return bool(self.header.get("FrameOfReferenceUID"))
+        """Whether the source names its frame of reference and a place in it; without, no label can be tied to it."""
+        has_place = any(one.position_mm is not None and one.directions is not None for one in self.slices)
+        return has_place and bool(self.header.get("FrameOfReferenceUID"))
 
     @property
     def objects(self) -> list[tuple[str, str]]:
@@ -316,6 +319,8 @@ def _completed(one: Any) -> Any:
     for keyword in ("PatientBirthDate", "StudyDate"):
         setattr(one, keyword, _valid(one.get(keyword), DATE) or "")
     one.StudyTime = _valid(one.StudyTime, TIME) or ""
+    # Nobody files by it, and a longer one makes the object invalid.
+    one.StudyID = one.StudyID[:LONGEST_STUDY_ID]
     return one
 
 

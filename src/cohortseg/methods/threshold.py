@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
 from cohortseg.methods import Segment
+from cohortseg.methods.entropy import deepest_valley, tsallis
 from cohortseg.methods.regions import REGIONS, isolated, opened, region
 from cohortseg.volume import Array, Volume
 
@@ -26,10 +27,11 @@ PLANES_VOXELS = 2_000_000
 
 @dataclass(frozen=True)
 class Rule:
-    """How a threshold is read off a histogram, and where that comes from."""
+    """How a threshold is read off a histogram, where that comes from, and which settings it takes besides."""
 
-    threshold: Callable[[Counts, Centres], float]
+    threshold: Callable[..., float]
     source: str
+    options: tuple[str, ...] = ()
 
 
 def otsu(counts: Counts, centres: Centres) -> float:
@@ -91,6 +93,8 @@ RULES: dict[str, Rule] = {
     "yen": Rule(yen, "Yen, Chang & Chang 1995, IEEE Trans. Image Process. 4(3)"),
     "li": Rule(li, "Li & Tam 1998, Pattern Recognit. Lett. 19(8)"),
     "triangle": Rule(triangle, "Zack, Rogers & Latt 1977, J. Histochem. Cytochem. 25(7)"),
+    "tsallis": Rule(tsallis, "Portes de Albuquerque et al. 2004, Pattern Recognit. Lett. 25(9)", ("q",)),
+    "valley": Rule(deepest_valley, "Prewitt & Mendelsohn 1966, Ann. N. Y. Acad. Sci. 128(3)"),
 }
 
 
@@ -101,6 +105,7 @@ def build(
     high: float | None = None,
     inside: str = "all",
     opening_mm: float = 0.0,
+    q: float = 0.8,
 ) -> Segment:
     """A segmenter that marks voxels by intensity as class 1.
 
@@ -115,6 +120,8 @@ def build(
         objects are kept that are darker outside on at least half of their surface.
     opening_mm : float
         Radius of an opening that frees blobs from thin structures; 0 leaves it out.
+    q : float
+        Entropic index of 'tsallis'; 1 is Kapur's rule.
 
     Returns
     -------
@@ -136,7 +143,7 @@ def build(
 
     def segment(volume: Volume) -> npt.NDArray[np.uint8]:
         where = None if inside == "all" else region(inside, volume)
-        limits = (low, high) if rule == "fixed" else (find_threshold(volume.array, where, rule=rule), None)
+        limits = (low, high) if rule == "fixed" else (find_threshold(volume.array, where, rule=rule, q=q), None)
         found = opened(
             _between(volume.array, where, limits, strict=rule != "fixed"), opening_mm, volume.grid.spacing_mm
         )
@@ -152,7 +159,7 @@ def scope(*, rule: str, inside: str, opening_mm: float) -> str:
     return "pointwise" if rule == "fixed" and inside == "all" and opening_mm == 0 else "volume"
 
 
-def find_threshold(image: Array, where: Array | None, *, rule: str) -> float:
+def find_threshold(image: Array, where: Array | None, *, rule: str, **options: float) -> float:
     """The threshold of a rule on the histogram of an image.
 
     Parameters
@@ -163,6 +170,8 @@ def find_threshold(image: Array, where: Array | None, *, rule: str) -> float:
         Voxels that are counted; all when None.
     rule : str
         A key of `RULES`.
+    **options
+        Numbers of the rules; each takes its own.
 
     Returns
     -------
@@ -172,7 +181,8 @@ def find_threshold(image: Array, where: Array | None, *, rule: str) -> float:
     counts, centres = histogram(image, where)
     if np.count_nonzero(counts) < 2:
         return np.inf
-    return choose("rule", rule, RULES).threshold(counts, centres)
+    found = choose("rule", rule, RULES)
+    return found.threshold(counts, centres, **{name: options[name] for name in found.options if name in options})
 
 
 def histogram(image: Array, where: Array | None) -> tuple[Counts, Centres]:

@@ -86,7 +86,7 @@ def spearman(one: Floats, other: Floats) -> tuple[float, float]:
         centred = ranks[0] - ranks[0].mean()
         found = np.abs(orders @ centred)
         return rho, float((found >= abs(ranks[1] @ centred) - 1e-9).mean())
-    return rho, max(float(stats.spearmanr(one, other).pvalue), 2.0 / math.factorial(n))
+    return rho, max(float(stats.spearmanr(one, other).pvalue), 2.0 * math.exp(-math.lgamma(n + 1)))
 
 
 def rank_interval(rho: float, n: int, confidence: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The tables of `docs/metrics.md`, made from the data dictionary: `python -m cohortseg.metrics.docs docs/metrics.md`."""
+"""The tables of `docs/metrics.md` from the data dictionary: `python -m cohortseg.metrics.docs docs/metrics.md`."""
 
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@ It is written like a page: every decision stands beside its reason. A plan is ma
 compared with what it saw (drift.py), they do not change it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy.typing as npt
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
+from cohortseg.preprocess.context import with_context
 from cohortseg.preprocess.drift import Fingerprint, seen_ranges
 from cohortseg.preprocess.intensity import NORMALISATIONS, normaliser
 from cohortseg.preprocess.patch import Geometry, plan_network
 from cohortseg.volume import Triple
 
-VERSION = 2
+VERSION = 3
 """Of what a plan holds."""
 ANISOTROPIC = 3.0
 """Coarsest over finest median spacing above which the coarse axis is planned finer than its median (nnU-Net)."""
@@ -30,6 +32,10 @@ ABSOLUTE = ("ct", "window")
 GROUPS = {"whole": "all voxels", "nonzero": "voxels other than 0", "foreground": "the labelled voxels"}
 SMALL_BUDGET = 500_000
 """Voxels of a patch below which a thinner network is planned: the budget of a machine without a large GPU."""
+PATCH_VOXELS = {"cpu": 110_592, "gpu": 2_097_152}
+"""Voxels of a patch where the settings name none: 48 and 128 along each edge."""
+STEP_VOXELS = {"cpu": 200_000, "gpu": 4_000_000}
+"""Voxels that one step sees, about: decides the batch."""
 
 
 def make_plan(  # noqa: PLR0913 (all but one are named options)
@@ -41,7 +47,8 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     spacing_mm: Triple | None = None,
     normalisation: str = "auto",
     window_hu: tuple[float, float] | None = None,
-    patch_voxels: int = 110_000,
+    device: str = "cpu",
+    patch_voxels: int | None = None,
     base_features: int | None = None,
 ) -> dict[str, Any]:
     """Decide model space, normalisation and network size for a cohort.
@@ -65,17 +72,20 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         are no CT beside one that is.
     window_hu : (float, float), optional
         Clip to this range; normalisation 'window'.
-    patch_voxels : int
-        Upper bound of the voxels in a training patch.
+    device : {'cpu', 'gpu'}
+        What the plan is made for.
+    patch_voxels : int, optional
+        Upper bound of the voxels in a training patch; by the device when left out.
     base_features : int, optional
         Channels at full resolution.
 
     Returns
     -------
     dict
-        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``patch``, ``network`` and, for each channel,
-        ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that of each;
-        ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims` entries.
+        Ready for JSON; floats have six digits. ``spacing_mm``, ``shape``, ``patch``, ``batch``, ``network`` and, for
+        each channel, ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that
+        of each; ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims`
+        entries.
         In 2D ``spacing_mm`` begins with None: see `model_spacing`.
 
     Raises
@@ -88,24 +98,29 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         raise SettingsError("a plan needs at least one usable case")
     if dims not in (2, 3) or len(cases) != len(fingerprints):
         raise ValueError(f"dims must be 2 or 3, got {dims}; {len(cases)} names for {len(fingerprints)} fingerprints")
+    budget = patch_voxels or choose("device", device, PATCH_VOXELS)
     spacing = _spacing(fingerprints, dims, spacing_mm)
+    if spacing_mm is None:
+        spacing = with_context(spacing, fingerprints, dims, budget)
     shape = _shape(fingerprints, spacing["value"])
     usual_mm = model_spacing({"spacing_mm": spacing}, _median(fingerprints, "spacing_mm"))
-    features = base_features or (16 if patch_voxels < SMALL_BUDGET else 32)
+    features = base_features or (16 if budget < SMALL_BUDGET else 32)
     geometry = plan_network(
-        usual_mm[3 - dims :], tuple(shape["value"][3 - dims :]), patch_voxels=patch_voxels, base_features=features
+        usual_mm[3 - dims :], tuple(shape["value"][3 - dims :]), patch_voxels=budget, base_features=features
     )
     if dims == 3 and geometry.patch[0] == 1:
         raise SettingsError("plan.dims: 3 needs volumes, but a patch of these images is a single slice; set it to 2")
     plan = {
         "version": VERSION,
         "dims": dims,
+        "device": device,
         "channels": list(modalities),
         "modality": dict(modalities),
         "spacing_mm": spacing,
         "shape": shape,
         "normalisation": _normalisations(fingerprints, modalities, normalisation, window_hu),
-        **_network(geometry, patch_voxels, features),
+        **_network(geometry, budget, features),
+        "batch": _batch(geometry, device),
         "seen": _seen(fingerprints, cases, list(modalities)),
     }
     rounded: dict[str, Any] = _rounded(plan)
@@ -275,6 +290,12 @@ def _network(geometry: Geometry, patch_voxels: int, features: int) -> dict[str, 
             f"{features} channels at full resolution, doubled at each level",
         },
     }
+
+
+def _batch(geometry: Geometry, device: str) -> dict[str, Any]:
+    voxels = math.prod(geometry.patch)
+    why = f"a step sees about {STEP_VOXELS[device]} voxels on a {device}, and two patches at least"
+    return {"value": max(2, STEP_VOXELS[device] // voxels), "because": why}
 
 
 def _seen(fingerprints: Sequence[Fingerprint], cases: Sequence[str], channels: Sequence[str]) -> dict[str, Any]:

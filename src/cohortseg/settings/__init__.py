@@ -7,7 +7,14 @@
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
 from cohortseg.settings.load import load_study
-from cohortseg.settings.methods import METHOD_SETTINGS, Method, ThresholdMethod, UNetMethod
+from cohortseg.settings.methods import (
+    METHOD_SETTINGS,
+    Method,
+    NetworkMethod,
+    PretrainedMethod,
+    ThresholdMethod,
+    UNetMethod,
+)
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
     Code,
@@ -31,10 +38,12 @@ __all__ = [
     "Method",
     "MetricSettings",
     "Name",
+    "NetworkMethod",
     "Part",
     "PlanSettings",
     "PostprocessSettings",
     "PreprocessSettings",
+    "PretrainedMethod",
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",

@@ -1,17 +1,22 @@
 """The settings of each method: what an experiment may be."""
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+
+DEFAULT_STEPS = 1000
+"""Optimiser steps where the settings name neither steps nor minutes."""
 
 
 class ThresholdMethod(Part):
     """A classical method: intensity threshold inside a region, then components."""
 
     method: Literal["threshold"]
-    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle"] = Field(
+    rule: Literal["fixed", "otsu", "multi_otsu", "yen", "li", "triangle", "tsallis", "valley"] = Field(
         "otsu", description="how the threshold is found"
     )
     low: float | None = Field(None, description="lower limit for `fixed`, in image units (HU)")
@@ -20,6 +25,7 @@ class ThresholdMethod(Part):
         "all", description="region the threshold is applied in (body, lungs: CT)"
     )
     opening_mm: NotNegative = Field(0.0, description="radius of an opening that frees blobs from thin structures")
+    q: Positive = Field(0.8, description="entropic index for `tsallis`; 1 is Kapur's rule")
     channel: Name | None = Field(None, description="channel that is thresholded; default: the first")
 
     @model_validator(mode="after")
@@ -33,34 +39,83 @@ class ThresholdMethod(Part):
         return self
 
 
-class UNetMethod(Part):
+class NetworkMethod(Part):
+    """How networks predict, wherever their weights come from."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
+    mirror: bool = Field(False, description="average over mirrored inputs when predicting")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
+    )
+    skip_empty: bool = Field(
+        True, description="tiles of one single value (air, masked background) are background and are not computed"
+    )
+    probabilities: bool = Field(False, description="keep the probability of each class (`probabilities.zarr`)")
+    uncertainty: bool = Field(
+        False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
+    )
+
+
+class UNetMethod(NetworkMethod):
     """A trained U-Net; its dimensions, patch and grid come from the plan."""
 
     method: Literal["unet"]
     features: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, min_length=1, description="channels per level; from the plan when empty"
     )
-    loss: Literal["dice_ce", "dice_bce", "dice", "cross_entropy", "focal"] = Field(
-        "dice_ce", description="loss function"
+    encoder: Literal["plain", "residual_small", "residual_medium", "residual_large"] = Field(
+        "plain", description="plain: two convolutions per level; residual: blocks with shortcuts, of three sizes"
     )
+    deep_supervision: bool = Field(False, description="the loss counts at the coarser levels of the decoder too")
+    loss: Literal[
+        "dice_ce",
+        "dice_bce",
+        "dice_focal",
+        "dice",
+        "cross_entropy",
+        "focal",
+        "tversky",
+        "focal_tversky",
+        "jaccard",
+        "generalised_dice",
+        "lovasz_softmax",
+    ] = Field("dice_ce", description="loss function")
     optimiser: Literal["adamw", "sgd_nesterov"] = Field("adamw", description="optimiser")
     learning_rate: Positive = Field(3e-3, description="largest learning rate")
     weight_decay: NotNegative = Field(1e-4, description="weight decay")
-    schedule: Literal["constant", "cosine", "poly", "exponential"] = Field(
+    schedule: Literal["constant", "cosine", "poly", "exponential", "step_wise"] = Field(
         "cosine", description="learning-rate schedule"
     )
-    steps: int = Field(1000, ge=1, description="number of optimiser steps")
-    batch: int = Field(8, ge=1, description="patches per step")
+    steps: int | None = Field(
+        None, ge=1, description=f"number of optimiser steps; {DEFAULT_STEPS} when there are no minutes either"
+    )
+    minutes: Positive | None = Field(
+        None,
+        description="time to train for instead of steps: measured once on the device that trains, then frozen as steps",
+    )
+    batch: int | None = Field(None, ge=1, description="patches per step; from the plan when empty")
+    accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, to save memory")
+    gradient_clip: NotNegative = Field(12.0, description="largest norm of the gradient; 0: no limit")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="keep a running average of the weights; 0: the weights")
+    keep: Literal["last", "best"] = Field("last", description="weights that are kept: best by the validation Dice")
+    patience: int = Field(0, ge=0, description="validations without a better Dice after which training ends; 0: never")
     foreground_share: float = Field(0.5, ge=0, le=1, description="share of patches centred on a labelled voxel")
+    negative_share: float = Field(0.0, ge=0, le=1, description="share of patches without any labelled voxel")
+    balance: Literal["case", "class"] = Field(
+        "case", description="patches on labelled voxels: each case as often, or each class of the cohort as often"
+    )
     augmentation: Literal["none", "light", "full"] = Field("light", description="augmentation preset")
+    transfer: Path | None = Field(
+        None, description="weights (.safetensors) to begin with, as far as the layers have the same shape"
+    )
+    frozen: list[Literal["encoder", "decoder", "up", "head"]] = Field(
+        default_factory=list, description="parts of the network that keep the transferred weights"
+    )
+    channels_last: bool = Field(False, description="memory format of the network: quicker on some devices")
+    compile: bool = Field(False, description="compile the network with torch (needs a C++ compiler on the machine)")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         default_factory=lambda: [1], min_length=1, description="one model per fold and seed"
-    )
-    overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
-    mirror: bool = Field(False, description="average over mirrored inputs when predicting")
-    threshold: float | None = Field(
-        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
     )
     validate_every: int = Field(100, ge=1, description="steps between two validations")
     checkpoint_minutes: Positive = Field(5.0, description="minutes between two resume checkpoints")
@@ -72,7 +127,32 @@ class UNetMethod(Part):
             raise ValueError(f"`seeds` names {', '.join(map(str, twice))} twice")
         return self
 
+    @model_validator(mode="after")
+    def _possible(self) -> "UNetMethod":
+        if self.steps is not None and self.minutes is not None:
+            raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
+        if self.foreground_share + self.negative_share > 1:
+            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
+        if self.frozen and self.transfer is None:
+            raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        return self
 
-Method: TypeAlias = Annotated[ThresholdMethod | UNetMethod, Field(discriminator="method")]
 
-METHOD_SETTINGS: dict[str, type[Part]] = {"threshold": ThresholdMethod, "unet": UNetMethod}
+class PretrainedMethod(NetworkMethod):
+    """Finished networks of another study: nothing is trained, and the plan is theirs."""
+
+    method: Literal["pretrained"]
+    model: Path = Field(Path("model"), description="folder that `cohortseg package` made")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+
+
+Method: TypeAlias = Annotated[
+    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")
+]
+
+METHOD_SETTINGS: dict[str, type[Part]] = {
+    "threshold": ThresholdMethod,
+    **CLASSICAL_SETTINGS,
+    "unet": UNetMethod,
+    "pretrained": PretrainedMethod,
+}

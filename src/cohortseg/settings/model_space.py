@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Part, Spacing
+from cohortseg.settings.classical import LungRegion
 
 
 class PlanSettings(Part):
@@ -18,7 +19,12 @@ class PlanSettings(Part):
         "auto", description="intensity normalisation; auto chooses by modality"
     )
     window_hu: tuple[float, float] | None = Field(None, description="clip to this range before normalising (CT)")
-    patch_voxels: int = Field(110_592, ge=4096, description="upper bound of the voxels in one training patch")
+    device: Literal["cpu", "gpu"] = Field(
+        "cpu", description="what the networks are planned for: size of patch and batch"
+    )
+    patch_voxels: int | None = Field(
+        None, ge=4096, description="upper bound of the voxels in one training patch; by the device when empty"
+    )
 
     @model_validator(mode="after")
     def _window(self) -> "PlanSettings":
@@ -34,6 +40,11 @@ class PreprocessSettings(Part):
 
     interpolation: Literal["linear", "bspline"] = Field(
         "linear", description="interpolation of images; labels: nearest"
+    )
+    isolate: LungRegion | None = Field(
+        None,
+        description="keep the lung region of a chest CT and set all else to air; settings as of `method: lung`, "
+        "for example {flip_union: true, margin: 5}",
     )
 
 

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import Method, UNetMethod
+from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
     COVARIATES,
@@ -60,21 +61,33 @@ class Study(Part):
         strangers = sorted(set(self.export.codes) - set(self.cohort.labels.classes))
         if strangers:
             raise ValueError(f"export.codes: no class {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_fit(self) -> "Study":
+        region = self.preprocess.isolate
+        if region is not None and region.channel is not None and region.channel not in self.cohort.channel_names:
+            known = ", ".join(self.cohort.channel_names)
+            raise ValueError(f"preprocess.isolate.channel: no channel {region.channel!r}; choices: {known}")
         for name, experiment in self.experiments.items():
             if experiment.method == "threshold" and len(self.cohort.labels.classes) != 1:
                 raise ValueError(
                     f"experiments.{name}.method: `threshold` finds a single class, the labels name several"
                 )
+            if isinstance(experiment, Classical) and experiment.n_found > len(self.cohort.labels.classes):
+                raise ValueError(f"experiments.{name}.objects: more objects than the labels have classes")
             channel = getattr(experiment, "channel", None)
             if channel is not None and channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)
                 raise ValueError(f"experiments.{name}.channel: no channel {channel!r}; choices: {known}")
             if (
-                experiment.method == "unet"
+                isinstance(experiment, NetworkMethod)
                 and experiment.threshold is not None
                 and len(self.cohort.labels.classes) != 1
             ):
                 raise ValueError(f"experiments.{name}.threshold: only with a single class")
+        if len({one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)}) > 1:
+            raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
 
     @property
@@ -86,3 +99,13 @@ class Study(Part):
     def trained(self) -> dict[str, UNetMethod]:
         """The experiments whose method needs weights."""
         return {name: method for name, method in self.experiments.items() if isinstance(method, UNetMethod)}
+
+    @property
+    def networks(self) -> dict[str, NetworkMethod]:
+        """The experiments that predict with networks, trained here or elsewhere."""
+        return {name: method for name, method in self.experiments.items() if isinstance(method, NetworkMethod)}
+
+    @property
+    def model(self) -> Path | None:
+        """The model package whose plan the study has; none where it plans itself."""
+        return next((one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)), None)

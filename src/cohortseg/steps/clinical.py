@@ -2,14 +2,16 @@
 
 import csv
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cohortseg.cohort import table_text
 from cohortseg.errors import SettingsError
 from cohortseg.io.sidecar import write_if_changed
 from cohortseg.layout import Layout
 from cohortseg.names import Identities
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEYS = ("case", "subject")
 
@@ -63,7 +65,7 @@ def keep_clinical(source: Path | None, wanted: list[str], identities: Identities
     write_if_changed(layout.clinical, table_text([kept[name] for name in sorted(kept)], [key, *wanted]))
 
 
-def read_clinical(layout: Layout, subjects: dict[str, str]) -> pd.DataFrame:
+def read_clinical(layout: Layout, subjects: dict[str, str]) -> "pd.DataFrame":
     """The clinical columns, one row for each case that has any; the index holds the cases.
 
     Parameters
@@ -77,6 +79,8 @@ def read_clinical(layout: Layout, subjects: dict[str, str]) -> pd.DataFrame:
     DataFrame
         Texts; empty without a clinical table.
     """
+    import pandas as pd
+
     if not layout.clinical.exists():
         return pd.DataFrame()
     table = pd.read_csv(layout.clinical, sep="\t", dtype=str, keep_default_na=False)

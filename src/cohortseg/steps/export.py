@@ -32,7 +32,7 @@ MESHES = {"stl": ".stl", "ply": ".ply"}
 TISSUE = Code("85756007", "SCT", "Tissue")
 """What a class shows when the settings do not say."""
 NOT_DICOM = "the case did not come from DICOM"
-NO_FRAME = "the source names no frame of reference"
+NO_FRAME = "the source names no frame of reference, or no place in it"
 MORE_NUMBERS = "the label holds more numbers than there are classes"
 
 
@@ -59,7 +59,7 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
     stem = layout.exported(experiment, model, name, "")
     files = {*_present(stem), *(stem.parent / file for file in last.get("files", {}))}
     # The voxels may stay as they are while the source says something else of the patient.
-    source = {"source": case.source} if any(word in OBJECTS for word in formats) else {}
+    source = _source_inputs(layout, case, settings.export) if any(word in OBJECTS for word in formats) else {}
     return Work(
         stage="export",
         sidecar=folder / "export.json",
@@ -68,6 +68,20 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
         upstream=post,
         make=lambda: export(layout, experiment, unit, case.subject, settings),
     )
+
+
+def _source_inputs(layout: Layout, case: Case, settings: ExportSettings) -> dict[str, str]:
+    """Digests of what an object that names its source depends on beside the label."""
+    if settings.uids == "keep":
+        return {"source": case.source}
+    # Of 256 random bits: nobody finds the key by its digest. Another key maps every UID anew, in all cases alike.
+    return {"source": case.source, "uids": digest(_key(layout).hex())}
+
+
+def _key(layout: Layout) -> bytes:
+    from cohortseg.io.uids import study_key
+
+    return study_key(layout.private / "uid.key")
 
 
 def export(layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage) -> Record:
@@ -183,7 +197,6 @@ def _meshes(label: Volume, formats: Sequence[str], classes: dict[str, int]) -> I
 def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) -> tuple[Any, str | None]:
     """What the source of a case is, or why nothing can be tied to it."""
     from cohortseg.io.source_images import read_sources
-    from cohortseg.io.uids import study_key
 
     record = read_json(layout.source(case))
     channel = record["channels"][0]
@@ -192,7 +205,7 @@ def _sources(layout: Layout, case: str, subject: str, settings: ExportSettings) 
     root = Path(record["root"])
     if not root.is_dir():
         raise StudyError("the source folder is not there; is it mounted?")
-    key = study_key(layout.private / "uid.key") if settings.uids == "remap" else None
+    key = _key(layout) if settings.uids == "remap" else None
     paths = [root / file["path"] for file in channel["files"]]
     try:
         # With remapped UIDs the pseudonym stands there in any case.

@@ -32,6 +32,27 @@ def read_plan(layout: Layout) -> tuple[dict[str, Any], str]:
     return plan, digest(plan)
 
 
+PACKAGE_FORMAT = 1
+"""Of a model package."""
+
+
+def read_package(folder: Path) -> dict[str, Any]:
+    """The list of what is in a model package (`model.json`).
+
+    Raises
+    ------
+    StudyError
+        When there is none, or another version made it.
+    """
+    path = folder / "model.json"
+    if not path.is_file():
+        raise StudyError(f"no model package in {folder.name!r}: `cohortseg package` makes one")
+    package: dict[str, Any] = read_json(path)
+    if package.get("format") != PACKAGE_FORMAT:
+        raise StudyError(f"the model package {folder.name!r} was made by another version of cohortseg")
+    return package
+
+
 def check_channels(plan: dict[str, Any], channels: list[str]) -> None:
     """A frozen plan serves the channels it was made for.
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from cohortseg.errors import SettingsError, StudyError
@@ -11,13 +12,13 @@ from cohortseg.preprocess.plan import make_plan
 from cohortseg.settings.cohort import ONE_CHANNEL
 from cohortseg.stages import PlanStage
 from cohortseg.steps.arguments import add_cohort as add_arguments
-from cohortseg.steps.model_space import write_plan
+from cohortseg.steps.model_space import check_channels, read_package, write_plan
 
 __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write `plan.json`.
+    """Write `plan.json`: a new one, or that of the model package whose networks the study uses.
 
     Raises
     ------
@@ -28,6 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     settings = PlanStage.model_validate_json(arguments.settings)
     layout: Layout = arguments.study
+    if settings.model is not None:
+        write_plan(layout, plan_of_package(settings.model, settings.classes, settings.channels))
+        return
     gathered = read_json(layout.cohort_fingerprint)
     # The independent test set is kept out; validation folds are seen, and the plan names all cases it saw.
     seen = {name: case for name, case in gathered.items() if case["fold"] != TEST and case["role"] == "cohort"}
@@ -42,6 +46,24 @@ def run(arguments: argparse.Namespace) -> None:
         **settings.plan.model_dump(),
     )
     write_plan(layout, plan)
+
+
+def plan_of_package(model: Path, classes: list[str], channels: list[str]) -> dict[str, Any]:
+    """The plan of finished networks.
+
+    Raises
+    ------
+    SettingsError
+        When the settings name other classes or channels than the networks know.
+    """
+    known = read_package(model)["classes"]
+    if classes != known:
+        raise SettingsError(
+            f"cohort.labels: the model knows {', '.join(known)}, the settings name {', '.join(classes)}"
+        )
+    plan: dict[str, Any] = read_json(model / "plan.json")
+    check_channels(plan, channels)
+    return plan
 
 
 def _modality(cases: list[dict[str, Any]], channel: str) -> str:

@@ -14,12 +14,12 @@ from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, read_sidecar
 from cohortseg.layout import Layout
-from cohortseg.methods import METHODS
-from cohortseg.settings import Part, UNetMethod
+from cohortseg.methods import segmenter
+from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
-from cohortseg.steps.model_space import patch_zyx, read_plan
+from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Predict a batch; weights are loaded once, when the first case needs them."""
     settings = ExperimentStage.model_validate_json(arguments.settings)
-    if isinstance(settings.experiment, UNetMethod):
+    if isinstance(settings.experiment, NetworkMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
     else:
         _run_classical(arguments, settings.experiment, settings.channels)
@@ -80,14 +80,12 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
         MISSING_CHANNEL when the case lacks that channel: zeros have no threshold.
     """
     values = method.model_dump()
-    load = choose("method", values.pop("method"), METHODS).load
-    if load is None:
-        raise StudyError("the method needs weights")
+    method_name = values.pop("method")
     name = values.pop("channel", None) or channels[0]
     image = choose("channel", name, dict(zip(channels, layout.images(case, channels), strict=True)))
     if name in read_json(layout.case(case) / "image.json")["facts"].get("missing_channels", []):
         raise Rejected("MISSING_CHANNEL", f"channel {name}, which the method works on")
-    segment = load()(**values)
+    segment = segmenter(method_name, values)
     volume = store.read_volume(image)
     content = store.write_volume(target, Volume(segment(volume), volume.grid), name="label")
     return {"content": content}
@@ -96,7 +94,7 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
 # ---- methods with weights --------------------------------------------------------------------------------------
 
 
-def _run_trained(arguments: argparse.Namespace, method: UNetMethod, n_classes: int) -> None:
+def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes: int) -> None:
     layout: Layout = arguments.study
     loaded: dict[str, Any] = {}
     with ExitStack() as held:
@@ -110,7 +108,7 @@ def _run_trained(arguments: argparse.Namespace, method: UNetMethod, n_classes: i
             return loaded[model]
 
         run_batch(
-            plan_units(layout, arguments.cases, method.seeds),
+            plan_units(layout, arguments.cases, method.seeds if isinstance(method, UNetMethod) else None),
             lambda unit: _trained_work(layout, arguments.experiment, unit, method, n_classes, forward),
             arguments.settings,
             arguments.token,
@@ -124,34 +122,47 @@ def _device(layout: Layout, threads: int) -> Any:
     return take_device(lock_dir=layout.locks)
 
 
-def _load(layout: Layout, experiment: str, model: str, method: UNetMethod, device: Any) -> Any:
+def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any) -> Any:
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
 
-    folds = folds_of_model(layout, model)
-    paths = [layout.model(experiment, fold, int(seed_of_model(model))) / "weights.safetensors" for fold in folds]
-    return forward_of([load_network(path, device)[0] for path in paths], device, precision=method.precision)
+    paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
+    networks = [load_network(path, device)[0] for path in paths]
+    precision = method.precision if isinstance(method, UNetMethod | PretrainedMethod) else "fp32"
+    return forward_of(networks, device, precision=precision, entropy=method.uncertainty)
+
+
+def _weights(layout: Layout, experiment: str, model: str, method: NetworkMethod) -> dict[str, tuple[Path, str]]:
+    """The networks of a model: what they are called, the file and its SHA-256."""
+    if isinstance(method, PretrainedMethod):
+        files: dict[str, str] = read_package(method.model)["weights"]
+        return {f"weights {name}": (method.model / name, sha256) for name, sha256 in sorted(files.items())}
+    seed = int(seed_of_model(model))
+    return {
+        f"weights fold {fold}": (
+            layout.model(experiment, fold, seed) / "weights.safetensors",
+            _weights_of(layout, experiment, fold, seed),
+        )
+        for fold in folds_of_model(layout, model)
+    }
 
 
 def _trained_work(
     layout: Layout,
     experiment: str,
     unit: str,
-    method: UNetMethod,
+    method: NetworkMethod,
     n_classes: int,
     forward: Callable[[str], Any],
 ) -> Work:
     model, case = split_unit(unit)
     prepared = read_json(layout.case(case) / "prepared.json")
     folder = layout.prediction(experiment, model, case)
-    weights = {
-        f"weights fold {fold}": _weights_of(layout, experiment, fold, int(seed_of_model(model)))
-        for fold in folds_of_model(layout, model)
-    }
+    weights = {name: sha256 for name, (_, sha256) in _weights(layout, experiment, model, method).items()}
     return Work(
         stage="predict",
         sidecar=folder / "raw.json",
-        stores=(folder / "raw.zarr",),
+        stores=tuple(folder / f"{name}.zarr" for name in ("raw", *_extras(method, n_classes))),
         inputs={"prepared": prepared["content"], "image": prepared["inputs"]["image"], **weights},
         upstream=prepared,
         make=lambda: predict_trained(layout, case, folder / "raw.zarr", forward(model), method, n_classes),
@@ -166,29 +177,55 @@ def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
 
 
 def predict_trained(
-    layout: Layout, case: str, target: Path, forward: Any, method: UNetMethod, n_classes: int
+    layout: Layout, case: str, target: Path, forward: Any, method: NetworkMethod, n_classes: int
 ) -> Record:
-    """Write the most probable class of each voxel of the native grid; memory holds a few slabs."""
-    from cohortseg.infer.native import resample_slabs
-    from cohortseg.infer.sliding import predict_slabs
+    """Write the most probable class of each voxel of the native grid, and what else the settings ask for.
+
+    Memory holds one class of a few slices beside the sums of overlapping tiles, which go to disk where they are large.
+    """
+    from cohortseg.infer.blend import Scratch
+    from cohortseg.infer.native import resample_blocks
+    from cohortseg.infer.sliding import nothing_to_see, predict_blocks
 
     folder, (plan, _) = layout.case(case), read_plan(layout)
     native = store.read_grid(folder / "image.zarr")
-    slabs = predict_slabs(
+    target.parent.mkdir(parents=True, exist_ok=True)
+    blocks = predict_blocks(
         store.open_array(folder / "prepared.zarr"),
         forward,
         patch=patch_zyx(plan),
-        n_channels_out=n_classes + 1,
+        n_channels_out=n_classes + 1 + method.uncertainty,
         overlap=method.overlap,
         mirror=method.mirror,
         batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
+        skip=nothing_to_see if method.skip_empty else None,
+        scratch=Scratch(folder=target.parent),
     )
-    tally = np.zeros((3, n_classes, 2, PROBABILITY_BINS))
-    finished = resample_slabs(slabs, store.read_grid(folder / "prepared.zarr"), native)
-    labels = _labels(finished, method.threshold, _reference(folder, native), tally)
-    content = store.write(target, native, np.uint8, labels, name="label")
-    counts = tally[0].astype(np.int64).tolist()
-    return {"content": content, "probabilities": counts, "probability_sums": tally[1:].tolist()}
+    finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
+    with ExitStack() as held:
+        extras = {
+            name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)
+            for name, channels in _extras(method, n_classes).items()
+        }
+        result = Result(n_classes, method.threshold, extras)
+        content = store.write(
+            target, native, np.uint8, result.labels(finished, _reference(folder, native)), name="label"
+        )
+    contents = {name: store.content_digest(target.with_name(f"{name}.zarr")) for name in extras}
+    return {"content": content, "contents": contents, **result.record()}
+
+
+def _extras(method: NetworkMethod, n_classes: int) -> dict[str, list[str]]:
+    """The further stores that the settings ask for, with their channels."""
+    probabilities = {"probabilities": [f"class {number}" for number in range(n_classes + 1)]}
+    return (probabilities if method.probabilities else {}) | (
+        {"uncertainty": ["entropy", "disagreement"]} if method.uncertainty else {}
+    )
+
+
+def _extra(held: ExitStack, target: Path, grid: Grid, channels: list[str]) -> Any:
+    part = held.enter_context(store.new_store(target))
+    return store.create(part, grid, np.float16, name=target.stem, channels=channels)
 
 
 def _reference(folder: Path, grid: Grid) -> Any:
@@ -197,22 +234,65 @@ def _reference(folder: Path, grid: Grid) -> Any:
     return store.open_array(path) if path.exists() else np.broadcast_to(np.uint8(255), grid.shape)
 
 
-def _labels(
-    slabs: Iterator[tuple[int, int, Array]], threshold: float | None, reference: Any, tally: Array
-) -> Iterator[tuple[int, Array]]:
-    """Slabs of labels; on the way, tallies voxels by class, reference (no, yes) and bin of probability.
+class Result:
+    """What is made of the probabilities of one case as they come, class by class.
 
-    Their number and the sums of their probabilities and of the squares are all that calibration and curves need
-    (`metrics.probabilities`), so no probabilities are stored.
+    Labels; a tally by class, reference (no, yes) and bin of probability of the voxels, of their probabilities and of
+    the squares, which is all that calibration and curves need (`metrics.probabilities`); and, into `extras`, the
+    probabilities and the uncertainty of each voxel.
     """
-    from cohortseg.infer.native import labels_from
 
-    for start, end, probabilities in slabs:
-        truth = np.asarray(reference[start:end])
-        for number, channel in enumerate(probabilities[1:], start=1):
-            place = np.minimum((channel * PROBABILITY_BINS).astype(np.intp), PROBABILITY_BINS - 1)
-            for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
-                probability = channel[inside].astype(np.float64)
-                for power, weights in enumerate((None, probability, probability**2)):
-                    tally[power, number - 1, belongs] += np.bincount(place[inside], weights, PROBABILITY_BINS)
-        yield start, labels_from(probabilities, threshold=threshold)
+    def __init__(self, n_classes: int, threshold: float | None, extras: dict[str, Any]) -> None:
+        self.n_classes, self.threshold, self.extras = n_classes, threshold, extras
+        self.tally = np.zeros((3, n_classes, 2, PROBABILITY_BINS))
+        self.bits, self.n_found = np.zeros(2), 0
+
+    def labels(self, blocks: Iterator[Any], reference: Any) -> Iterator[tuple[int, Array]]:
+        """Slabs of labels."""
+        from cohortseg.infer.native import labels_from
+        from cohortseg.infer.uncertainty import Entropy
+
+        for block in blocks:
+            truth = np.asarray(reference[block.first : block.stop])
+            entropy = Entropy() if "uncertainty" in self.extras else None
+            found = labels_from(self._classes(block, truth, entropy), threshold=self.threshold)
+            if entropy is not None:
+                for number, bits in enumerate(entropy.parts(block.channel(self.n_classes + 1))):
+                    self.extras["uncertainty"][number, block.first : block.stop] = bits
+                    self.bits[number] += bits[found > 0].sum(dtype=float)
+                self.n_found += int(np.count_nonzero(found))
+            yield block.first, found
+
+    def _classes(self, block: Any, truth: Array, entropy: Any) -> Iterator[Array]:
+        """The probability of each class in turn, noted on the way."""
+        for number in range(self.n_classes + 1):
+            found = block.channel(number)
+            if number:
+                self._count(number, found, truth)
+            if "probabilities" in self.extras:
+                self.extras["probabilities"][number, block.first : block.stop] = found
+            if entropy is not None:
+                entropy.add(found)
+            yield found
+
+    def _count(self, number: int, found: Array, truth: Array) -> None:
+        place = np.minimum((found * PROBABILITY_BINS).astype(np.uint8), PROBABILITY_BINS - 1)
+        for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
+            probability = found[inside].astype(np.float64)
+            for power, weights in enumerate((None, probability, probability**2)):
+                self.tally[power, number - 1, belongs] += np.bincount(place[inside], weights, PROBABILITY_BINS)
+
+    def record(self) -> Record:
+        """What the sidecar says of it; the uncertainty is the mean over the voxels found, None where there are none."""
+        counts, *sums = self.tally
+        tallied = {
+            "probabilities": counts.astype(np.int64).tolist(),
+            "probability_sums": [one.tolist() for one in sums],
+        }
+        if "uncertainty" not in self.extras:
+            return tallied
+        means = [round(float(bits) / self.n_found, 6) if self.n_found else None for bits in self.bits]
+        return {
+            **tallied,
+            "uncertainty": {"entropy_bits": means[0], "disagreement_bits": means[1]},
+        }

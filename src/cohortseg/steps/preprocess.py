@@ -14,11 +14,14 @@ from cohortseg.stages import PreprocessStage
 from cohortseg.steps.arguments import add_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.model_space import at_least_one_row, check_channels, read_plan
-from cohortseg.volume import Array
+from cohortseg.volume import Array, Grid
 
 __all__ = ["add_arguments", "run"]
 
 FOREGROUND_SEED = 1
+AIR_HU = -1000.0
+SLAB = 64
+"""Slices that are written at a time: the depth of a shard."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +88,8 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
                 workers=threads,
                 finish=finish,
             )
+        if settings.preprocess.isolate is not None:
+            _isolate(out, layout, case, settings, target, threads)
         group = zarr.open_group(part, mode="r+")
         n_foreground = 0
         if (folder / "label.zarr").exists():
@@ -96,6 +101,31 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
             group.create_array("foreground", data=at_least_one_row(sample), chunks=(max(1, n_foreground), 4))
         content = store.content_digest(part)
     return {"content": content, "facts": {"grid": target.as_dict(), "n_foreground": n_foreground}}
+
+
+def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStage, target: Grid, threads: int) -> None:
+    """Set what lies outside the lung region to the value that air has in model space.
+
+    The region is found on the CT as it was converted: thresholds are in HU and radii in mm. A case without that channel
+    stays as it is.
+    """
+    from cohortseg.methods import segmenter
+    from cohortseg.preprocess.resample import resample
+
+    region = settings.preprocess.isolate
+    assert region is not None
+    channel = region.channel or settings.channels[0]
+    finish = _normalisers(read_plan(layout)[0], read_json(layout.case(case) / "fingerprint.json")["fingerprint"])
+    if channel not in finish:
+        return
+    number = settings.channels.index(channel)
+    volume = store.read_volume(layout.images(case, settings.channels)[number])
+    found = segmenter("lung", region.model_dump(exclude={"channel"}))(volume)
+    mask = resample(found, volume.grid, target, interpolation="nearest", workers=threads) > 0
+    air = finish[channel](np.full((1, 1, 1), AIR_HU, np.float32)).item()
+    for first in range(0, target.shape[0], SLAB):
+        slab = slice(first, first + SLAB)
+        out[number][slab] = np.where(mask[slab], np.asarray(out[number][slab]), np.float16(air))
 
 
 def _normalisers(plan: dict[str, Any], fingerprint: dict[str, Any]) -> dict[str, Callable[[Array], Array]]:

@@ -3,8 +3,10 @@
 import argparse
 import csv
 import io
+import os
 import time
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,46 @@ import numpy as np
 from cohortseg.choose import choose
 from cohortseg.errors import StudyError
 from cohortseg.infer.device import limit_threads, take_device
-from cohortseg.infer.networks import build_network
-from cohortseg.infer.weights import save_weights, weights_digest
+from cohortseg.infer.networks import ENCODERS, build_network
+from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import UNetMethod
+from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import patch_zyx, read_foreground, read_plan
 from cohortseg.train.augment import AUGMENTATIONS, augment
+from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
 from cohortseg.train.losses import LOSSES
-from cohortseg.train.patches import Case, patch_source
+from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES
+from cohortseg.train.transfer import freeze, take_over
 from cohortseg.train.validate import validation
 
 __all__ = ["add_arguments", "run"]
 
 VALIDATION_CASES, VALIDATION_VOXELS = 6, 150_000
 """What one point of the training curve may cost; the real measure of a model is `evaluate`."""
+NOT_FOR_TRAINING = {
+    "overlap",
+    "mirror",
+    "threshold",
+    "skip_empty",
+    "probabilities",
+    "uncertainty",
+    "checkpoint_minutes",
+    "seeds",
+}
+"""Settings that say how prediction is done, and how often is saved: they do not change the weights."""
+WIDEST = 32
+"""Most features at full resolution that are tried for a number of minutes."""
+LOG_SECONDS = 30.0
+"""Time between two lines of progress in the log."""
 CACHE_MB = 2048.0
 """Decoded training cases kept in memory; of the others only patches are read."""
 
@@ -59,20 +79,23 @@ def run(arguments: argparse.Namespace) -> None:
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
-    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
-    key = digest(["train", recipe, plan_digest, members])
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
-    done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
-    if done is not None and done["key"] == key and _weights_match(folder, done):
-        log("already done")
-        write_json(arguments.token, done)
-        return
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
     used = {role: _usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    record = fit(layout, folder, method, plan, settings.classes, used, arguments, key)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed)
+    budget = budget_of(pieces, arguments, plan_digest)
+    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
+    given = weights_digest(method.transfer) if method.transfer is not None else None
+    key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given]])
+    done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
+    if done is not None and done["key"] == key and _weights_match(folder, done):
+        log("already done")
+        write_json(arguments.token, done)
+        return
+    record = fit(pieces, folder, budget, arguments, key)
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     # Kept beside the declared output, which Snakemake removes before it runs a job again.
     write_json(folder / "done.json", record)
@@ -82,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def recipe_text(method: UNetMethod) -> str:
     """The settings that decide the weights: how prediction is done, and how often is saved, are not among them."""
-    return method.model_dump_json(exclude={"overlap", "mirror", "threshold", "checkpoint_minutes", "seeds"})
+    return method.model_dump_json(exclude=NOT_FOR_TRAINING)
 
 
 def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
@@ -108,81 +131,195 @@ def _case(layout: Layout, name: str) -> Case:
     return Case(store.open_array(prepared), store.open_array(prepared, "label"), read_foreground(prepared))
 
 
-def fit(  # noqa: PLR0913 (what one training is made of)
-    layout: Layout,
-    folder: Path,
-    method: UNetMethod,
-    plan: dict[str, Any],
-    classes: list[str],
-    used: dict[str, list[str]],
-    arguments: argparse.Namespace,
-    key: str,
+@dataclass(frozen=True)
+class Pieces:
+    """What one training is made of, from settings, plan and members."""
+
+    layout: Layout
+    method: UNetMethod
+    plan: dict[str, Any]
+    classes: list[str]
+    used: dict[str, list[str]]
+    seed: int
+
+    @property
+    def loss(self) -> Any:
+        """The loss function."""
+        return choose("loss", self.method.loss, LOSSES).build()
+
+    def network(self, features: Sequence[int]) -> dict[str, Any]:
+        """The arguments of the network's builder."""
+        levels = self.plan["network"]["levels"]
+        levels = (levels + [levels[-1]] * len(features))[: len(features)]
+        return {
+            "dims": self.plan["dims"],
+            "in_channels": len(self.plan["channels"]),
+            "out_channels": len(self.classes) + 1,
+            "features": list(features),
+            "strides": [level["stride"] for level in levels],
+            "kernels": [level["kernel"] for level in levels],
+            "blocks": choose("encoder", self.method.encoder, ENCODERS).blocks,
+            "deep_supervision": self.method.deep_supervision,
+        }
+
+    def source(self) -> PatchSource:
+        """Patches of the training cases."""
+        return patch_source(
+            [_case(self.layout, name) for name in self.used["train"]],
+            patch=patch_zyx(self.plan),
+            batch_size=self.method.batch or self.plan["batch"]["value"],
+            foreground_share=self.method.foreground_share,
+            negative_share=self.method.negative_share,
+            balance=self.method.balance,
+            seed=self.seed,
+            cache_mb=CACHE_MB,
+        )
+
+    def validate(self) -> Callable[[Any], dict[str, float]]:
+        """The measure of the training curve."""
+        return validation(
+            [_case(self.layout, name) for name in self.used["validation"]],
+            patch=patch_zyx(self.plan),
+            n_classes=len(self.classes) + 1,
+            loss=self.loss,
+            n_cases=VALIDATION_CASES,
+            max_voxels=VALIDATION_VOXELS,
+            overlap=0.0,
+            precision=self.method.precision,
+        )
+
+    def recipe(self, steps: int) -> Recipe:
+        """What is computed."""
+        method, spacing_mm = self.method, model_spacing_mm(self.plan)
+        how = choose("augmentation", method.augmentation, AUGMENTATIONS)
+        return Recipe(
+            loss=self.loss,
+            schedule=choose("schedule", method.schedule, SCHEDULES).factor,
+            steps=steps,
+            learning_rate=method.learning_rate,
+            weight_decay=method.weight_decay,
+            seed=self.seed,
+            optimiser=method.optimiser,
+            precision=method.precision,
+            gradient_clip=method.gradient_clip,
+            augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed, spacing_mm=spacing_mm),
+            validate_every=method.validate_every,
+            ema_decay=method.ema_decay,
+            keep=method.keep,
+            accumulate=method.accumulate,
+            patience=method.patience,
+            channels_last=method.channels_last,
+            compile=method.compile,
+        )
+
+
+def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -> dict[str, Any]:
+    """Steps and features: those of the settings, or what fits the minutes, measured once for the whole experiment.
+
+    The measurement stands in `budget.json` of the experiment and is used by all folds and seeds, and whenever they are
+    trained again; another plan or recipe is measured anew.
+    """
+    method = pieces.method
+    planned = list(method.features or [level["features"] for level in pieces.plan["network"]["levels"]])
+    if method.minutes is None:
+        return {"steps": method.steps or DEFAULT_STEPS, "features": planned}
+    path = pieces.layout.budget(arguments.experiment)
+    key = digest([recipe_text(method), plan_digest, STAGES["train"].revision])
+    frozen = read_json(path) if path.exists() else None
+    if frozen is not None and frozen["key"] == key:
+        return dict(frozen)
+    candidates = [planned] if method.features else _widths(planned)
+    limit_threads(arguments.threads)
+    with take_device(lock_dir=pieces.layout.locks) as device:
+
+        def build(features: Sequence[int]) -> Any:
+            return build_network("unet", pieces.network(features), seed=pieces.seed).to(device)
+
+        found = fit_budget(
+            build, candidates, pieces.source(), pieces.validate(), pieces.recipe(DEFAULT_STEPS), minutes=method.minutes
+        )
+        made = {"key": key, "minutes": method.minutes, "threads": arguments.threads, "device": _device_name(device)}
+    made |= asdict(found)
+    made["because"] = (
+        f"{method.minutes:g} minutes at {found.seconds_per_step:.3g} s per step and {found.seconds_per_validation:.3g} "
+        f"s per validation every {method.validate_every} steps; steps that would fit, by features at full resolution: "
+        + ", ".join(f"{steps} with {width}" for width, steps in found.tried.items())
+    )
+    log(f"budget: {made['because']}")
+    return _freeze(path, made, replace=frozen is not None)
+
+
+def _widths(planned: list[int]) -> list[list[int]]:
+    """Twice, once and half the planned features, as far as they are sensible."""
+    widths = [[int(factor * width) for width in planned] for factor in (2, 1, 0.5)]
+    return [features for features in widths if 8 <= features[0] <= max(WIDEST, planned[0])]
+
+
+def _freeze(path: Path, made: dict[str, Any], *, replace: bool) -> dict[str, Any]:
+    """Write the budget; where another fold has written one in the meantime, its budget counts."""
+    if replace:
+        write_json(path, made)
+        return made
+    own = path.with_name(f".{path.name}.{os.getpid()}")
+    write_json(own, made)
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        made = read_json(path)
+    finally:
+        own.unlink()
+    return made
+
+
+def _device_name(device: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def fit(
+    pieces: Pieces, folder: Path, budget: dict[str, Any], arguments: argparse.Namespace, key: str
 ) -> dict[str, Any]:
     """Train one network; writes weights and history, returns the record for the sidecar."""
-    patch, seed = patch_zyx(plan), arguments.seed
-    network_arguments = network_of(plan, method, len(classes))
-    loss = choose("loss", method.loss, LOSSES).build()
+    plan, method = pieces.plan, pieces.method
+    network_arguments = pieces.network(budget["features"])
     limit_threads(arguments.threads)
-    with take_device(lock_dir=layout.locks) as device:
-        network = build_network("unet", network_arguments, seed=seed).to(device)
+    with take_device(lock_dir=pieces.layout.locks) as device:
+        network = build_network("unet", network_arguments, seed=pieces.seed).to(device)
+        if method.transfer is not None:
+            left = take_over(network, read_tensors(method.transfer))
+            log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
+            freeze(network, method.frozen)
         history = train(
             network,
-            patch_source(
-                [_case(layout, name) for name in used["train"]],
-                patch=patch,
-                batch_size=method.batch,
-                foreground_share=method.foreground_share,
-                seed=seed,
-                cache_mb=CACHE_MB,
-            ),
-            validation(
-                [_case(layout, name) for name in used["validation"]],
-                patch=patch,
-                n_classes=len(classes) + 1,
-                loss=loss,
-                n_cases=VALIDATION_CASES,
-                max_voxels=VALIDATION_VOXELS,
-                overlap=0.0,
-                precision=method.precision,
-            ),
-            _recipe(method, loss, seed, model_spacing_mm(plan)),
+            pieces.source(),
+            pieces.validate(),
+            pieces.recipe(budget["steps"]),
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
-            report=partial(_report, method.steps),
+            report=_report,
+            progress=Progress(budget["steps"]),
         )
-        metadata = {"architecture": "unet", "arguments": network_arguments, "patch": patch, "classes": classes}
+        metadata = {"architecture": "unet", "arguments": network_arguments, "patch": patch_zyx(plan)}
+        metadata |= {"classes": pieces.classes, "channels": plan["channels"]}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
-        metadata |= {"channels": plan["channels"]}
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))
+    prepared = {name: pieces.layout.case(name) / "prepared.json" for name in pieces.used["train"]}
     return {
         "status": "ok",
         "stage": "train",
         "revision": STAGES["train"].revision,
         "key": key,
         "inputs": {"plan": digest(plan)},
-        "members": used,
-        "trained_on": {name: read_json(layout.case(name) / "prepared.json")["content"] for name in used["train"]},
+        "members": pieces.used,
+        "trained_on": {name: read_json(path)["content"] for name, path in prepared.items()},
         "weights": weights,
         "content": weights,
-        "steps": method.steps,
+        "steps": int(history[-1]["step"]),
+        "features": budget["features"],
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
-    }
-
-
-def network_of(plan: dict[str, Any], method: UNetMethod, n_classes: int) -> dict[str, Any]:
-    """The arguments of the network's builder: from the plan, with the settings' features where they name some."""
-    levels = plan["network"]["levels"]
-    features = list(method.features or [level["features"] for level in levels])
-    levels = (levels + [levels[-1]] * len(features))[: len(features)]
-    return {
-        "dims": plan["dims"],
-        "in_channels": len(plan["channels"]),
-        "out_channels": n_classes + 1,
-        "features": features,
-        "strides": [level["stride"] for level in levels],
-        "kernels": [level["kernel"] for level in levels],
     }
 
 
@@ -191,24 +328,27 @@ def model_spacing_mm(plan: dict[str, Any]) -> tuple[float, ...]:
     return tuple(float(size) for size in plan["spacing_mm"]["value"][3 - plan["dims"] :])
 
 
-def _recipe(method: UNetMethod, loss: Any, seed: int, spacing_mm: tuple[float, ...]) -> Recipe:
-    how = choose("augmentation", method.augmentation, AUGMENTATIONS)
-    return Recipe(
-        loss=loss,
-        schedule=choose("schedule", method.schedule, SCHEDULES).factor,
-        steps=method.steps,
-        learning_rate=method.learning_rate,
-        weight_decay=method.weight_decay,
-        seed=seed,
-        optimiser=method.optimiser,
-        precision=method.precision,
-        augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed, spacing_mm=spacing_mm),
-        validate_every=method.validate_every,
-    )
+def _report(row: dict[str, Any]) -> None:
+    log(f"step {row['step']}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
 
 
-def _report(steps: int, row: dict[str, Any]) -> None:
-    log(f"step {row['step']} of {steps}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
+class Progress:
+    """Every half minute a line with the time left."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.first, self.began = steps, 0, time.monotonic()
+        self.told = self.began
+
+    def __call__(self, done: int) -> None:
+        """Count a step."""
+        now = time.monotonic()
+        if not self.first:  # a resumed training begins somewhere; the first step also waits for its batch
+            self.first, self.began = done, now
+        elif now - self.told > LOG_SECONDS:
+            seconds = (now - self.began) / (done - self.first)
+            left = seconds * (self.steps - done) / 60.0
+            log(f"step {done} of {self.steps}: {seconds:.3g} s per step, about {left:.0f} min left")
+            self.told = now
 
 
 def history_text(history: list[dict[str, Any]]) -> str:

@@ -16,6 +16,8 @@ from cohortseg.volume import Shape
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
+TRIES = 10
+"""Patches looked at to find one without a labelled voxel."""
 READY = 2
 """Batches that are cut ahead of the training."""
 
@@ -97,6 +99,11 @@ class PatchSource:
         its classes, then one of its voxels, each uniformly. The other patches lie uniformly in any case.
     seed : int
         With the step, decides everything that is drawn.
+    balance : {'case', 'class'}
+        Of a patch on a labelled voxel: first a case, then one of its classes; or first a class of the cohort, then a
+        case that has it, so that rare classes are seen as often as others.
+    negative_share : float in [0, 1]
+        Share of patches without a labelled voxel, as far as ten tries in any case find one.
     """
 
     cases: Sequence[Case]
@@ -104,11 +111,22 @@ class PatchSource:
     batch_size: int
     foreground_share: float
     seed: int
+    balance: str = "case"
+    negative_share: float = 0.0
 
     @cached_property
     def labelled(self) -> list[int]:
         """Numbers of the cases that have labelled voxels."""
         return [number for number, case in enumerate(self.cases) if len(case.foreground)]
+
+    @cached_property
+    def by_class(self) -> dict[int, list[int]]:
+        """Numbers of the cases that have labelled voxels of each class."""
+        found: dict[int, list[int]] = {}
+        for number in self.labelled:
+            for value in np.unique(self.cases[number].foreground[:, 0]):
+                found.setdefault(int(value), []).append(number)
+        return dict(sorted(found.items()))
 
     @property
     def steps_per_epoch(self) -> float:
@@ -118,29 +136,53 @@ class PatchSource:
     def batch(self, step: int) -> Batch:
         """Images float32 (n, channel, z, y, x) and labels int64 (n, z, y, x); without z for patches of one slice."""
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, step])))
-        wanted = self.batch_size * self.foreground_share
-        n_foreground = int(wanted) + int(generator.random() < wanted % 1.0)
-        drawn = [self._draw(generator, number < n_foreground) for number in range(self.batch_size)]
+        n_foreground = _whole(self.batch_size * self.foreground_share, generator)
+        n_negative = _whole(self.batch_size * self.negative_share, generator) if self.negative_share else 0
+        draws = [self._foreground] * n_foreground + [self._negative] * min(n_negative, self.batch_size - n_foreground)
+        draws += [self._anywhere] * (self.batch_size - len(draws))
+        drawn = [draw(generator) for draw in draws]
         images = np.stack([read_region(case.image, start, self.patch) for case, start in drawn])
         labels = np.stack([_label_region(case.label, start, self.patch) for case, start in drawn])
         return (images[:, :, 0], labels[:, 0]) if self.patch[0] == 1 else (images, labels)
 
-    def _draw(self, generator: np.random.Generator, foreground: bool) -> tuple[Case, Shape]:
-        """A case and the first voxel of a patch in it."""
-        if foreground and self.labelled:
-            case = self.cases[self.labelled[generator.integers(len(self.labelled))]]
-            rows = case.foreground[case.foreground[:, 0] == generator.choice(np.unique(case.foreground[:, 0]))]
-            centre = rows[generator.integers(len(rows)), 1:]
-            start = [int(voxel) - length // 2 for voxel, length in zip(centre, self.patch, strict=True)]
+    def _foreground(self, generator: np.random.Generator) -> tuple[Case, Shape]:
+        """A case, and the first voxel of a patch centred on a labelled voxel of it."""
+        if not self.labelled:
+            return self._anywhere(generator)
+        if self.balance == "class":
+            value = list(self.by_class)[generator.integers(len(self.by_class))]
+            case = self.cases[self.by_class[value][generator.integers(len(self.by_class[value]))]]
         else:
-            case = self.cases[int(generator.integers(len(self.cases)))]
-            room = [size - length for size, length in zip(case.image.shape[-3:], self.patch, strict=True)]
-            start = [int(generator.integers(min(0, free), max(0, free) + 1)) for free in room]
+            case = self.cases[self.labelled[generator.integers(len(self.labelled))]]
+            value = generator.choice(np.unique(case.foreground[:, 0]))
+        rows = case.foreground[case.foreground[:, 0] == value]
+        centre = rows[generator.integers(len(rows)), 1:]
+        start = [int(voxel) - length // 2 for voxel, length in zip(centre, self.patch, strict=True)]
         z, y, x = (
             min(max(first, min(0, size - length)), max(0, size - length))
             for first, size, length in zip(start, case.image.shape[-3:], self.patch, strict=True)
         )
         return case, (z, y, x)
+
+    def _anywhere(self, generator: np.random.Generator) -> tuple[Case, Shape]:
+        """A case and the first voxel of a patch in it, both uniform."""
+        case = self.cases[int(generator.integers(len(self.cases)))]
+        room = [size - length for size, length in zip(case.image.shape[-3:], self.patch, strict=True)]
+        z, y, x = (int(generator.integers(min(0, free), max(0, free) + 1)) for free in room)
+        return case, (z, y, x)
+
+    def _negative(self, generator: np.random.Generator) -> tuple[Case, Shape]:
+        """A patch without a labelled voxel; the last of ten tries where none has been found."""
+        for _ in range(TRIES):
+            case, start = self._anywhere(generator)
+            if not len(case.foreground) or not _label_region(case.label, start, self.patch).any():
+                break
+        return case, start
+
+
+def _whole(wanted: float, generator: np.random.Generator) -> int:
+    """A whole number that is `wanted` on average."""
+    return int(wanted) + int(generator.random() < wanted % 1.0)
 
 
 def _label_region(label: ArrayLike, start: Shape, patch: Shape) -> npt.NDArray[np.int64]:
@@ -148,13 +190,15 @@ def _label_region(label: ArrayLike, start: Shape, patch: Shape) -> npt.NDArray[n
     return region
 
 
-def patch_source(
+def patch_source(  # noqa: PLR0913 (each has its name)
     cases: Sequence[Case],
     *,
     patch: Shape,
     batch_size: int,
     foreground_share: float,
     seed: int,
+    balance: str = "case",
+    negative_share: float = 0.0,
     cache_mb: float = 4096.0,
 ) -> PatchSource:
     """A source whose first cases, up to `cache_mb`, lie decoded in memory; of the others only patches are read.
@@ -168,12 +212,16 @@ def patch_source(
         raise SettingsError("there is no case to train on")
     if min(patch) < 1 or batch_size < 1 or not 0.0 <= foreground_share <= 1.0:
         raise SettingsError(f"impossible patch, batch or share: {patch}, {batch_size}, {foreground_share}")
+    if balance not in ("case", "class") or not 0.0 <= negative_share <= 1.0 - foreground_share:
+        raise SettingsError(
+            f"balance is case or class, both shares together at most 1; got {balance}, {negative_share}"
+        )
     left = cache_mb * 1e6
     held = []
     for case in cases:
         left -= _bytes(case.image) + _bytes(case.label)
         held.append(replace(case, image=case.image[...], label=case.label[...]) if left >= 0 else case)
-    return PatchSource(tuple(held), patch, batch_size, foreground_share, seed)
+    return PatchSource(tuple(held), patch, batch_size, foreground_share, seed, balance, negative_share)
 
 
 def _bytes(array: ArrayLike) -> int:

@@ -65,6 +65,14 @@ class Recipe:
         Validate and keep the running average of the weights with this decay; 0 for the weights themselves.
     keep : 'last' or 'best'
         Which weights the network holds in the end: the last, or those of the row with the highest `dice`.
+    accumulate : int
+        Parts that a batch goes through the network in; their gradients are added up.
+    patience : int
+        Rows without a higher `dice` after which training ends early; 0 for never.
+    channels_last : bool
+        Memory format of the network and its input.
+    compile : bool
+        Whether the network is compiled by torch.
 
     Raises
     ------
@@ -85,6 +93,10 @@ class Recipe:
     validate_every: int = 100
     ema_decay: float = 0.0
     keep: str = "last"
+    accumulate: int = 1
+    patience: int = 0
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         choose("optimiser", self.optimiser, OPTIMISERS)
@@ -92,6 +104,8 @@ class Recipe:
             raise SettingsError(f"keep is last or best, precision fp32 or bf16; got {self.keep}, {self.precision}")
         if self.steps < 1 or self.validate_every < 1 or not 0.0 <= self.ema_decay < 1.0:
             raise SettingsError(f"impossible steps or ema_decay: {self.steps}, {self.validate_every}, {self.ema_decay}")
+        if self.accumulate < 1 or self.patience < 0:
+            raise SettingsError(f"impossible accumulate or patience: {self.accumulate}, {self.patience}")
 
     def numbers(self) -> dict[str, Any]:
         """All but the callables."""

@@ -45,9 +45,15 @@ def exponential(step: int, steps: int, *, final: float = 0.01) -> float:
     return float(final ** (step / steps))
 
 
+def step_wise(step: int, steps: int, *, drops: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> float:
+    """A tenth after half of the steps, a hundredth after three quarters."""
+    return float(factor ** sum(step >= drop * steps for drop in drops))
+
+
 SCHEDULES: dict[str, Schedule] = {
     "constant": Schedule(constant, "-"),
     "cosine": Schedule(cosine, "Loshchilov and Hutter 2017; linear warm-up of Goyal 2017"),
     "exponential": Schedule(exponential, "geometric decay, as 0.8 per epoch in common 2D U-Net recipes"),
+    "step_wise": Schedule(step_wise, "He 2016: divided by ten when half and three quarters are done"),
     "poly": Schedule(poly, "Chen 2018 (DeepLab); Isensee 2021"),
 }

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from cohortseg.infer.blend import Floats
 from cohortseg.infer.native import labels_from
 from cohortseg.infer.networks import forward_of
-from cohortseg.infer.sliding import Floats, predict_slabs, read_region, slab_array
+from cohortseg.infer.sliding import predict_slabs, read_region, slab_array
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.patches import Case
 from cohortseg.volume import Array, Shape

@@ -1,0 +1,114 @@
+"""`cohortseg methods`: every method with its source, scope, test and how it is reached, made from the tables."""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Methods and techniques
+
+Generated from the tables of the package by `cohortseg methods --write docs`; a test holds it in sync.
+
+*Row* is the row of the list of published methods that the sources of this project describe. *Done* means: reachable
+from the settings (`config/README.md`), with a test that fails when its formula is broken. *Function* means: written
+and tested, not yet reachable from the settings. *Scope* is what one voxel of the result depends on.
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A literal table of the package: its title, where it is, and whether the settings reach its entries."""
+
+    title: str
+    module: str
+    name: str
+    reached: str
+
+
+TABLES = (
+    Table("Methods", "cohortseg.methods", "METHODS", "done"),
+    Table("Threshold rules", "cohortseg.methods.threshold", "RULES", "done"),
+    Table("Methods that learn without a network", "cohortseg.methods.learned", "LEARNERS", "function"),
+    Table("Networks", "cohortseg.infer.networks", "ARCHITECTURES", "done"),
+    Table("Losses", "cohortseg.train.losses", "LOSSES", "done"),
+    Table("Schedules", "cohortseg.train.schedules", "SCHEDULES", "done"),
+    Table("Augmentations", "cohortseg.train.augment", "AUGMENTATIONS", "done"),
+    Table("Post-processing", "cohortseg.postprocess.chain", "POSTPROCESSES", "done"),
+)
+
+STEPS = {
+    "P05": ("`plan.spacing_mm`, `plan.window_hu`, `preprocess/harmonise.py`", "tests/preprocess/test_harmonise.py"),
+    "P08": ("`methods/regions.py`: body without the couch", "tests/methods/test_regions.py"),
+    "P09": ("`methods/lung.py`: air of the body, growing, windpipe out", "tests/methods/test_lung.py"),
+    "P10": ("`methods/lung.py`: closing of vessels", "tests/methods/test_lung.py"),
+    "P11": ("`methods/spine.py`: profile and 7-tap mean", "tests/methods/test_lung.py"),
+    "P12": ("`methods/spine.py`: mean of the first five slices", "tests/methods/test_lung.py"),
+    "P13": ("`methods/spine.py`: exponential smoothing, 0.3", "tests/methods/test_lung.py"),
+    "P14": ("`methods/spine.py`: mirror image and union", "tests/methods/test_lung.py"),
+    "P15": ("`methods/lung.py`: disk of 5, 81 pixels", "tests/methods/test_lung.py"),
+    "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
+    "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
+}
+"""Rows of the lung chain: steps, not entries of a table."""
+
+NOT_DONE = {
+    "C14": "definition not public",
+    "C19": "dense CRF: not written yet; no library builds",
+    "C20": "self-training rounds: belong to the training loop",
+    "C21": "nuclei by type: no public labels of types here",
+    "C22": "saliency with ultra-contrast: no definition in the source",
+    "C24": "cascade of detector and classifier: named in passing",
+    "C25": "multilayer perceptron by Levenberg-Marquardt: exotic, superseded by the networks",
+    "C26": "local independent projections: no public definition read",
+    "C27": "wavelet and Zernike features: exotic",
+    "C28": "stability under transformations: a measure, not a method; not written yet",
+}
+"""Rows of the classical group that nothing covers yet, with the reason."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to write."""
+    parser.add_argument("--write", type=Path, metavar="DIR", help="write methods.md into DIR instead of printing it")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print or write the page."""
+    if arguments.write is None:
+        sys.stdout.write(methods_page())
+    else:
+        (arguments.write / "methods.md").write_text(methods_page())
+
+
+def methods_page() -> str:
+    """The whole page as Markdown."""
+    parts = [HEAD]
+    for table in TABLES:
+        entries = getattr(import_module(table.module), table.name)
+        parts.append(_section(table, entries))
+    parts.append("\n## Steps of the lung chain\n\n| row | where | test |\n|---|---|---|\n")
+    parts += [f"| {row} | {where} | `{test}` |\n" for row, (where, test) in STEPS.items()]
+    parts.append("\n## Not done (classical group)\n\n| row | why |\n|---|---|\n")
+    parts += [f"| {row} | {why} |\n" for row, why in NOT_DONE.items()]
+    return "".join(parts)
+
+
+def _section(table: Table, entries: dict[str, Any]) -> str:
+    lines = [f"\n## {table.title}\n", "| name | row | what | source | scope | dims | status | test |", "|" + "---|" * 8]
+    for name, entry in entries.items():
+        rows = ", ".join(getattr(entry, "rows", ()))
+        dims = ", ".join(str(dim) for dim in getattr(entry, "dims", ()))
+        test = getattr(entry, "test", "")
+        cells = [
+            f"`{name}`",
+            rows,
+            getattr(entry, "summary", ""),
+            getattr(entry, "source", ""),
+            getattr(entry, "scope", ""),
+            dims,
+            table.reached,
+            f"`{test}`" if test else "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

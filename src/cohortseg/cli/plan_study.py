@@ -1,0 +1,197 @@
+"""`cohortseg plan-study`: what a study will cost in jobs, hours, memory and disk, before anything runs."""
+
+import argparse
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cohortseg.cli.config import load_config
+from cohortseg.cohort import Case, read_cases
+from cohortseg.errors import StudyError
+from cohortseg.io.sidecar import write_text
+from cohortseg.layout import Layout
+from cohortseg.settings import Study, UNetMethod
+from cohortseg.settings.methods import DEFAULT_STEPS
+from cohortseg.sizing import Need, Size, memory_mb, shipped
+from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, records_of, work_of
+
+JOB_START_S = 2.0
+"""CPU seconds that a job takes beside its work: the start of Python, and on a cluster two starts of Snakemake."""
+SECONDS_PER_STEP = {"gpu": 0.25, "cpu": 6.0}
+"""One optimiser step of a network made for 8 GB, before a training of this study has told better."""
+BYTES_PER_VOXEL = {"convert": 1.0, "preprocess": 1.6, "predict": 0.01, "postprocess": 0.01, "export": 0.01}
+"""What a stored voxel takes compressed: int16 images (0.8 on a thorax CT), float16 images in model space, labels."""
+FILES_PER_CASE = {
+    "convert": 10,
+    "fingerprint": 2,
+    "preprocess": 9,
+    "predict": 5,
+    "postprocess": 5,
+    "evaluate": 2,
+    "export": 3,
+}
+"""Stores of one channel with up to one shard, sidecars and private records; a test counts them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cost of one work of the study."""
+
+    work: str
+    jobs: int
+    cases: int
+    cpu_hours: float
+    gpu_hours: float
+    peak_mb: int
+    disk_gb: float
+    files: int
+    measured: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.work:<28}{self.jobs:>7}{self.cases:>8}{self.cpu_hours:>10.1f}{self.gpu_hours:>10.1f}"
+            f"{self.peak_mb:>9}{self.disk_gb:>9.1f}{self.files:>9}  {self.measured}"
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The config file, and whether to index first."""
+    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="settings as YAML")
+    parser.add_argument("--no-index", action="store_true", help="take the table of cases as it is")
+    parser.add_argument("--cpu", action="store_true", help="networks train and predict on CPUs")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the table of costs, and how far predictions were from what finished cases took.
+
+    Raises
+    ------
+    StudyError
+        When there is no case.
+    """
+    study = load_config(arguments.configfile)
+    if not arguments.no_index:
+        from cohortseg.steps.index import index
+
+        index(study)
+    layout = Layout(study.folder)
+    cases = read_cases(layout.cases_table)
+    if not cases:
+        raise StudyError("no case to plan for; see cohort/rejected.tsv")
+    sizes = (len(study.cohort.channel_names), len(study.cohort.labels.classes))
+    rows = list(plan(study, cases, needs_of(layout, cases, *sizes), on_gpu=not arguments.cpu))
+    head = f"{'work':<28}{'jobs':>7}{'cases':>8}{'CPU h':>10}{'GPU h':>10}{'peak MB':>9}"
+    print(f"{head}{'disk GB':>9}{'files':>9}  lines from")
+    print("\n".join(str(row) for row in [*rows, total(rows)]))
+    _show_errors(layout, cases, sizes)
+
+
+def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Iterator[Row]:
+    """The rows of all works, in the order of the flow."""
+    n_channels, n_classes = len(study.cohort.channel_names), len(study.cohort.labels.classes)
+    batches, fold_batches = ({getattr(case, key) for case in cases} for key in ("batch", "fold_batch"))
+    for stage in ("convert", "fingerprint", *(["preprocess"] if study.trained else [])):
+        yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False)
+    for experiment, method in sorted(study.experiments.items()):
+        trained = isinstance(method, UNetMethod)
+        if isinstance(method, UNetMethod):
+            yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
+        seeds = len(method.seeds) if isinstance(method, UNetMethod) else 1
+        stages = ["predict", "postprocess", "evaluate", *(["export"] if study.export.formats else [])]
+        for stage in stages:
+            gpu = trained and on_gpu and stage == "predict"
+            row = _row(stage, experiment, cases, len(fold_batches), needs, (n_channels, n_classes), gpu=gpu, runs=seeds)
+            yield row
+    yield Row(
+        "tables and report",
+        3,
+        len(cases),
+        0.1,
+        0.0,
+        memory_mb("report", Size(0), shipped("report")),
+        0.1,
+        40,
+        "shipped",
+    )
+
+
+def _row(  # noqa: PLR0913 (what one row is made of)
+    stage: str,
+    experiment: str | None,
+    cases: Sequence[Case],
+    n_jobs: int,
+    needs: dict[str, Need],
+    parts: tuple[int, int],
+    *,
+    gpu: bool,
+    runs: int = 1,
+) -> Row:
+    work = work_of(stage, experiment)
+    need = needs.get(work) or shipped(stage)
+    sizes = [Size(case.voxels, *parts) for case in cases]
+    hours = runs * sum(need.seconds.at(size.for_time(stage)) for size in sizes) / 3600
+    images = parts[0] if stage in ("convert", "preprocess") else 1
+    disk = runs * images * BYTES_PER_VOXEL.get(stage, 0.0) * sum(size.voxels for size in sizes) / 1e9
+    return Row(
+        work=work,
+        jobs=n_jobs,
+        cases=len(cases),
+        cpu_hours=hours + n_jobs * JOB_START_S / 3600,
+        gpu_hours=hours if gpu else 0.0,
+        peak_mb=max(memory_mb(stage, size, need) for size in sizes),
+        disk_gb=disk,
+        files=runs * len(cases) * FILES_PER_CASE.get(stage, 0),
+        measured=f"{need.seconds.n} cases" if need.seconds.n else "shipped",
+    )
+
+
+def _training(experiment: str, method: UNetMethod, folds: int, *, on_gpu: bool) -> Row:
+    n_jobs = folds * len(method.seeds)
+    seconds_per_step = SECONDS_PER_STEP["gpu" if on_gpu else "cpu"]
+    seconds = 60 * method.minutes if method.minutes is not None else (method.steps or DEFAULT_STEPS) * seconds_per_step
+    hours = n_jobs * seconds / 3600
+    memory = memory_mb("train", Size(0), shipped("train"))
+    return Row(
+        work_of("train", experiment),
+        n_jobs,
+        0,
+        hours,
+        hours if on_gpu else 0.0,
+        memory,
+        0.1 * n_jobs,
+        5 * n_jobs,
+        "shipped",
+    )
+
+
+def total(rows: Sequence[Row]) -> Row:
+    """All works together; the memory is the largest."""
+    return Row(
+        work="total",
+        jobs=sum(row.jobs for row in rows),
+        cases=max(row.cases for row in rows),
+        cpu_hours=sum(row.cpu_hours for row in rows),
+        gpu_hours=sum(row.gpu_hours for row in rows),
+        peak_mb=max(row.peak_mb for row in rows),
+        disk_gb=sum(row.disk_gb for row in rows),
+        files=sum(row.files for row in rows),
+        measured="",
+    )
+
+
+def _show_errors(layout: Layout, cases: Sequence[Case], parts: tuple[int, int]) -> None:
+    """Print how predictions compare with the records, and keep it as a table beside the benchmark records."""
+    records = records_of(layout, cases, *parts)
+    if not records:
+        return
+    needs = {work: needs_of(layout, cases, *parts).get(work) or shipped(work.split(" ")[0]) for work in records}
+    rows = error_rows(records, needs)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=ERROR_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = layout.root / "benchmarks" / "prediction_error.csv"
+    write_text(path, text.getvalue())
+    print(f"\nasked for and used (medians over cases; {path}):\n{text.getvalue()}", end="")

@@ -1,0 +1,332 @@
+"""Shallow methods that learn from labelled cases: forest and support vectors on voxel features, and two shape guesses.
+
+What is learnt is a few named arrays of numbers, so that it can be kept as safetensors: a pickle from outside is code.
+Each learner is fitted on the cases it is given and on nothing else; that these are training folds is the caller's part.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cohortseg.errors import SettingsError
+from cohortseg.methods.features import bank
+from cohortseg.volume import Array, Shape, Volume
+
+Model: TypeAlias = dict[str, npt.NDArray[Any]]
+Labelled: TypeAlias = tuple[Volume, Array]
+"""An image and its uint8 label on the same grid; 255 is unlabelled."""
+Rows: TypeAlias = npt.NDArray[np.float32]
+Labels: TypeAlias = npt.NDArray[np.uint8]
+
+GROUP = 200_000
+"""Voxels classified at a time."""
+IGNORED = 255
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One entry of the table: how arrays are learnt and used, and where that comes from."""
+
+    fit: Callable[..., Model]
+    predict: Callable[[Model, Volume], Labels]
+    source: str
+    rows: tuple[str, ...]
+    test: str
+
+
+def draw(
+    cases: Iterable[Labelled],
+    n_classes: int,
+    *,
+    scales_mm: Sequence[float],
+    position: bool,
+    per_class: int,
+    seed: int,
+) -> tuple[Rows, Labels]:
+    """Feature vectors and labels of random voxels, up to so many of each class in each case.
+
+    Raises
+    ------
+    SettingsError
+        When there are fewer than two classes among the cases.
+    """
+    rows, labels = [], []
+    for number, (volume, label) in enumerate(cases):
+        random = np.random.default_rng([seed, number])
+        features = bank(volume, scales_mm, position=position).reshape(-1, label.size)
+        flat = np.asarray(label).ravel()
+        for value in range(n_classes + 1):
+            at = np.flatnonzero(flat == value)
+            at = np.sort(random.choice(at, min(per_class, at.size), replace=False))
+            rows.append(features[:, at].T)
+            labels.append(np.full(at.size, value, np.uint8))
+    found = np.concatenate(labels) if labels else np.zeros(0, np.uint8)
+    if np.unique(found).size < 2:
+        raise SettingsError("a classifier needs labelled cases with at least two classes, background among them")
+    return np.concatenate(rows), found
+
+
+def fit_forest(
+    cases: Iterable[Labelled],
+    n_classes: int,
+    *,
+    scales_mm: Sequence[float] = (1.0, 2.0, 4.0),
+    position: bool = True,
+    per_class: int = 500,
+    seed: int = 1,
+    trees: int = 50,
+    depth: int = 14,
+) -> Model:
+    """A random forest on the features of single voxels.
+
+    Parameters
+    ----------
+    cases : iterable of (Volume, label)
+    n_classes : int
+        Without the background.
+    scales_mm, position
+        Of the features (`features.bank`).
+    per_class, seed
+        Voxels drawn of each class in each case.
+    trees, depth : int
+
+    Notes
+    -----
+    Source: Breiman 2001, Mach. Learn. 45(1); fitted by scikit-learn.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    rows, labels = draw(cases, n_classes, scales_mm=scales_mm, position=position, per_class=per_class, seed=seed)
+    forest = RandomForestClassifier(trees, max_depth=depth, min_samples_leaf=2, random_state=seed).fit(rows, labels)
+    found = [tree.tree_ for tree in forest.estimators_]
+    sizes = np.cumsum([0, *(tree.node_count for tree in found)])
+    shifted = [
+        np.stack([np.where(child < 0, -1, child + first) for child in (tree.children_left, tree.children_right)])
+        for tree, first in zip(found, sizes[:-1], strict=True)
+    ]
+    return {
+        "children": np.concatenate(shifted, axis=1).astype(np.int32),
+        "feature": np.concatenate([tree.feature for tree in found]).astype(np.int32),
+        "limit": np.concatenate([tree.threshold for tree in found]).astype(np.float64),
+        "share": np.concatenate([tree.value[:, 0] for tree in found]).astype(np.float32),
+        "roots": sizes[:-1].astype(np.int32),
+        "classes": forest.classes_.astype(np.uint8),
+        **_feature_settings(scales_mm, position),
+    }
+
+
+def forest_shares(model: Model, rows: Rows) -> npt.NDArray[np.float32]:
+    """Mean share of each class over the trees, shape (rows, classes)."""
+    total = np.zeros((len(rows), model["share"].shape[1]), np.float32)
+    for root in model["roots"]:
+        node = np.full(len(rows), root, np.int32)
+        active = np.arange(len(rows))
+        while active.size:
+            here = node[active]
+            inner = model["children"][0][here] >= 0
+            active, here = active[inner], here[inner]
+            right = rows[active, model["feature"][here]].astype(np.float64) > model["limit"][here]
+            node[active] = np.where(right, model["children"][1][here], model["children"][0][here])
+        total += model["share"][node]
+    return total / np.float32(len(model["roots"]))
+
+
+def predict_forest(model: Model, volume: Volume) -> Labels:
+    """The class with the largest share in each voxel."""
+    return _by_rows(model, volume, lambda rows: forest_shares(model, rows).argmax(axis=1))
+
+
+def fit_svm(
+    cases: Iterable[Labelled],
+    n_classes: int,
+    *,
+    scales_mm: Sequence[float] = (1.0, 2.0, 4.0),
+    position: bool = True,
+    per_class: int = 60,
+    seed: int = 1,
+    penalty: float = 1.0,
+) -> Model:
+    """Support vectors with a Gaussian kernel on the features of single voxels, scaled alike.
+
+    Parameters
+    ----------
+    cases, n_classes, scales_mm, position, per_class, seed
+        As in `fit_forest`; prediction takes time in proportion to the voxels drawn.
+    penalty : float
+        C.
+
+    Notes
+    -----
+    Source: Cortes & Vapnik 1995, Mach. Learn. 20(3); fitted by scikit-learn, several classes one against one.
+    """
+    from sklearn.svm import SVC
+
+    rows, labels = draw(cases, n_classes, scales_mm=scales_mm, position=position, per_class=per_class, seed=seed)
+    mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    scaled = ((rows - mean) / deviation).astype(np.float64)
+    gamma = 1.0 / scaled.shape[1]
+    machine = SVC(C=penalty, kernel="rbf", gamma=gamma, decision_function_shape="ovo").fit(scaled, labels)
+    return {
+        "vectors": machine.support_vectors_.astype(np.float64),
+        "weights": machine.dual_coef_.astype(np.float64),
+        "per_class": machine.n_support_.astype(np.int32),
+        "offsets": machine.intercept_.astype(np.float64),
+        "gamma": np.array([gamma]),
+        "mean": mean.astype(np.float64),
+        "deviation": deviation.astype(np.float64),
+        "classes": machine.classes_.astype(np.uint8),
+        **_feature_settings(scales_mm, position),
+    }
+
+
+def svm_decisions(model: Model, rows: Rows) -> npt.NDArray[np.float64]:
+    """Distance from the border of each pair of classes (first over second when above 0), shape (rows, pairs)."""
+    scaled = (rows - model["mean"]) / model["deviation"]
+    vectors = model["vectors"]
+    far = (scaled**2).sum(1)[:, None] + (vectors**2).sum(1)[None] - 2 * scaled @ vectors.T
+    kernel = np.exp(-model["gamma"][0] * np.maximum(far, 0))
+    ends = np.concatenate([[0], np.cumsum(model["per_class"])])
+    found, pair, n = [], 0, len(model["classes"])
+    for i in range(n):
+        for j in range(i + 1, n):
+            own, other = slice(ends[i], ends[i + 1]), slice(ends[j], ends[j + 1])
+            value = kernel[:, own] @ model["weights"][j - 1, own] + kernel[:, other] @ model["weights"][i, other]
+            found.append(value + model["offsets"][pair])
+            pair += 1
+    # with two classes scikit-learn counts the other way round: above 0 is the second
+    return np.stack(found, axis=1) * (-1.0 if n == 2 else 1.0)
+
+
+def predict_svm(model: Model, volume: Volume) -> Labels:
+    """The class that wins most pairs in each voxel; of equals the lower."""
+
+    def best(rows: Rows) -> Array:
+        decisions, n = svm_decisions(model, rows), len(model["classes"])
+        votes, pair = np.zeros((len(rows), n), np.int32), 0
+        for i in range(n):
+            for j in range(i + 1, n):
+                first = decisions[:, pair] > 0
+                votes[:, i] += first
+                votes[:, j] += ~first
+                pair += 1
+        return np.asarray(votes.argmax(axis=1))
+
+    return _by_rows(model, volume, best)
+
+
+def fit_mean_shape(cases: Iterable[Labelled], n_classes: int, *, box: Shape = (48, 48, 48)) -> Model:
+    """How often each class lies at each place of the image: a guess that has not seen the image.
+
+    Parameters
+    ----------
+    cases, n_classes
+        As in `fit_forest`; the images play no part.
+    box : (int, int, int)
+        Places along z, y, x that every image is divided into; an axis of one voxel stays so.
+
+    Notes
+    -----
+    Source: the atlas guess without registration; a floor that a method must beat.
+    """
+    total: npt.NDArray[np.float64] | None = None
+    n = 0
+    for _, label in cases:
+        sides = tuple(1 if m == 1 else b for m, b in zip(label.shape, box, strict=True))
+        here = np.stack([_resized((label == value).astype(np.float32), sides) for value in range(1, n_classes + 1)])
+        total = here.astype(np.float64) if total is None else total + here
+        n += 1
+    if total is None:
+        raise SettingsError("a mean shape needs labelled cases")
+    return {"share": (total / n).astype(np.float32)}
+
+
+def predict_mean_shape(model: Model, volume: Volume) -> Labels:
+    """The most frequent class at each place, background among them; of equals the lower."""
+    shares = [_resized(share, volume.grid.shape) for share in model["share"]]
+    return np.asarray(np.stack([1 - np.sum(shares, axis=0), *shares]).argmax(axis=0), dtype=np.uint8)
+
+
+def fit_ellipsoid(cases: Iterable[Labelled], n_classes: int, *, sizes: int = 40) -> Model:
+    """One ellipsoid in the middle of every image: the size with the largest mean Dice on the cases.
+
+    Its axes are in proportion to the mean extents of class 1, as shares of the image's sides; other classes are left
+    out.
+
+    Raises
+    ------
+    SettingsError
+        When no case has a voxel of class 1.
+    """
+    del n_classes
+    masks = [np.asarray(label) == 1 for _, label in cases]
+    extents = [
+        [(np.ptp(np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))) + 1) / mask.shape[axis] for axis in range(3)]
+        for mask in masks
+        if mask.any()
+    ]
+    if not extents:
+        raise SettingsError("an ellipsoid needs a case with class 1")
+    mean = np.mean(extents, axis=0)
+    tried = [mean * factor for factor in np.linspace(0.3, 1.6, sizes)]
+    scores = [np.mean([_dice(mask, ellipsoid(mask.shape, sides)) for mask in masks if mask.any()]) for sides in tried]
+    return {"sides": tried[int(np.argmax(scores))]}
+
+
+def predict_ellipsoid(model: Model, volume: Volume) -> Labels:
+    """The ellipsoid as class 1."""
+    return ellipsoid(volume.grid.shape, model["sides"]).astype(np.uint8)
+
+
+def ellipsoid(shape: Sequence[int], sides: Array) -> npt.NDArray[np.bool_]:
+    """A centred ellipsoid whose axes are shares of the sides of an image."""
+    axes = np.ogrid[tuple(slice(n) for n in shape)]
+    far = sum(
+        ((axis - (n - 1) / 2) / max(n * side / 2, 0.5)) ** 2 for axis, n, side in zip(axes, shape, sides, strict=True)
+    )
+    return np.asarray(far <= 1)
+
+
+LEARNERS: dict[str, Learner] = {
+    "forest": Learner(
+        fit_forest, predict_forest, "Breiman 2001, Mach. Learn. 45(1)", (), "tests/methods/test_learned.py"
+    ),
+    "svm": Learner(
+        fit_svm, predict_svm, "Cortes & Vapnik 1995, Mach. Learn. 20(3)", ("C09",), "tests/methods/test_learned.py"
+    ),
+    "mean_shape": Learner(
+        fit_mean_shape, predict_mean_shape, "atlas guess without registration", (), "tests/methods/test_learned.py"
+    ),
+    "ellipsoid": Learner(
+        fit_ellipsoid, predict_ellipsoid, "centred guess of the best size", (), "tests/methods/test_learned.py"
+    ),
+}
+
+
+def _feature_settings(scales_mm: Sequence[float], position: bool) -> Model:
+    return {"scales_mm": np.array(scales_mm, dtype=np.float64), "position": np.array([position], dtype=np.uint8)}
+
+
+def _by_rows(model: Model, volume: Volume, number: Callable[[Rows], Array]) -> Labels:
+    """Classify all voxels in groups; the numbers are places in `classes`."""
+    features = bank(volume, model["scales_mm"].tolist(), position=bool(model["position"][0]))
+    flat = features.reshape(len(features), -1)
+    out = np.empty(flat.shape[1], np.uint8)
+    for first in range(0, out.size, GROUP):
+        out[first : first + GROUP] = model["classes"][number(np.ascontiguousarray(flat[:, first : first + GROUP].T))]
+    return out.reshape(volume.grid.shape)
+
+
+def _resized(values: npt.NDArray[np.float32], shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Linear interpolation onto another division of the same box."""
+    from scipy import ndimage
+
+    at = [np.clip((np.arange(n) + 0.5) * old / n - 0.5, 0, old - 1) for n, old in zip(shape, values.shape, strict=True)]
+    places = np.meshgrid(*at, indexing="ij")
+    return np.asarray(ndimage.map_coordinates(values, places, order=1, mode="nearest"), dtype=np.float32)
+
+
+def _dice(reference: Array, prediction: Array) -> float:
+    return 2.0 * float((reference & prediction).sum()) / max(float(reference.sum() + prediction.sum()), 1.0)

@@ -1,0 +1,126 @@
+"""One optimiser step, and all that changes by it; what is random in it depends on seed and step alone."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cohortseg.train.losses import LossFunction
+from cohortseg.train.recipe import OPTIMISERS, Recipe
+
+Row: TypeAlias = dict[str, float]
+
+
+@dataclass
+class State:
+    """Everything that changes while training; all of it goes into a checkpoint."""
+
+    network: nn.Module
+    average: nn.Module | None
+    optimiser: torch.optim.Optimizer
+    history: list[Row]
+    loss_sum: Tensor
+    call: Callable[[Tensor], Any]
+    step: int = 0
+    best: dict[str, Tensor] | None = None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else self.average
+
+    def as_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "history": self.history,
+            "loss_sum": self.loss_sum,
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `as_dict` gave."""
+        self.network.load_state_dict(saved["network"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.history = list(saved["history"])
+        self.loss_sum.copy_(saved["loss_sum"])
+        self.step, self.best = saved["step"], saved["best"]
+
+
+def initial_state(network: nn.Module, recipe: Recipe) -> State:
+    """Before the first step; frozen parameters are not given to the optimiser."""
+    build = OPTIMISERS[recipe.optimiser].build
+    average = copy.deepcopy(network) if recipe.ema_decay else None
+    nothing = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = build(trained, recipe.learning_rate, recipe.weight_decay)
+    call = torch.compile(network) if recipe.compile else network
+    return State(network, average, optimiser, [], nothing, call)
+
+
+def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
+    """Augment, forward, backward in as many parts as the recipe says, clip, update weights and their average."""
+    device = state.loss_sum.device
+    images, labels = images.to(device), labels.to(device)
+    seed = int(np.random.SeedSequence([recipe.seed, state.step]).generate_state(1, np.uint32)[0])
+    torch.manual_seed(seed)
+    if recipe.augmentation is not None:
+        images, labels = recipe.augmentation(images, labels, seed=seed)
+    if recipe.channels_last:
+        images = images.to(memory_format=torch.channels_last if images.ndim == 4 else torch.channels_last_3d)
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, state.step)
+    state.optimiser.zero_grad()
+    parts = min(recipe.accumulate, len(images))
+    for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            logits = state.call(some)
+        value = supervised(recipe.loss, logits, truth) * (len(some) / len(images))
+        value.backward()  # type: ignore[no-untyped-call]
+        state.loss_sum += value.detach()
+    if recipe.gradient_clip:
+        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
+    state.optimiser.step()
+    state.step += 1
+    if state.average is not None:
+        # Early on the average follows faster: the first weights are of no use.
+        _follow(state.average, state.network, min(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step)))
+
+
+def supervised(loss: LossFunction, logits: Tensor | list[Tensor], target: Tensor) -> Tensor:
+    """The loss of the logits; of several resolutions (finest first) the mean, each weighted half as much as the finer.
+
+    The target of a coarser one holds the nearest voxels, so that no class appears that is not there.
+    """
+    if isinstance(logits, Tensor):
+        return loss(logits, target)
+    weights = [0.5**number for number in range(len(logits))]
+    total = torch.zeros((), device=target.device)
+    for weight, found in zip(weights, logits, strict=True):
+        coarse = target
+        for axis, size in enumerate(found.shape[2:], start=1):
+            whole = target.shape[axis]
+            middle = (torch.arange(size, device=target.device) * 2 + 1) * whole // (2 * size)
+            coarse = coarse.index_select(axis, middle)
+        total = total + weight / sum(weights) * loss(found, coarse)
+    return total
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The learning rate of a step."""
+    return recipe.learning_rate * recipe.schedule(step, recipe.steps)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1.0 - decay)

@@ -1,0 +1,82 @@
+"""Straight lines for memory and time: by hand, and against numbers that follow a line."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohortseg.sizing import ENOUGH, Line, Need, Record, Size, fitted, memory_mb, runtime_minutes, shipped
+from cohortseg.stages import STAGES
+
+NEED = Need(Line(500, 4), Line(0, 2.0))
+
+
+def test_a_job_asks_for_a_fixed_part_and_a_part_by_voxels():
+    assert memory_mb("convert", Size(10_000_000), NEED) == 540
+    assert runtime_minutes("convert", [Size(300_000_000)], NEED) == 20
+
+
+def test_a_retry_gets_more_of_both():
+    assert [memory_mb("convert", Size(0), NEED, attempt) for attempt in (1, 2, 3)] == [500, 800, 1280]
+    assert [runtime_minutes("convert", [Size(0)], NEED, attempt) for attempt in (1, 2, 3)] == [10, 20, 40]
+
+
+def test_channels_cost_time_where_they_are_worked_through_and_classes_where_they_are():
+    assert Size(2_000_000, channels=3).for_time("preprocess") == 6.0
+    assert Size(2_000_000, channels=3).for_time("evaluate") == 2.0
+    assert Size(2_000_000, classes=5).for_time("evaluate") == 10.0
+    assert Size(2_000_000, classes=21).for_memory("predict") == pytest.approx(4.0)
+    assert Size(2_000_000, classes=21).for_memory("evaluate") == 2.0
+
+
+def records(n: int, base_mb: float = 80.0, slope_mb: float = 6.0, base_s: float = 1.0, slope_s: float = 0.5):
+    sizes = [Size(int(1e6 * (1 + place))) for place in range(n)]
+    return [
+        Record(size, base_mb + slope_mb * size.voxels / 1e6, base_s + slope_s * size.voxels / 1e6) for size in sizes
+    ]
+
+
+def test_with_few_records_the_shipped_line_stands():
+    assert fitted("convert", records(ENOUGH - 1)) == shipped("convert")
+
+
+def test_a_line_is_found_again():
+    need = fitted("convert", records(12))
+    assert (need.memory_mb.base, need.memory_mb.slope) == pytest.approx((80.0, 6.0))
+    assert (need.seconds.base, need.seconds.slope) == pytest.approx((1.0, 0.5))
+    assert need.seconds.n == 12
+
+
+def test_the_line_agrees_with_numpy():
+    rng = np.random.default_rng(1)
+    noisy = [Record(r.size, r.memory_mb, r.seconds + rng.uniform(0, 1)) for r in records(20)]
+    slope, base = np.polyfit([r.size.voxels / 1e6 for r in noisy], [r.seconds for r in noisy], 1)
+    need = fitted("convert", noisy)
+    assert (need.seconds.base, need.seconds.slope) == pytest.approx((base, slope))
+
+
+def test_beyond_the_largest_case_on_record_the_shipped_slope_holds():
+    line = fitted("convert", records(12)).seconds
+    assert line.at(12.0) == pytest.approx(1.0 + 0.5 * 12)
+    assert line.at(112.0) == pytest.approx(1.0 + 0.5 * 12 + STAGES["convert"].seconds_per_mvoxel * 100)
+
+
+def test_from_cases_of_one_size_no_slope_is_made_up():
+    same = [Record(Size(5_000_000), 100.0, 3.0)] * 10
+    need = fitted("convert", same)
+    assert need.memory_mb.slope == STAGES["convert"].byte_per_voxel
+    assert need.memory_mb.at(5.0) == pytest.approx(100.0)
+    assert need.seconds.at(5.0) == pytest.approx(3.0) or need.seconds.base == 0.0
+
+
+sizes = st.integers(1_000, 500_000_000)
+
+
+@given(st.lists(st.tuples(sizes, st.floats(10, 50_000), st.floats(0.01, 5_000)), min_size=ENOUGH, max_size=40))
+def test_no_record_needs_more_memory_than_its_case_would_ask_for(found):
+    cases = [Record(Size(voxels), memory, seconds) for voxels, memory, seconds in found]
+    need = fitted("preprocess", cases)
+    assert need.memory_mb.slope >= 0
+    assert need.seconds.base >= 0
+    assert need.seconds.slope >= 0
+    assert all(memory_mb("preprocess", case.size, need) >= case.memory_mb for case in cases)
