@@ -66,9 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", metavar="JSON", help="settings of this step; default: those of the last run")
 
 
-def layout_of(text: str) -> Layout:
-    """The study in a folder."""
-    return Layout(Path(text))
+def layout_of(text: str) -> Layout | str:
+    """The study in a folder; the word for "not given" passes through, because argparse sends it here as well."""
+    return text if text == argparse.SUPPRESS else Layout(Path(text))
 
 
 def run(arguments: argparse.Namespace) -> None:
