@@ -22,8 +22,10 @@ from cohortseg.errors import REASONS
 from cohortseg.io import store
 from cohortseg.io.sidecar import dumps, run_path, write_json, write_text
 from cohortseg.layout import UNTRAINED, Layout, model_name
-from cohortseg.metrics.case import COLUMNS
-from cohortseg.settings import Study, load_study
+from cohortseg.metrics.case import CaseMeasures, measure_case
+from cohortseg.metrics.columns import COLUMNS, PROBABILITY_COLUMNS
+from cohortseg.metrics.shape import label_shapes
+from cohortseg.settings import MetricSettings, Study, load_study
 from cohortseg.stages import stage_settings
 from cohortseg.volume import Grid, Volume
 
@@ -45,7 +47,8 @@ def made_up_study(folder: Path, n_cases: int) -> Study:
     layout = Layout(study.folder)
     cases = _cohort(layout, study, n_cases)
     shared = _shared_stores(folder)
-    chance = np.random.default_rng(1)
+    chance, measured = np.random.default_rng(1), _measured(shared)
+    shapes = label_shapes(store.read_volume(shared / "post.zarr").array, spacing_mm=GRID.spacing_mm, n_classes=1)
     for number, case in enumerate(cases):
         home = layout.case(case.case)
         _link(home, {"image.zarr": shared / "image.zarr", "label.zarr": shared / "label.zarr"})
@@ -55,11 +58,11 @@ def made_up_study(folder: Path, n_cases: int) -> Study:
             there = layout.prediction(experiment, model, case.case)
             _link(there, {"post.zarr": shared / "post.zarr"})
             _sidecar(there / "raw.json", "predict")
+            _sidecar(there / "post.json", "postprocess", shapes=shapes)
             if number % REJECTED_EVERY == 7:
                 _sidecar(there / "metrics.json", "evaluate", status="rejected", reason="NO_REFERENCE", found="no label")
             else:
-                stages = {stage: {"tumour": _metrics(chance, level)} for stage in ("raw", "post")}
-                _sidecar(there / "metrics.json", "evaluate", metrics=stages)
+                _sidecar(there / "metrics.json", "evaluate", **_record(measured, chance, level))
     _tokens(layout, cases)
     _models(layout)
     del config["cohort"]["source"]
@@ -133,18 +136,34 @@ def _sidecar(path: Path, stage: str, **more: object) -> None:
     write_json(run_path(path), RUN)
 
 
-def _metrics(chance: np.random.Generator, level: float) -> dict[str, float | str | None]:
-    """Numbers of the right kind in every column, whatever columns there are."""
-    found: dict[str, float | str | None] = {}
-    for name, column in COLUMNS.items():
-        if column.range is None:
-            found[name] = ""
-        else:
-            low, high = max(column.range[0], -50.0), min(column.range[1], 50.0)
-            found[name] = float(np.clip(low + (high - low) * (level + chance.normal(0, 0.1)), low, high))
-        if name.startswith("n_"):
-            found[name] = math.floor(float(found[name] or 0.0))
-    return found
+def _measured(shared: Path) -> CaseMeasures:
+    """What `evaluate` finds on the shared stores: a record of the right form for every case."""
+    reference, prediction = (store.read_volume(shared / f"{name}.zarr").array > 0 for name in ("label", "post"))
+    bands = MetricSettings().trimap_bands_mm
+    return measure_case(
+        reference,
+        prediction,
+        spacing_mm=GRID.spacing_mm,
+        nsd_tolerance_mm=2.0,
+        boundary_band_mm=2.0,
+        trimap_bands_mm=tuple(bands),
+    )
+
+
+def _record(found: CaseMeasures, chance: np.random.Generator, level: float) -> dict[str, object]:
+    """The record of one case: as measured, but for numbers drawn by chance in the columns between 0 and 1."""
+    record: dict[str, dict[str, object]] = {"metrics": {}, "lesions": {}, "trimap": {}, "instances": {}}
+    for stage in ("raw", "post"):
+        row = dict(found.row) | dict.fromkeys(PROBABILITY_COLUMNS)
+        shares = [
+            name for name, column in COLUMNS.items() if column.range == (0.0, 1.0) and isinstance(row[name], float)
+        ]
+        row |= {name: float(np.clip(level + chance.normal(0, 0.1), 0, 1)) for name in shares}
+        record["metrics"][stage] = {"tumour": row}
+        record["lesions"][stage] = {"tumour": found.lesions}
+        record["trimap"][stage] = {"tumour": found.trimap}
+        record["instances"][stage] = None
+    return {**record, "location": {"tumour": {"left": 0.3, "back": 0.5, "head": 0.5}}}
 
 
 def _tokens(layout: Layout, cases: list[Case]) -> None:

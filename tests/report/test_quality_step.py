@@ -78,6 +78,28 @@ def test_the_odd_and_the_disputed_prediction_come_first(layout):
     assert not found["is_scored"].any()
 
 
+def test_networks_of_an_ensemble_that_disagree_are_named(layout):
+    for number, name in enumerate(CASES):
+        bits = 0.4 if name == CASES[5] else 0.05 + 0.001 * number
+        for model in MODELS:
+            uncertainty = {"entropy_bits": 0.1, "disagreement_bits": bits}
+            write_sidecar(
+                layout.prediction("unet", model, name) / "raw.json", sidecar_of("predict", uncertainty=uncertainty)
+            )
+    found = quality(layout, ["unet"], ["lesion"]).set_index("case")
+    assert all(
+        "disagreement of the networks of an ensemble 0.4 bits" in text for text in found.loc[CASES[5], "findings"]
+    )
+
+
+def test_the_study_is_named_either_way():
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    for words in (["results/x"], ["--study", "results/x"], ["--study", "results/x", "--settings", "{}"]):
+        assert parser.parse_args(words).study.root.as_posix() == "results/x"
+    assert parser.parse_args([]).study is None
+
+
 def test_what_was_compared_is_remembered_by_its_contents(layout):
     quality(layout, ["unet"], ["lesion"])
     memory = layout.report.parent / "agreement.json"
@@ -102,7 +124,7 @@ def test_predictions_of_before_shapes_were_measured_are_passed_over(layout):
 def test_the_report_of_a_study_that_was_only_predicted(layout):
     settings = stage_settings(load_study({**SETTINGS, "cohort": {"source": ".", **SETTINGS["cohort"]}}), "aggregate")
     aggregate.run(argparse.Namespace(study=layout, settings=settings))
-    report.run(argparse.Namespace(folder=layout.root, study=None, settings=None))
+    report.run(argparse.Namespace(study=layout, settings=None))
     html = layout.report.read_text()
     assert "Of 24 predictions (24 without a reference) 4 stand out." in html
     assert "not scored" in html
@@ -113,8 +135,8 @@ def test_the_report_of_a_study_that_was_only_predicted(layout):
 
 
 def test_a_report_of_nothing_says_what_to_do(tmp_path):
-    nothing = argparse.Namespace(folder=None, study=None, settings=None)
+    nothing = argparse.Namespace(study=None, settings=None)
     with pytest.raises(StudyError, match="which study"):
         report.run(nothing)
     with pytest.raises(StudyError, match="no tables"):
-        report.run(argparse.Namespace(folder=Layout(tmp_path).root, study=None, settings=None))
+        report.run(argparse.Namespace(study=Layout(tmp_path), settings=None))

@@ -105,7 +105,7 @@ def main() -> NoReturn:
 
 def _alone(command: str, arguments: argparse.Namespace) -> AbstractContextManager[None]:
     """The lock of a job of the workflow: a process that a killed run left behind may still be at the same work."""
-    if command not in STEPS:
+    if command not in STEPS or arguments.study is None:
         return nullcontext()
     from cohortseg.alone import alone
 

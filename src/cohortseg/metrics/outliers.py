@@ -35,6 +35,7 @@ PROPERTIES: dict[str, tuple[str, str, bool]] = {
     "depth": ("position along y", "", False),
     "width": ("position along x", "", False),
     "border_share": ("share at the border of the image", "", False),
+    "disagreement_bits": ("disagreement of the networks of an ensemble", "bits", False),
 }
 """Column: what it is called, its unit, and whether its logarithm is compared."""
 
@@ -54,7 +55,8 @@ def rank_predictions(
     Parameters
     ----------
     predictions : DataFrame
-        One row per prediction and class: `experiment, model, case, subject, is_scored, label` and `PROPERTIES`.
+        One row per prediction and class: `experiment, model, case, subject, is_scored, label` and `PROPERTIES`, NaN
+        where one is not known.
     agreement : mapping
         (experiment, case): mean Dice between the labels of its models; missing where there is one model only.
     drift : mapping

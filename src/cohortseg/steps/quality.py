@@ -50,8 +50,12 @@ def _predictions(layout: Layout, experiments: Sequence[str], classes: Sequence[s
                 continue
             image = read_json(layout.case(case) / "image.json")
             is_scored = image["contents"]["label"] is not None
-            for label, shape in zip(classes, shapes, strict=True):
-                numbers = [shape[name] for name in PROPERTIES]
+            raw = read_sidecar(layout.prediction(experiment, model, case) / "raw.json") or {}
+            bits = (raw.get("uncertainty") or {}).get("disagreement_bits")
+            for number, (label, shape) in enumerate(zip(classes, shapes, strict=True)):
+                # The networks disagree on a case, not on a class: said once.
+                known = {**shape, "disagreement_bits": bits if number == 0 else None}
+                numbers = [known[name] for name in PROPERTIES]
                 yield [experiment, model, case, subjects[case], is_scored, label, *numbers]
 
 

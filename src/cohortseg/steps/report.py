@@ -59,9 +59,16 @@ TABLES: dict[str, str] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The study folder; the workflow names it with the settings, a person without them."""
-    parser.add_argument("folder", nargs="?", type=Path, help="study folder, for example results/demo")
-    parser.add_argument("--study", type=Path, metavar="DIR", help="the same, as the workflow says it")
+    parser.add_argument(
+        "study", nargs="?", type=layout_of, default=argparse.SUPPRESS, help="study folder, for example results/demo"
+    )
+    parser.add_argument("--study", type=layout_of, metavar="DIR", help="the same, as the workflow says it")
     parser.add_argument("--settings", metavar="JSON", help="settings of this step; default: those of the last run")
+
+
+def layout_of(text: str) -> Layout | str:
+    """The study in a folder; the word for "not given" passes through, because argparse sends it here as well."""
+    return text if text == argparse.SUPPRESS else Layout(Path(text))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,12 +79,11 @@ def run(arguments: argparse.Namespace) -> None:
     StudyError
         When no study is named, or it has no tables yet.
     """
-    folder = arguments.folder or arguments.study
-    if folder is None:
+    layout: Layout | None = arguments.study
+    if layout is None:
         raise StudyError("which study? for example: cohortseg report results/demo")
-    layout = Layout(folder)
     if not layout.table("metrics_by_case").exists():
-        raise StudyError(f"no tables in {folder}; run `snakemake --cores all` first")
+        raise StudyError(f"no tables in {layout.root}; run `snakemake --cores all` first")
     settings = ReportStage.model_validate_json(arguments.settings or stage_settings(last_study(layout), "report"))
     write_quality(layout, quality(layout, settings.experiment_names, settings.classes))
     write_text(layout.report, render(gather(layout, settings)))
