@@ -81,14 +81,13 @@ def unpadded(dims: int, n_levels: int, convolutions: int = 2) -> Extent:
     ((188, 188), (16, 16), (388, 388))
     """
     lost, alignment = 2 * convolutions, 2 ** (n_levels - 1)
-    # The smallest size leaves one voxel... of the finest level's parity: each level must be even before it is halved.
-    coarse = lost + 1
-    while True:
-        size, result = coarse, coarse - lost
-        for _ in range(n_levels - 1):
-            size, result = 2 * size + lost, 2 * result - lost
-        if result >= 1:
-            margin = (size - result) // 2
-            break
+    coarse, result = lost, 0
+    while result < 1:
         coarse += 1
-    return Extent((alignment,) * dims, (size,) * dims, (margin,) * dims, (margin,) * dims)
+        size, result = coarse, coarse - lost
+        for _ in range(n_levels - 1):  # each level is twice the pooled size of the one below, and its convolutions more
+            size, result = 2 * size + lost, 2 * result - lost
+    margin = (size - result) // 2
+    # A voxel sees all that its cells at the coarser levels see, wherever it lies in them.
+    context = margin + alignment - 1
+    return Extent((alignment,) * dims, (size,) * dims, (margin,) * dims, (context,) * dims)

@@ -21,7 +21,7 @@ from cohortseg.volume import Array
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis: sees `length` voxels from `first` (may lie outside), gives those from `start` to `stop`."""
+    """A tile along one axis: sees `length` voxels from `first` (may lie outside), gives those `start` to `stop`."""
 
     first: int
     length: int

@@ -102,7 +102,7 @@ class DeepLab(nn.Module):
 BACKBONES: dict[str, Callable[..., tuple[nn.Module, int]]] = {"vgg16": vgg, "resnet101": resnet}
 
 
-def deeplab(  # noqa: PLR0913 (each has its name)
+def deeplab(
     *,
     dims: int,
     in_channels: int,

@@ -71,7 +71,7 @@ class DeepMedic(nn.Module):
         return logits
 
 
-def deepmedic(  # noqa: PLR0913 (each has its name)
+def deepmedic(
     *,
     dims: int,
     in_channels: int,

@@ -32,7 +32,7 @@ class DenseStack(nn.Module):
 class DenseVNet(nn.Module):
     """Stacks, what leads down between them, and their skips; see `densevnet`."""
 
-    def __init__(  # noqa: PLR0913 (parts of one network)
+    def __init__(
         self,
         first: nn.Module,
         pool: nn.Module,

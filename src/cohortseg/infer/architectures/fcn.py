@@ -80,7 +80,7 @@ class FCN(nn.Module):
         return _window(self.rest(coarse), CROPS[self.stride], size)
 
 
-def fcn(  # noqa: PLR0913 (each has its name)
+def fcn(
     *,
     dims: int,
     in_channels: int,

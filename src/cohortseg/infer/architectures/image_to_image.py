@@ -58,7 +58,7 @@ class SuperResolution(nn.Module):
         return base + learned
 
 
-def super_resolution(  # noqa: PLR0913 (each has its name)
+def super_resolution(
     *,
     dims: int,
     in_channels: int,

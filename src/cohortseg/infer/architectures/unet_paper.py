@@ -94,7 +94,7 @@ def unet_paper_extent(*, dims: int, features: Sequence[int], padding: str = "val
     """Sizes of `unet_paper`: 188 + 16 k without padding and five levels."""
     if padding == "valid":
         return unpadded(dims, len(features))
-    return same(dims, 2 ** (len(features) - 1), context=unpadded(dims, len(features)).margin[0])
+    return same(dims, 2 ** (len(features) - 1), context=max(unpadded(dims, len(features)).context or ()))
 
 
 def unet_resized(
