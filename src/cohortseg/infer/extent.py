@@ -33,6 +33,11 @@ class Extent:
     context: tuple[int, ...] | None = None
     scale: tuple[int, ...] | None = None
 
+    @property
+    def is_smaller(self) -> bool:
+        """Whether the result lacks a margin of the image."""
+        return any(self.margin)
+
     def fits(self, size: Sequence[int]) -> bool:
         """Whether an image of this size can go through."""
         return all(

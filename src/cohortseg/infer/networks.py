@@ -53,6 +53,7 @@ from cohortseg.infer.layers import (
     layer,
     per_level,
 )
+from cohortseg.volume import Shape
 
 Forward = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
@@ -219,6 +220,13 @@ def extent_of(name: str, arguments: Mapping[str, Any]) -> Extent:
     architecture = choose("architecture", name, ARCHITECTURES)
     defaults = getattr(architecture.build, "__kwdefaults__", None) or {}
     return architecture.extent(**{**defaults, **arguments})
+
+
+def tile_for(name: str, arguments: Mapping[str, Any], planned: Shape) -> Shape:
+    """Voxels (z, y, x) that a tile of a network sees, so that it gives a planned patch or a little more."""
+    dims = int(arguments["dims"])
+    size = extent_of(name, arguments).input_size(planned[3 - dims :])
+    return (1, size[0], size[1]) if dims == 2 else (size[0], size[1], size[2])
 
 
 def build_network(name: str, arguments: Mapping[str, Any], *, seed: int) -> nn.Module:

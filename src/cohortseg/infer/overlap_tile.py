@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from cohortseg.infer.blend import Floats, Scratch
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.sliding import ArrayLike, Block
 from cohortseg.volume import Array
+
+Slab: TypeAlias = tuple[int, int, Floats]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def overlap_tile_blocks(
     extent : Extent
         Of the network: two axes for planes, three for volumes.
     patch : sequence of int
-        Voxels that a tile sees, one number per axis of the extent; an allowed size.
+        Voxels that a tile sees, of an allowed size; for planes the last two axes count.
     n_channels_out : int
         Channels that `forward` gives.
     scratch : Scratch, optional
@@ -121,6 +123,7 @@ def overlap_tile_blocks(
     SettingsError
         When a tile of this size does not pass, or the network enlarges.
     """
+    patch = patch[-len(extent.margin) :]
     lost = extent.output_size(patch)
     if extent.scale is not None:
         raise SettingsError("a network that enlarges has no tiles of the image's size")
@@ -144,6 +147,12 @@ def overlap_tile_blocks(
 
         yield Block(row.start, row.stop, planes)
         held[:, 0] = held[:, row.stop - row.start]
+
+
+def overlap_tile_slabs(image: ArrayLike, forward: Callable[[Any], Any], **options: Any) -> Iterator[Slab]:
+    """The blocks of `overlap_tile_blocks` as (first, stop, array (class, z, y, x)): same arguments, for few classes."""
+    for block in overlap_tile_blocks(image, forward, **options):
+        yield block.first, block.stop, np.stack([block.channel(n) for n in range(options["n_channels_out"])])
 
 
 def _result(forward: Callable[[Any], Any], tile: Floats, n_channels: int, size: Sequence[int]) -> Floats:

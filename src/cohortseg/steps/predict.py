@@ -19,7 +19,7 @@ from cohortseg.settings import Part, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
-from cohortseg.steps.model_space import patch_zyx, read_plan
+from cohortseg.steps.model_space import network_of, patch_zyx, read_plan
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
@@ -175,22 +175,33 @@ def predict_trained(
     """
     from cohortseg.infer.blend import Scratch
     from cohortseg.infer.native import resample_blocks
+    from cohortseg.infer.networks import extent_of, tile_for
+    from cohortseg.infer.overlap_tile import overlap_tile_blocks
     from cohortseg.infer.sliding import nothing_to_see, predict_blocks
 
     folder, (plan, _) = layout.case(case), read_plan(layout)
     native = store.read_grid(folder / "image.zarr")
     target.parent.mkdir(parents=True, exist_ok=True)
-    blocks = predict_blocks(
-        store.open_array(folder / "prepared.zarr"),
-        forward,
-        patch=patch_zyx(plan),
-        n_channels_out=n_classes + 1 + method.uncertainty,
-        overlap=method.overlap,
-        mirror=method.mirror,
-        batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
-        skip=nothing_to_see if method.skip_empty else None,
-        scratch=Scratch(folder=target.parent),
-    )
+    network = network_of(plan, method, n_classes)
+    extent, patch = extent_of(*network), tile_for(*network, patch_zyx(plan))
+    prepared, n_channels = store.open_array(folder / "prepared.zarr"), n_classes + 1 + method.uncertainty
+    scratch = Scratch(folder=target.parent)
+    if extent.is_smaller:
+        blocks = overlap_tile_blocks(
+            prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, scratch=scratch
+        )
+    else:
+        blocks = predict_blocks(
+            prepared,
+            forward,
+            patch=patch,
+            n_channels_out=n_channels,
+            overlap=method.overlap,
+            mirror=method.mirror,
+            batch=max(1, TILE_VOXELS // math.prod(patch)),
+            skip=nothing_to_see if method.skip_empty else None,
+            scratch=scratch,
+        )
     finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
     with ExitStack() as held:
         extras = {
