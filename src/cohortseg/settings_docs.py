@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from cohortseg.settings import METHOD_SETTINGS, Study
+from cohortseg.settings.networks import NETWORK_SETTINGS
 
 HEAD = """# Settings
 
@@ -74,6 +75,9 @@ def _tables() -> list[str]:
     tables = [_table("Top level", Study, skip_parts=True)]
     tables += _part_tables(Study, "")
     tables += [_table(f"experiments.NAME with `method: {name}`", model) for name, model in METHOD_SETTINGS.items()]
+    for network in NETWORK_SETTINGS:
+        names = " or ".join(f"`{name}`" for name in get_args(network.model_fields["name"].annotation))
+        tables.append(_table(f"experiments.NAME.architecture with `name:` {names}", network))
     return tables
 
 

@@ -115,7 +115,7 @@ def test_arguments_that_do_not_fit_together_are_refused(wrong):
 
 def test_an_unknown_architecture_is_refused_with_the_choices():
     with pytest.raises(SettingsError, match="unet"):
-        build_network("vnet", {"dims": 2}, seed=0)
+        build_network("no-net", {"dims": 2}, seed=0)
     with pytest.raises(SettingsError, match="4-dimensional"):
         build_network("unet", {"dims": 4}, seed=0)
 

@@ -13,18 +13,62 @@ from torch import Tensor, nn
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
-from cohortseg.infer.layers import CONV, DROPOUT, UP, Residual, Sizes, UNet, default_strides, layer, per_level
+from cohortseg.infer.architectures.attention import attention_unet, attention_unet_extent
+from cohortseg.infer.architectures.autoencoder import autoencoder, autoencoder_extent
+from cohortseg.infer.architectures.dcan import dcan, dcan_extent
+from cohortseg.infer.architectures.deeplab import deeplab, deeplab_extent
+from cohortseg.infer.architectures.deepmedic import deepmedic, deepmedic_extent
+from cohortseg.infer.architectures.densevnet import densevnet, densevnet_extent
+from cohortseg.infer.architectures.drinet import drinet, drinet_extent
+from cohortseg.infer.architectures.dsn3d import dsn3d, dsn3d_extent
+from cohortseg.infer.architectures.fcn import fcn, fcn_extent
+from cohortseg.infer.architectures.fusion import fusion, fusion_extent
+from cohortseg.infer.architectures.highres3dnet import highres3dnet, highres3dnet_extent
+from cohortseg.infer.architectures.image_to_image import (
+    super_resolution,
+    super_resolution_extent,
+    synthetic_ct,
+    synthetic_ct_extent,
+)
+from cohortseg.infer.architectures.segnet import segnet, segnet_extent
+from cohortseg.infer.architectures.unet_paper import (
+    unet_3d_paper,
+    unet_3d_paper_extent,
+    unet_paper,
+    unet_paper_extent,
+    unet_resized,
+    unet_resized_extent,
+)
+from cohortseg.infer.architectures.vnet import vnet, vnet_extent
+from cohortseg.infer.extent import Extent
+from cohortseg.infer.layers import (
+    CONV,
+    DROPOUT,
+    UP,
+    Residual,
+    Sizes,
+    UNet,
+    alignment,
+    default_strides,
+    layer,
+    per_level,
+)
+from cohortseg.volume import Shape
 
 Forward = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """An entry of `ARCHITECTURES`: how the network is built, for how many dimensions, and where it is described."""
+    """An entry of `ARCHITECTURES`: how it is built, for how many dimensions, where it is described; its sizes.
+
+    `extent` takes the builder's arguments and says which sizes of image go through, and what comes out of them.
+    """
 
     build: Callable[..., nn.Module]
     dims: tuple[int, ...]
     source: str
+    extent: Callable[..., Extent]
 
 
 def unet(  # noqa: PLR0913 (each has its name)
@@ -118,6 +162,12 @@ def unet(  # noqa: PLR0913 (each has its name)
     return UNet(encoder, up, decoder, CONV[dims](widths[0], out_channels, 1), deep)
 
 
+def unet_extent(*, dims: int, features: Sequence[int], strides: Sizes | None = None, **_: Any) -> Extent:
+    """Sizes of `unet`: multiples of the product of the strides; the norm sees the whole tile."""
+    step = alignment(strides or default_strides(dims, len(features)))
+    return Extent(step, step, (0,) * dims)
+
+
 @dataclass(frozen=True)
 class Encoder:
     """An entry of `ENCODERS`: residual blocks per level, finest first; none for two plain convolutions."""
@@ -135,8 +185,48 @@ ENCODERS: dict[str, Encoder] = {
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "unet": Architecture(unet, (2, 3), "Ronneberger 2015; Cicek 2016; norm and strides as Isensee 2021"),
+    "attention_unet": Architecture(attention_unet, (2, 3), "Oktay 2018 (attention gates)", attention_unet_extent),
+    "autoencoder": Architecture(autoencoder, (2, 3), "Masci 2011; on label maps Oktay 2018", autoencoder_extent),
+    "dcan": Architecture(dcan, (2, 3), "Chen 2017 (contour-aware)", dcan_extent),
+    "deeplab": Architecture(deeplab, (2,), "Chen 2018 (version 2, without its CRF)", deeplab_extent),
+    "deepmedic": Architecture(deepmedic, (2, 3), "Kamnitsas 2017", deepmedic_extent),
+    "densevnet": Architecture(densevnet, (2, 3), "Gibson 2018", densevnet_extent),
+    "drinet": Architecture(drinet, (2, 3), "Chen 2018, after its description", drinet_extent),
+    "dsn3d": Architecture(dsn3d, (2, 3), "Dou 2016, widths after our reading", dsn3d_extent),
+    "fcn": Architecture(fcn, (2,), "Long 2015; Shelhamer 2017", fcn_extent),
+    "fusion": Architecture(fusion, (2, 3), "Guo 2019, with U-Nets as streams", fusion_extent),
+    "highres3dnet": Architecture(highres3dnet, (2, 3), "Li 2017", highres3dnet_extent),
+    "segnet": Architecture(segnet, (2, 3), "Badrinarayanan 2017", segnet_extent),
+    "super_resolution": Architecture(super_resolution, (2, 3), "Oktay 2016", super_resolution_extent),
+    "synthetic_ct": Architecture(synthetic_ct, (2, 3), "Han 2017; Li 2018", synthetic_ct_extent),
+    "unet": Architecture(unet, (2, 3), "Ronneberger 2015; Cicek 2016; norm and strides as Isensee 2021", unet_extent),
+    "unet_3d_paper": Architecture(unet_3d_paper, (2, 3), "Cicek 2016", unet_3d_paper_extent),
+    "unet_paper": Architecture(unet_paper, (2, 3), "Ronneberger 2015", unet_paper_extent),
+    "unet_resized": Architecture(
+        unet_resized, (2, 3), "Primakov 2022, after a widespread program", unet_resized_extent
+    ),
+    "vnet": Architecture(vnet, (2, 3), "Milletari 2016", vnet_extent),
 }
+
+
+def extent_of(name: str, arguments: Mapping[str, Any]) -> Extent:
+    """The sizes that a network of `ARCHITECTURES` takes and gives, built with these arguments.
+
+    Examples
+    --------
+    >>> extent_of("unet_paper", {"dims": 2}).output_size((572, 572))
+    (388, 388)
+    """
+    architecture = choose("architecture", name, ARCHITECTURES)
+    defaults = getattr(architecture.build, "__kwdefaults__", None) or {}
+    return architecture.extent(**{**defaults, **arguments})
+
+
+def tile_for(name: str, arguments: Mapping[str, Any], planned: Shape) -> Shape:
+    """Voxels (z, y, x) that a tile of a network sees, so that it gives a planned patch or a little more."""
+    dims = int(arguments["dims"])
+    size = extent_of(name, arguments).input_size(planned[3 - dims :])
+    return (1, size[0], size[1]) if dims == 2 else (size[0], size[1], size[2])
 
 
 def build_network(name: str, arguments: Mapping[str, Any], *, seed: int) -> nn.Module:

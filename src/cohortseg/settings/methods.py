@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+from cohortseg.settings.networks import Network
 
 DEFAULT_STEPS = 1000
 """Optimiser steps where the settings name neither steps nor minutes."""
@@ -65,6 +66,9 @@ class UNetMethod(NetworkMethod):
     )
     encoder: Literal["plain", "residual_small", "residual_medium", "residual_large"] = Field(
         "plain", description="plain: two convolutions per level; residual: blocks with shortcuts, of three sizes"
+    )
+    architecture: Network | None = Field(
+        None, description="network of a paper, by its `name` and options; the planned U-Net when empty"
     )
     deep_supervision: bool = Field(False, description="the loss counts at the coarser levels of the decoder too")
     loss: Literal[
@@ -131,6 +135,8 @@ class UNetMethod(NetworkMethod):
     def _possible(self) -> "UNetMethod":
         if self.steps is not None and self.minutes is not None:
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
+        if self.architecture is not None and (self.features or self.encoder != "plain" or self.deep_supervision):
+            raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.frozen and self.transfer is None:

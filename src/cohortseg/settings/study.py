@@ -10,6 +10,7 @@ from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
+from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.results import (
     COVARIATES,
     PROPERTIES,
@@ -44,6 +45,16 @@ class Study(Part):
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
     export: ExportSettings = Field(default_factory=ExportSettings, description="files for other software")
     jobs: JobSettings = Field(default_factory=JobSettings, description="size of jobs")
+
+    @model_validator(mode="after")
+    def _networks_fit_the_plan(self) -> "Study":
+        for name, experiment in self.experiments.items():
+            architecture = getattr(experiment, "architecture", None)
+            if architecture is not None and architecture.name in PLANES_ONLY and self.plan.dims != 2:
+                raise ValueError(
+                    f"experiments.{name}.architecture: {architecture.name} is for planes; set `plan.dims` to 2"
+                )
+        return self
 
     @model_validator(mode="after")
     def _possible(self) -> "Study":

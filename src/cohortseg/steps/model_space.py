@@ -1,15 +1,18 @@
 """What several steps know about model space: the plan as a file, and the model-space store."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cohortseg.choose import choose
 from cohortseg.errors import SettingsError, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, write_json
 from cohortseg.layout import Layout
 from cohortseg.preprocess.plan import VERSION
+from cohortseg.settings import UNetMethod
 from cohortseg.volume import Array, Shape
 
 
@@ -83,3 +86,28 @@ def read_foreground(prepared: Path) -> Array:
     """The sampled foreground voxels of a model-space store: int32 rows (class, z, y, x)."""
     rows: Array = np.asarray(store.open_array(prepared, "foreground")[:])
     return rows[rows[:, 0] > 0]
+
+
+def network_of(
+    plan: dict[str, Any], method: UNetMethod, n_classes: int, features: Sequence[int] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The architecture of a trained method and the arguments of its builder.
+
+    `features` are those of the planned U-Net (the plan's where absent); a network of a paper has its own.
+    """
+    from cohortseg.infer.networks import ENCODERS
+
+    sizes = {"dims": plan["dims"], "in_channels": len(plan["channels"]), "out_channels": n_classes + 1}
+    if method.architecture is not None:
+        options = method.architecture.model_dump(exclude={"name"}, exclude_none=True)
+        return method.architecture.name, sizes | options
+    levels = plan["network"]["levels"]
+    widths = list(features or method.features or [level["features"] for level in levels])
+    levels = (levels + [levels[-1]] * len(widths))[: len(widths)]
+    return "unet", sizes | {
+        "features": widths,
+        "strides": [level["stride"] for level in levels],
+        "kernels": [level["kernel"] for level in levels],
+        "blocks": choose("encoder", method.encoder, ENCODERS).blocks,
+        "deep_supervision": method.deep_supervision,
+    }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A batch of an experiment, and threads."""
     add_experiment_batch(parser)
     add_threads(parser)
+
+
+Network: TypeAlias = tuple[str, dict[str, Any]]
+"""Name of an architecture and the arguments it was built with."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -100,7 +104,7 @@ def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes
     with ExitStack() as held:
 
         def forward(model: str) -> Any:
-            """Networks of a model, ready to call; device and weights are taken at the first use."""
+            """Networks of a model, ready to call, and how they are built; device and weights come at the first use."""
             if model not in loaded:
                 device = loaded.get("device") or held.enter_context(_device(layout, arguments.threads))
                 loaded.clear()
@@ -122,14 +126,16 @@ def _device(layout: Layout, threads: int) -> Any:
     return take_device(lock_dir=layout.locks)
 
 
-def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any) -> Any:
+def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any) -> tuple[Any, Network]:
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
 
     paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
-    networks = [load_network(path, device)[0] for path in paths]
+    found = [load_network(path, device) for path in paths]
     precision = method.precision if isinstance(method, UNetMethod | PretrainedMethod) else "fp32"
-    return forward_of(networks, device, precision=precision, entropy=method.uncertainty)
+    forward = forward_of([network for network, _ in found], device, precision=precision, entropy=method.uncertainty)
+    metadata = found[0][1]
+    return forward, (metadata["architecture"], metadata["arguments"])
 
 
 def _weights(layout: Layout, experiment: str, model: str, method: NetworkMethod) -> dict[str, tuple[Path, str]]:
@@ -165,7 +171,7 @@ def _trained_work(
         stores=tuple(folder / f"{name}.zarr" for name in ("raw", *_extras(method, n_classes))),
         inputs={"prepared": prepared["content"], "image": prepared["inputs"]["image"], **weights},
         upstream=prepared,
-        make=lambda: predict_trained(layout, case, folder / "raw.zarr", forward(model), method, n_classes),
+        make=lambda: predict_trained(layout, case, folder / "raw.zarr", *forward(model), method, n_classes),
     )
 
 
@@ -177,7 +183,7 @@ def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
 
 
 def predict_trained(
-    layout: Layout, case: str, target: Path, forward: Any, method: NetworkMethod, n_classes: int
+    layout: Layout, case: str, target: Path, forward: Any, network: Network, method: NetworkMethod, n_classes: int
 ) -> Record:
     """Write the most probable class of each voxel of the native grid, and what else the settings ask for.
 
@@ -185,22 +191,32 @@ def predict_trained(
     """
     from cohortseg.infer.blend import Scratch
     from cohortseg.infer.native import resample_blocks
+    from cohortseg.infer.networks import extent_of, tile_for
+    from cohortseg.infer.overlap_tile import overlap_tile_blocks
     from cohortseg.infer.sliding import nothing_to_see, predict_blocks
 
     folder, (plan, _) = layout.case(case), read_plan(layout)
     native = store.read_grid(folder / "image.zarr")
     target.parent.mkdir(parents=True, exist_ok=True)
-    blocks = predict_blocks(
-        store.open_array(folder / "prepared.zarr"),
-        forward,
-        patch=patch_zyx(plan),
-        n_channels_out=n_classes + 1 + method.uncertainty,
-        overlap=method.overlap,
-        mirror=method.mirror,
-        batch=max(1, TILE_VOXELS // math.prod(patch_zyx(plan))),
-        skip=nothing_to_see if method.skip_empty else None,
-        scratch=Scratch(folder=target.parent),
-    )
+    extent, patch = extent_of(*network), tile_for(*network, patch_zyx(plan))
+    prepared, n_channels = store.open_array(folder / "prepared.zarr"), n_classes + 1 + method.uncertainty
+    scratch = Scratch(folder=target.parent)
+    if extent.is_smaller:
+        blocks = overlap_tile_blocks(
+            prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, scratch=scratch
+        )
+    else:
+        blocks = predict_blocks(
+            prepared,
+            forward,
+            patch=patch,
+            n_channels_out=n_channels,
+            overlap=method.overlap,
+            mirror=method.mirror,
+            batch=max(1, TILE_VOXELS // math.prod(patch)),
+            skip=nothing_to_see if method.skip_empty else None,
+            scratch=scratch,
+        )
     finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
     with ExitStack() as held:
         extras = {

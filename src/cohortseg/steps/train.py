@@ -15,7 +15,8 @@ import numpy as np
 from cohortseg.choose import choose
 from cohortseg.errors import StudyError
 from cohortseg.infer.device import limit_threads, take_device
-from cohortseg.infer.networks import ENCODERS, build_network
+from cohortseg.infer.extent import Extent
+from cohortseg.infer.networks import build_network, extent_of, tile_for
 from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
@@ -25,7 +26,7 @@ from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
-from cohortseg.steps.model_space import patch_zyx, read_foreground, read_plan
+from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
@@ -35,6 +36,7 @@ from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES
 from cohortseg.train.transfer import freeze, take_over
 from cohortseg.train.validate import validation
+from cohortseg.volume import Shape
 
 __all__ = ["add_arguments", "run"]
 
@@ -147,26 +149,22 @@ class Pieces:
         """The loss function."""
         return choose("loss", self.method.loss, LOSSES).build()
 
-    def network(self, features: Sequence[int]) -> dict[str, Any]:
-        """The arguments of the network's builder."""
-        levels = self.plan["network"]["levels"]
-        levels = (levels + [levels[-1]] * len(features))[: len(features)]
-        return {
-            "dims": self.plan["dims"],
-            "in_channels": len(self.plan["channels"]),
-            "out_channels": len(self.classes) + 1,
-            "features": list(features),
-            "strides": [level["stride"] for level in levels],
-            "kernels": [level["kernel"] for level in levels],
-            "blocks": choose("encoder", self.method.encoder, ENCODERS).blocks,
-            "deep_supervision": self.method.deep_supervision,
-        }
+    def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
+        """The name of the architecture and the arguments of its builder."""
+        return network_of(self.plan, self.method, len(self.classes), features)
+
+    @property
+    def sizes(self) -> tuple[Extent, Shape]:
+        """What goes through the network, and the voxels that a patch of it sees."""
+        planned = [level["features"] for level in self.plan["network"]["levels"]]
+        name, arguments = self.network(list(self.method.features or planned))
+        return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
 
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
             [_case(self.layout, name) for name in self.used["train"]],
-            patch=patch_zyx(self.plan),
+            patch=self.sizes[1],
             batch_size=self.method.batch or self.plan["batch"]["value"],
             foreground_share=self.method.foreground_share,
             negative_share=self.method.negative_share,
@@ -179,7 +177,8 @@ class Pieces:
         """The measure of the training curve."""
         return validation(
             [_case(self.layout, name) for name in self.used["validation"]],
-            patch=patch_zyx(self.plan),
+            patch=self.sizes[1],
+            extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
             loss=self.loss,
             n_cases=VALIDATION_CASES,
@@ -228,12 +227,12 @@ def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -
     frozen = read_json(path) if path.exists() else None
     if frozen is not None and frozen["key"] == key:
         return dict(frozen)
-    candidates = [planned] if method.features else _widths(planned)
+    candidates = [planned] if method.features or method.architecture else _widths(planned)
     limit_threads(arguments.threads)
     with take_device(lock_dir=pieces.layout.locks) as device:
 
         def build(features: Sequence[int]) -> Any:
-            return build_network("unet", pieces.network(features), seed=pieces.seed).to(device)
+            return build_network(*pieces.network(features), seed=pieces.seed).to(device)
 
         found = fit_budget(
             build, candidates, pieces.source(), pieces.validate(), pieces.recipe(DEFAULT_STEPS), minutes=method.minutes
@@ -282,10 +281,10 @@ def fit(
 ) -> dict[str, Any]:
     """Train one network; writes weights and history, returns the record for the sidecar."""
     plan, method = pieces.plan, pieces.method
-    network_arguments = pieces.network(budget["features"])
+    architecture, network_arguments = pieces.network(budget["features"])
     limit_threads(arguments.threads)
     with take_device(lock_dir=pieces.layout.locks) as device:
-        network = build_network("unet", network_arguments, seed=pieces.seed).to(device)
+        network = build_network(architecture, network_arguments, seed=pieces.seed).to(device)
         if method.transfer is not None:
             left = take_over(network, read_tensors(method.transfer))
             log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
@@ -301,7 +300,7 @@ def fit(
             report=_report,
             progress=Progress(budget["steps"]),
         )
-        metadata = {"architecture": "unet", "arguments": network_arguments, "patch": patch_zyx(plan)}
+        metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
         metadata |= {"classes": pieces.classes, "channels": plan["channels"]}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
         weights = save_weights(folder / "weights.safetensors", network, metadata)

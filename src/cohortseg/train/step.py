@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cohortseg.infer.architectures.parts import middle as inner
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.recipe import OPTIMISERS, Recipe
 
@@ -102,7 +103,8 @@ def supervised(loss: LossFunction, logits: Tensor | list[Tensor], target: Tensor
     The target of a coarser one holds the nearest voxels, so that no class appears that is not there.
     """
     if isinstance(logits, Tensor):
-        return loss(logits, target)
+        # A network without padding says nothing of the border of its patch.
+        return loss(logits, inner(target[:, None], logits.shape[2:])[:, 0])
     weights = [0.5**number for number in range(len(logits))]
     total = torch.zeros((), device=target.device)
     for weight, found in zip(weights, logits, strict=True):

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from cohortseg.choose import choose
+
 
 @torch.no_grad()
 def take_over(network: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
@@ -31,7 +33,15 @@ def first_convolution(network: nn.Module) -> str:
 
 
 def freeze(network: nn.Module, parts: Iterable[str]) -> None:
-    """Parameters of these parts (names of submodules) get no gradient and are never changed."""
+    """Parameters of these parts (names of submodules) get no gradient and are never changed.
+
+    Raises
+    ------
+    SettingsError
+        When the network has no such part.
+    """
+    known = dict(network.named_children())
     for part in parts:
+        choose("part to freeze", part, known)
         for parameter in network.get_submodule(part).parameters():
             parameter.requires_grad_(False)

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from cohortseg.infer.blend import Floats
+from cohortseg.infer.extent import Extent
 from cohortseg.infer.native import labels_from
 from cohortseg.infer.networks import forward_of
+from cohortseg.infer.overlap_tile import overlap_tile_slabs
 from cohortseg.infer.sliding import predict_slabs, read_region, slab_array
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.patches import Case
@@ -28,6 +30,7 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
     overlap: float = 0.25,
     max_voxels: int = 500_000,
     precision: str = "fp32",
+    extent: Extent | None = None,
 ) -> Validation:
     """A callable from a network to its mean loss and Dice on some cases.
 
@@ -41,6 +44,8 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         Background included.
     loss : callable
         As in training.
+    extent : Extent, optional
+        Of a network; where it gives less than it sees, tiles are laid side by side instead of blended.
     n_cases, overlap, max_voxels, precision
         What it may cost: per case a box about the labelled voxels of at most `max_voxels` is predicted (but at least
         one patch), with this overlap of the tiles.
@@ -66,7 +71,10 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         network.eval()
         losses, scores = [], []
         for image, label in boxes:
-            slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
+            if extent is not None and extent.is_smaller:
+                slabs = overlap_tile_slabs(image, forward, extent=extent, patch=patch, n_channels_out=n_classes)
+            else:
+                slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
             probabilities = slab_array(slabs)
             losses.append(_loss(probabilities, label, loss))
             scores.append(_dice(labels_from(probabilities), label, n_classes))

@@ -1,0 +1,97 @@
+"""Fusion of image channels (MR and PET, T1 and T2): in the features, before the classifier, or in the decision."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cohortseg.choose import choose
+from cohortseg.infer.architectures.unet_paper import unet_paper
+from cohortseg.infer.extent import Extent, same
+from cohortseg.infer.layers import CONV
+
+LEVELS = {
+    "feature": "channels together from the first convolution on",
+    "classifier": "a network for each channel, their last features classified together",
+    "decision": "a network for each channel, the mean of their probabilities",
+}
+
+
+class Streams(nn.Module):
+    """A network for each image channel."""
+
+    def __init__(self, streams: Sequence[nn.Module]):
+        super().__init__()
+        self.streams = nn.ModuleList(streams)
+
+    def each(self, x: Tensor) -> list[Tensor]:
+        """The result of each network of its own channel."""
+        return [stream(x[:, number : number + 1]) for number, stream in enumerate(self.streams)]
+
+
+class ClassifierFusion(Streams):
+    """Features of all channels, classified together."""
+
+    def __init__(self, streams: Sequence[nn.Module], head: nn.Module):
+        super().__init__(streams)
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float tensor (n, channel, ...) to logits (n, class, ...)."""
+        logits: Tensor = self.head(torch.cat(self.each(x), dim=1))
+        return logits
+
+
+class DecisionFusion(Streams):
+    """The mean of the probabilities; given as its logarithm, so that a softmax gives it back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float tensor (n, channel, ...) to logits (n, class, ...)."""
+        single = torch.stack([torch.log_softmax(logits, dim=1) for logits in self.each(x)])
+        return torch.logsumexp(single, dim=0) - float(torch.log(torch.tensor(float(len(single)))))
+
+
+def fusion(
+    *,
+    dims: int,
+    in_channels: int,
+    out_channels: int,
+    level: str = "classifier",
+    features: Sequence[int] = (32, 64, 128, 256),
+) -> nn.Module:
+    """A network of several image channels, joined early, late, or only in the decision.
+
+    Parameters
+    ----------
+    dims : 2 or 3
+        Dimensions of the image.
+    in_channels, out_channels : int
+        Image channels; classes, background included.
+    level : 'feature', 'classifier' or 'decision'
+        Where the channels meet (types I, II and III of the paper).
+    features : sequence of int
+        Channels per level of each U-Net, finest first.
+
+    References
+    ----------
+    Guo et al., ISBI 2018; IEEE TRPMS 2019. The streams here are padded U-Nets, for dense results.
+    """
+    choose("level of fusion", level, LEVELS)
+
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return unet_paper(
+            dims=dims, in_channels=inputs, out_channels=outputs, features=features, padding="same", dropout=0.0
+        )
+
+    if level == "feature":
+        return network(in_channels, out_channels)
+    if level == "decision":
+        return DecisionFusion([network(1, out_channels) for _ in range(in_channels)])
+    streams = [network(1, features[0]) for _ in range(in_channels)]
+    return ClassifierFusion(streams, CONV[dims](in_channels * features[0], out_channels, 1))
+
+
+def fusion_extent(*, dims: int, features: Sequence[int], **_: Any) -> Extent:
+    """Sizes of `fusion`: multiples of 2 per level below the first."""
+    return same(dims, 2 ** (len(features) - 1))
