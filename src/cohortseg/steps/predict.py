@@ -103,13 +103,14 @@ def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes
     loaded: dict[str, Any] = {}
     with ExitStack() as held:
 
-        def forward(model: str) -> Any:
+        def forward(model: str) -> tuple[Any, Network]:
             """Networks of a model, ready to call, and how they are built; device and weights come at the first use."""
             if model not in loaded:
                 device = loaded.get("device") or held.enter_context(_device(layout, arguments.threads))
                 loaded.clear()
                 loaded.update({"device": device, model: _load(layout, arguments.experiment, model, method, device)})
-            return loaded[model]
+            found: tuple[Any, Network] = loaded[model]
+            return found
 
         run_batch(
             plan_units(layout, arguments.cases, method.seeds if isinstance(method, UNetMethod) else None),
@@ -159,7 +160,7 @@ def _trained_work(
     unit: str,
     method: NetworkMethod,
     n_classes: int,
-    forward: Callable[[str], Any],
+    forward: Callable[[str], tuple[Any, Network]],
 ) -> Work:
     model, case = split_unit(unit)
     prepared = read_json(layout.case(case) / "prepared.json")
