@@ -51,7 +51,7 @@ class PlanStage(Part):
     classes: list[str]
     channels: list[str]
     plan: PlanSettings
-    model: Path | None
+    model: Path | None = None
 
 
 class PreprocessStage(Part):
