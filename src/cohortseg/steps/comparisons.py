@@ -79,7 +79,11 @@ def rank_table(rows: pd.DataFrame, primary: str, statistics: StatisticsSettings)
             )
             tables.append(table.assign(label=str(key[0]), stage="post", split=str(key[1])))
     tables = [table for table in tables if len(table)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*RANK_COLUMNS, "label", "stage", "split"])
+    return (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=[*RANK_COLUMNS, "label", "stage", "split"])
+    )
 
 
 def variance_table(rows: pd.DataFrame, primary: str) -> pd.DataFrame:
