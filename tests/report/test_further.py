@@ -28,8 +28,23 @@ def test_units_come_from_the_data_dictionary():
     tables = {"agreement": pd.DataFrame({"bias_ml": [-3.5], "icc": [0.9]})}
     dictionary = pd.DataFrame({"table": ["agreement.csv"] * 2, "column": ["bias_ml", "icc"], "unit": ["ml", "1"]})
     (shown,) = further(full_content(tables=tables, dictionary=dictionary))
-    assert [column.unit for column in shown.table.columns] == ["ml", ""]
+    assert [(column.title, column.unit) for column in shown.table.columns] == [("Bias", "ml"), ("Icc", "")]
     assert shown.table.rows[0][0].text == "−3.5"
+
+
+def test_what_is_the_same_in_all_lines_is_said_once_and_empty_columns_are_left_out():
+    table = pd.DataFrame(
+        {
+            "experiment": ["a", "b"],
+            "label": ["x", "x"],
+            "split": ["val", "val"],
+            "n_cases": [3, 3],
+            "note": [None, None],
+        }
+    )
+    (shown,) = further(full_content(tables={"variance": table}))
+    assert [column.title for column in shown.table.columns] == ["Experiment", "Cases"]
+    assert shown.table.note == "All lines: label x, split val."
 
 
 def test_a_long_table_is_cut_and_says_where_the_rest_is():

@@ -37,6 +37,11 @@ ANALYSES: dict[str, Analysis] = {
 """Name of the table: its presentation, in the order of the page."""
 
 HIDDEN = ("study",)
+KEYS = ("label", "stage", "split")
+WITHOUT_WORDS = ("", "1", "count", "text", "fraction", "rank", "nan", "unit of the metric", "as the curve")
+"""Units that say nothing beside the heading."""
+
+HEADINGS = {"ci_low": "CI low", "ci_high": "CI high", "p_value": "p", "sd": "SD", "n_cases": "Cases"}
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,28 @@ def further(content: ReportContent) -> list[Further]:
 
 
 def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -> Table:
-    shown = frame.head(MOST_LINES)
-    units = _units(content, name)
-    names = [str(column) for column in frame.columns if column not in HIDDEN]
+    """The first lines of a table, without columns that hold nothing; what is the same in all lines is said once."""
+    same = {column: str(frame[column].iloc[0]) for column in KEYS if column in frame and _is_constant(frame[column])}
+    names = [str(c) for c in frame.columns if c not in HIDDEN and c not in same and not _is_empty(frame[c])]
+    shown, units = frame.head(MOST_LINES), _units(content, name)
     numbers = {column: bool(pd.to_numeric(frame[column], errors="coerce").notna().any()) for column in names}
-    columns = tuple(Column(_heading(column), units.get(column, ""), is_number=numbers[column]) for column in names)
+    columns = tuple(
+        Column(_heading(column, units.get(column, "")), units.get(column, ""), is_number=numbers[column])
+        for column in names
+    )
     rows = rows_of([_cell(line[column], numbers[column]) for column in names] for line in shown.to_dict("records"))
     n_left = len(frame) - len(shown)
-    note = f"{counted(n_left, 'more line')} in tables/{name}.csv." if n_left else ""
-    return Table(title, columns, rows, note=note)
+    notes = [f"All lines: {', '.join(f'{key} {value}' for key, value in same.items())}."] if same else []
+    notes += [f"{counted(n_left, 'more line')} in tables/{name}.csv."] if n_left else []
+    return Table(title, columns, rows, note=" ".join(notes))
+
+
+def _is_constant(values: pd.Series) -> bool:
+    return len(values) > 1 and values.nunique(dropna=False) == 1 and not _is_empty(values)
+
+
+def _is_empty(values: pd.Series) -> bool:
+    return bool((values.isna() | (values.astype(str) == "")).all())
 
 
 def _units(content: ReportContent, name: str) -> dict[str, str]:
@@ -74,14 +92,16 @@ def _units(content: ReportContent, name: str) -> dict[str, str]:
     table = with_columns(content.dictionary, ["table", "column", "unit"])
     table = table[(table["table"].astype(str).str.removesuffix(".csv") == name) & table["unit"].notna()]
     known = {str(line["column"]): str(line["unit"]) for line in table.to_dict("records")}
-    return {column: unit for column, unit in known.items() if unit not in ("", "1", "count", "text", "fraction", "nan")}
+    return {column: unit for column, unit in known.items() if unit not in WITHOUT_WORDS}
 
 
-def _heading(column: str) -> str:
-    """`false_positives_per_case` as `False positives per case`; metrics by their names."""
+def _heading(column: str, unit: str) -> str:
+    """`false_positives_per_case` as `False positives per case`; metrics by their names, units not twice."""
     if column in METRICS:
         return metric_look(column).title
-    words_of_name = column.replace("_", " ")
+    if column in HEADINGS:
+        return HEADINGS[column]
+    words_of_name = column.removeprefix("n_").removesuffix(f"_{unit}" if unit else "").replace("_", " ")
     return words_of_name[:1].upper() + words_of_name[1:]
 
 
