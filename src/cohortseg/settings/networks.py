@@ -58,10 +58,18 @@ class DeepLab(Part):
     hidden: int = Field(1024, ge=1, description="channels of each branch's layers (vgg16)")
 
 
+class FastFCN(Part):
+    """FastFCN on a ResNet with joint pyramid upsampling; planes only."""
+
+    name: Literal["fastfcn"]
+    blocks: Features = Field((3, 4, 6, 3), min_length=4, max_length=4, description="residual blocks of each stage")
+    joint: int = Field(512, ge=1, description="channels of each branch of the joint pyramid")
+
+
 class LevelledNetwork(Part):
     """A network of a paper whose channels per level are all there is to choose."""
 
-    name: Literal["vnet", "segnet", "attention_unet", "dcan", "drinet", "dsn3d", "highres3dnet"]
+    name: Literal["vnet", "segnet", "attention_unet", "dcan", "drinet", "dsn3d", "gated_scnn", "highres3dnet"]
     features: Features | None = Field(
         None, min_length=2, description="channels per level; those of the paper when empty"
     )
@@ -106,6 +114,7 @@ NETWORK_SETTINGS: tuple[type[Part], ...] = (
     ResizedUNet,
     FCN,
     DeepLab,
+    FastFCN,
     LevelledNetwork,
     AutoencoderNetwork,
     DenseVNet,
@@ -113,7 +122,7 @@ NETWORK_SETTINGS: tuple[type[Part], ...] = (
     Fusion,
 )
 
-PLANES_ONLY = ("fcn", "deeplab")
+PLANES_ONLY = ("fcn", "deeplab", "fastfcn")
 
 Network: TypeAlias = Annotated[
     PaperUNet
@@ -121,6 +130,7 @@ Network: TypeAlias = Annotated[
     | ResizedUNet
     | FCN
     | DeepLab
+    | FastFCN
     | LevelledNetwork
     | AutoencoderNetwork
     | DenseVNet
