@@ -32,11 +32,10 @@ class ShapeGate(nn.Module):
 class GatedSCNN(nn.Module):
     """Regular stream, shape stream, and what fuses both; see `gated_scnn`."""
 
-    def __init__(
-        self, encoder: Sequence[nn.Module], shapes: dict[str, nn.ModuleList], edge: nn.Module, head: nn.Module
-    ):
+    def __init__(self, encoder: Sequence[nn.Module], stream: Sequence[nn.ModuleList], edge: nn.Module, head: nn.Module):
         super().__init__()
-        self.encoder, self.shapes = nn.ModuleList(encoder), nn.ModuleDict(shapes)
+        self.encoder = nn.ModuleList(encoder)
+        self.blocks, self.guides, self.gates = stream
         self.edge, self.head = edge, head
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +45,7 @@ class GatedSCNN(nn.Module):
             x = level(x)
             levels.append(x)
         shapes = levels[0]
-        layers = zip(levels[1:], self.shapes["blocks"], self.shapes["guides"], self.shapes["gates"], strict=True)
+        layers = zip(levels[1:], self.blocks, self.guides, self.gates, strict=True)
         for level, block, guide, gate in layers:
             shapes = gate(block(shapes), enlarged(guide(level), size))
         edge = self.edge(shapes)
@@ -88,11 +87,9 @@ def gated_scnn(
         encoder.append(nn.Sequential(*([MAX_POOL[dims](2, ceil_mode=True)] if number else []), *twice))
     widths = [features[0], *(shapes,) * (len(features) - 1)]
     blocks = [nn.Sequential(*conv(dims, before, after, norm=True)) for before, after in pairwise(widths)]
-    stream = {
-        "blocks": nn.ModuleList(blocks),
-        "guides": nn.ModuleList(CONV[dims](width, 1, 1) for width in features[1:]),
-        "gates": nn.ModuleList(ShapeGate(dims, shapes, 1) for _ in features[1:]),
-    }
+    guides = nn.ModuleList(CONV[dims](width, 1, 1) for width in features[1:])
+    gates = nn.ModuleList(ShapeGate(dims, shapes, 1) for _ in features[1:])
+    stream = (nn.ModuleList(blocks), guides, gates)
     joined = conv(dims, features[-1] + features[0] + 1, features[0], norm=True)
     head = nn.Sequential(*joined, CONV[dims](features[0], out_channels, 1))
     return GatedSCNN(encoder, stream, CONV[dims](shapes, 1, 1), head)
