@@ -15,8 +15,10 @@ from cohortseg.infer.architectures.deepmedic import deepmedic
 from cohortseg.infer.architectures.densevnet import DenseStack, densevnet
 from cohortseg.infer.architectures.drinet import Unpooling, drinet
 from cohortseg.infer.architectures.dsn3d import auxiliary_weights, dsn3d
+from cohortseg.infer.architectures.fastfcn import fastfcn
 from cohortseg.infer.architectures.fcn import Bilinear, fcn
 from cohortseg.infer.architectures.fusion import fusion
+from cohortseg.infer.architectures.gated_scnn import ShapeGate, gated_scnn
 from cohortseg.infer.architectures.highres3dnet import highres3dnet
 from cohortseg.infer.architectures.image_to_image import super_resolution, synthetic_ct
 from cohortseg.infer.architectures.parts import middle, unpool
@@ -35,8 +37,10 @@ TINY = {
     "densevnet": {"features": 6, "depths": [2, 2, 2], "growths": [4, 4, 4], "skips": [4, 4, 4]},
     "drinet": {"features": [8, 8], "depth": 2, "growth": 4},
     "dsn3d": {},
+    "fastfcn": {"width": 4, "blocks": [1, 1, 1, 1], "joint": 8, "hidden": 8},
     "fcn": {"features": [4, 4, 4, 8, 8], "hidden": 16, "dropout": 0.0},
     "fusion": {"features": [4, 8]},
+    "gated_scnn": {"features": [8, 8, 8], "shapes": 4},
     "highres3dnet": {"features": [4, 4, 4], "hidden": 8},
     "segnet": {"features": [8, 8]},
     "super_resolution": {"features": 8, "factor": 2},
@@ -123,8 +127,8 @@ def test_every_weight_gets_a_gradient(name, dims):
             if not weight.any():
                 weight.copy_(noise(*weight.shape, seed=number) * 0.1)
     size = extent_of(name, arguments).at_least((32,) * dims if name == "fcn" else (16,) * dims)
-    found = network.heads(noise(2, out, *size)) if name == "dcan" else network(noise(2, out, *size))
-    found = [t for group in found for t in group] if name == "dcan" else found if isinstance(found, list) else [found]
+    found = network.heads(noise(2, out, *size)) if hasattr(network, "heads") else network(noise(2, out, *size))
+    found = [t for group in found for t in group] if name == "dcan" else [found] if torch.is_tensor(found) else found
     sum((t * noise(*t.shape, seed=9)).sum() for t in found).backward()
     still = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert still == []
@@ -372,6 +376,41 @@ def test_deeplab_displaces_nothing():
     network.encoder, network.pyramid = nn.MaxPool2d(1, 8), nn.Identity()
     ramp = (torch.arange(41.0)[:, None] + 2.0 * torch.arange(33.0)[None])[None, None]
     torch.testing.assert_close(network(ramp), ramp)
+
+
+# ---- FastFCN (A16), Gated-SCNN (A15) -----------------------------------------------------------------------------
+
+
+def test_fastfcn_makes_stride_8_of_stride_32_with_four_dilations():
+    with torch.device("meta"):
+        network = fastfcn(dims=2, in_channels=3, out_channels=21)
+        assert n_parameters(network.encoder) == 23_508_032  # ResNet-50's 25,557,032 without its last layer
+        x, levels = torch.zeros(1, 3, 64, 96), []
+        for stage in network.encoder:
+            x = stage(x)
+            levels.append(x)
+        assert levels[-1].shape[2:] == (2, 3)
+        assert network.pyramid(levels[-3:]).shape == (1, 2048, 8, 12)
+    footprints = [branch[0].dilation[0] * 2 + 1 for branch in network.pyramid.branches]
+    assert footprints == [3, 5, 9, 17]
+
+
+def test_a_shut_gate_leaves_the_shapes_as_they_are():
+    gate = ShapeGate(2, 3, 1).eval()
+    nn.init.zeros_(gate.attention[-1].weight)
+    shapes, regions = noise(1, 3, 5, 7), noise(1, 1, 5, 7, seed=1)
+    with torch.no_grad():
+        gate.attention[-1].bias.fill_(-200.0)
+        assert torch.equal(gate(shapes, regions), gate.mixed(shapes))
+        gate.attention[-1].bias.fill_(200.0)
+        torch.testing.assert_close(gate(shapes, regions), gate.mixed(2 * shapes))
+
+
+def test_the_shape_stream_keeps_the_resolution_and_says_where_edges_are():
+    network = gated_scnn(dims=2, in_channels=1, out_channels=3, features=(4, 6, 8), shapes=4).eval()
+    classes, edge = network.heads(noise(1, 1, 13, 18))
+    assert (classes.shape, edge.shape) == ((1, 3, 13, 18), (1, 1, 13, 18))
+    assert torch.equal(network(noise(1, 1, 13, 18)), classes)
 
 
 # ---- autoencoder (A19) -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from cohortseg.errors import SettingsError
 from cohortseg.infer.blend import Scratch
 from cohortseg.infer.networks import build_network, extent_of
 from cohortseg.infer.overlap_tile import Span, mirrored, overlap_tile_blocks, read_mirrored, spans
+from cohortseg.infer.sliding import nothing_to_see
 
 VALID = {"dims": 2, "in_channels": 1, "out_channels": 2, "features": (2, 3, 4), "dropout": 0.0}
 VOLUME = {"dims": 3, "in_channels": 2, "out_channels": 3, "features": (2, 2)}
@@ -121,6 +122,16 @@ def test_blocks_can_be_asked_for_the_slice_before_them_and_lie_on_disk():
         for block in overlap_tile_blocks(image, forward, scratch=scratch, **options):
             first = max(0, block.first - 1)
             np.testing.assert_array_equal(block.planes(1, first, block.stop), result[1, first : block.stop])
+
+
+def test_a_tile_that_is_skipped_is_background():
+    forward, extent = network_of("unet_paper", VALID)
+    image = np.random.default_rng(0).normal(size=(2, 40, 60)).astype(np.float32)
+    image[1] = -3.0
+    options = {"extent": extent, "patch": extent.input_size((20, 24)), "skip": nothing_to_see}
+    result = stitched(image, forward, n_channels=2, **options)
+    np.testing.assert_array_equal(result[:, 1], np.stack([np.ones((40, 60)), np.zeros((40, 60))]))
+    np.testing.assert_allclose(result[:, 0], whole(image[None, :1], forward, extent, 2)[0], atol=2e-6)
 
 
 def test_tiles_that_cannot_be_are_refused():

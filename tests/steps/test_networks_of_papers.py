@@ -119,6 +119,15 @@ def test_every_setting_is_described_and_reaches_the_builder(layout):
             assert all(size >= planned for size, planned in zip(result.shape[2:], (24, 20), strict=True))
 
 
+def test_the_settings_know_which_networks_have_no_padding(layout):
+    made = read_json(layout.plan)
+    for model in NETWORK_SETTINGS:
+        for name in model.model_fields["name"].annotation.__args__:
+            settings = TypeAdapter(Network).validate_python({"name": name})
+            extent = extent_of(*network_of(made, SimpleNamespace(architecture=settings), 1))
+            assert settings.is_unpadded == extent.is_smaller, name
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -126,6 +135,8 @@ def test_every_setting_is_described_and_reaches_the_builder(layout):
         ({"architecture": {"name": "vnet"}, "encoder": "residual_small"}, "are the planned U-Net's"),
         ({"architecture": {"name": "vnet", "stride": 8}}, "stride"),
         ({"architecture": {"name": "no-net"}}, "no-net"),
+        ({"architecture": {"name": "unet_paper"}, "mirror": True}, "keep the size"),
+        ({"architecture": {"name": "deepmedic"}, "mirror": True}, "keep the size"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_job(change, line):

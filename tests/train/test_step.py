@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from cohortseg.infer.networks import build_network
 from cohortseg.train.losses import LOSSES, cross_entropy
-from cohortseg.train.step import supervised
+from cohortseg.train.recipe import Recipe
+from cohortseg.train.step import initial_state, one_step, supervised
 from cohortseg.train.transfer import first_convolution, take_over
 
 ARGUMENTS = {"dims": 2, "in_channels": 1, "out_channels": 2, "features": (4, 8, 8, 8)}
@@ -62,3 +64,22 @@ def test_a_first_layer_for_more_channels_sees_the_same_image_in_all_of_them_as_b
     torch.testing.assert_close(
         several.eval()(image.expand(1, channels, 16, 16)), one.eval()(image), atol=1e-5, rtol=1e-4
     )
+
+
+def test_the_average_of_a_network_with_batch_norm_has_its_statistics():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    recipe = Recipe(cross_entropy(), lambda step, steps: 1.0, steps=3, learning_rate=0.1, seed=1, ema_decay=0.5)
+    state = initial_state(network, recipe)
+    images, labels = 5.0 + torch.randn(2, 1, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    one_step(state, recipe, images, labels)
+    for kept, current in zip(state.average.buffers(), network.buffers(), strict=True):
+        assert torch.equal(kept, current)
+    assert network[1].running_mean.any()
+    assert not torch.equal(state.average[0].weight, network[0].weight)
+
+
+def test_the_border_that_a_network_gives_nothing_of_does_not_count():
+    logits, target = torch.randn(1, 2, 4, 5), torch.randint(0, 2, (1, 8, 9))
+    inner = target[:, 2:6, 2:7]
+    assert supervised(cross_entropy(), logits, target) == cross_entropy()(logits, inner)

@@ -21,8 +21,10 @@ from cohortseg.infer.architectures.deepmedic import deepmedic, deepmedic_extent
 from cohortseg.infer.architectures.densevnet import densevnet, densevnet_extent
 from cohortseg.infer.architectures.drinet import drinet, drinet_extent
 from cohortseg.infer.architectures.dsn3d import dsn3d, dsn3d_extent
+from cohortseg.infer.architectures.fastfcn import fastfcn, fastfcn_extent
 from cohortseg.infer.architectures.fcn import fcn, fcn_extent
 from cohortseg.infer.architectures.fusion import fusion, fusion_extent
+from cohortseg.infer.architectures.gated_scnn import gated_scnn, gated_scnn_extent
 from cohortseg.infer.architectures.highres3dnet import highres3dnet, highres3dnet_extent
 from cohortseg.infer.architectures.image_to_image import (
     super_resolution,
@@ -193,8 +195,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "densevnet": Architecture(densevnet, (2, 3), "Gibson 2018", densevnet_extent),
     "drinet": Architecture(drinet, (2, 3), "Chen 2018, after its description", drinet_extent),
     "dsn3d": Architecture(dsn3d, (2, 3), "Dou 2016, widths after our reading", dsn3d_extent),
+    "fastfcn": Architecture(fastfcn, (2,), "Wu 2019, with the plain head", fastfcn_extent),
     "fcn": Architecture(fcn, (2,), "Long 2015; Shelhamer 2017", fcn_extent),
     "fusion": Architecture(fusion, (2, 3), "Guo 2019, with U-Nets as streams", fusion_extent),
+    "gated_scnn": Architecture(gated_scnn, (2, 3), "Takikawa 2019, on a plain encoder", gated_scnn_extent),
     "highres3dnet": Architecture(highres3dnet, (2, 3), "Li 2017", highres3dnet_extent),
     "segnet": Architecture(segnet, (2, 3), "Badrinarayanan 2017", segnet_extent),
     "super_resolution": Architecture(super_resolution, (2, 3), "Oktay 2016", super_resolution_extent),

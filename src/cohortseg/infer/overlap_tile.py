@@ -94,6 +94,7 @@ def overlap_tile_blocks(
     extent: Extent,
     patch: Sequence[int],
     n_channels_out: int,
+    skip: Callable[[Floats], bool] | None = None,
     scratch: Scratch | None = None,
 ) -> Iterator[Block]:
     """Probabilities of an image in blocks of finished slices, as `sliding.predict_blocks` gives them.
@@ -110,6 +111,8 @@ def overlap_tile_blocks(
         Voxels that a tile sees, of an allowed size; for planes the last two axes count.
     n_channels_out : int
         Channels that `forward` gives.
+    skip : callable, optional
+        Says of what a tile sees (float32, (channel, z, y, x)) that it is background: 1 in channel 0, else nothing.
     scratch : Scratch, optional
         Where a row of results lies: channels x (slices of a tile + 1) x y x x numbers.
 
@@ -132,12 +135,17 @@ def overlap_tile_blocks(
     tiles = [(1, 0, 1), *numbers] if flat else list(numbers)
     rows, *plane = [spans(size, *tile) for size, tile in zip(image.shape[-3:], tiles, strict=True)]
     thickest = max(row.stop - row.start for row in rows)
+    background = np.zeros((n_channels_out, *(1,) * (3 - len(lost)), *lost), np.float32)
+    background[0] = 1.0
     held = _held((n_channels_out, thickest + 1, *image.shape[-2:]), scratch or Scratch())
     for row in rows:
         for spot in product(*plane):
             tile = read_mirrored(image, (row, *spot))
-            result = _result(forward, tile[:, 0] if flat else tile, n_channels_out, lost)
-            result = result[:, None] if flat else result
+            if skip is not None and skip(tile):
+                result = background
+            else:
+                result = _result(forward, tile[:, 0] if flat else tile, n_channels_out, lost)
+                result = result[:, None] if flat else result
             # Slice 0 of what is held is the last one of the row before: the next room interpolates across rows.
             target = (slice(None), slice(1, 1 + row.stop - row.start), *(slice(s.start, s.stop) for s in spot))
             held[target] = result[(slice(None), *(slice(0, s.stop - s.start) for s in (row, *spot)))]

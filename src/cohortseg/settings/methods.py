@@ -137,6 +137,8 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
         if self.architecture is not None and (self.features or self.encoder != "plain" or self.deep_supervision):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
+        if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
+            raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.frozen and self.transfer is None:

@@ -11,7 +11,16 @@ Dropout: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Padding: TypeAlias = Literal["valid", "same"]
 
 
-class PaperUNet(Part):
+class NetworkPart(Part):
+    """The options of a network: the arguments of its builder."""
+
+    @property
+    def is_unpadded(self) -> bool:
+        """Whether its tiles see more than they give, and are laid side by side."""
+        return getattr(self, "padding", "same") == "valid"
+
+
+class PaperUNet(NetworkPart):
     """The U-Net of Ronneberger 2015; without padding its tiles see more than they give."""
 
     name: Literal["unet_paper"]
@@ -20,7 +29,7 @@ class PaperUNet(Part):
     dropout: Dropout = Field(0.5, description="dropout at the end of the contracting path")
 
 
-class Paper3DUNet(Part):
+class Paper3DUNet(NetworkPart):
     """The 3D U-Net of Cicek 2016; without padding its tiles see more than they give."""
 
     name: Literal["unet_3d_paper"]
@@ -31,7 +40,7 @@ class Paper3DUNet(Part):
     norm: bool = Field(True, description="batch norm before each ReLU")
 
 
-class ResizedUNet(Part):
+class ResizedUNet(NetworkPart):
     """The padded U-Net that enlarges by resizing (31,031,685 parameters)."""
 
     name: Literal["unet_resized"]
@@ -39,7 +48,7 @@ class ResizedUNet(Part):
     dropout: Dropout = Field(0.5, description="dropout after the two coarsest levels")
 
 
-class FCN(Part):
+class FCN(NetworkPart):
     """FCN-32s, 16s or 8s on VGG-16; planes only."""
 
     name: Literal["fcn"]
@@ -49,7 +58,7 @@ class FCN(Part):
     dropout: Dropout = Field(0.5, description="dropout after each of them")
 
 
-class DeepLab(Part):
+class DeepLab(NetworkPart):
     """DeepLab with an atrous spatial pyramid; planes only. Its CRF is a post-process."""
 
     name: Literal["deeplab"]
@@ -58,16 +67,24 @@ class DeepLab(Part):
     hidden: int = Field(1024, ge=1, description="channels of each branch's layers (vgg16)")
 
 
-class LevelledNetwork(Part):
+class FastFCN(NetworkPart):
+    """FastFCN on a ResNet with joint pyramid upsampling; planes only."""
+
+    name: Literal["fastfcn"]
+    blocks: Features = Field((3, 4, 6, 3), min_length=4, max_length=4, description="residual blocks of each stage")
+    joint: int = Field(512, ge=1, description="channels of each branch of the joint pyramid")
+
+
+class LevelledNetwork(NetworkPart):
     """A network of a paper whose channels per level are all there is to choose."""
 
-    name: Literal["vnet", "segnet", "attention_unet", "dcan", "drinet", "dsn3d", "highres3dnet"]
+    name: Literal["vnet", "segnet", "attention_unet", "dcan", "drinet", "dsn3d", "gated_scnn", "highres3dnet"]
     features: Features | None = Field(
         None, min_length=2, description="channels per level; those of the paper when empty"
     )
 
 
-class AutoencoderNetwork(Part):
+class AutoencoderNetwork(NetworkPart):
     """A convolutional autoencoder that segments: no skips."""
 
     name: Literal["autoencoder"]
@@ -75,7 +92,7 @@ class AutoencoderNetwork(Part):
     code: int = Field(16, ge=1, description="channels of the code")
 
 
-class DenseVNet(Part):
+class DenseVNet(NetworkPart):
     """DenseVNet of Gibson 2018."""
 
     name: Literal["densevnet"]
@@ -84,15 +101,20 @@ class DenseVNet(Part):
     )
 
 
-class DeepMedic(Part):
+class DeepMedic(NetworkPart):
     """DeepMedic of Kamnitsas 2017: no padding, its tiles see more than they give."""
 
     name: Literal["deepmedic"]
     factors: Features = Field((1, 3), min_length=1, description="averaging of the image in each path, odd numbers")
     dropout: Dropout = Field(0.5, description="dropout before the classifying layers")
 
+    @property
+    def is_unpadded(self) -> bool:
+        """Always."""
+        return True
 
-class Fusion(Part):
+
+class Fusion(NetworkPart):
     """U-Nets of several image channels, joined early, late or in the decision."""
 
     name: Literal["fusion"]
@@ -100,12 +122,13 @@ class Fusion(Part):
     features: Features = Field((32, 64, 128, 256), min_length=1, description="channels per level of each U-Net")
 
 
-NETWORK_SETTINGS: tuple[type[Part], ...] = (
+NETWORK_SETTINGS: tuple[type[NetworkPart], ...] = (
     PaperUNet,
     Paper3DUNet,
     ResizedUNet,
     FCN,
     DeepLab,
+    FastFCN,
     LevelledNetwork,
     AutoencoderNetwork,
     DenseVNet,
@@ -113,7 +136,7 @@ NETWORK_SETTINGS: tuple[type[Part], ...] = (
     Fusion,
 )
 
-PLANES_ONLY = ("fcn", "deeplab")
+PLANES_ONLY = ("fcn", "deeplab", "fastfcn")
 
 Network: TypeAlias = Annotated[
     PaperUNet
@@ -121,6 +144,7 @@ Network: TypeAlias = Annotated[
     | ResizedUNet
     | FCN
     | DeepLab
+    | FastFCN
     | LevelledNetwork
     | AutoencoderNetwork
     | DenseVNet

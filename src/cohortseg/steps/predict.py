@@ -202,9 +202,10 @@ def predict_trained(
     extent, patch = extent_of(*network), tile_for(*network, patch_zyx(plan))
     prepared, n_channels = store.open_array(folder / "prepared.zarr"), n_classes + 1 + method.uncertainty
     scratch = Scratch(folder=target.parent)
+    skip = nothing_to_see if method.skip_empty else None
     if extent.is_smaller:
         blocks = overlap_tile_blocks(
-            prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, scratch=scratch
+            prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, skip=skip, scratch=scratch
         )
     else:
         blocks = predict_blocks(
@@ -215,7 +216,7 @@ def predict_trained(
             overlap=method.overlap,
             mirror=method.mirror,
             batch=max(1, TILE_VOXELS // math.prod(patch)),
-            skip=nothing_to_see if method.skip_empty else None,
+            skip=skip,
             scratch=scratch,
         )
     finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)

@@ -126,3 +126,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     for kept, new in zip(average.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1.0 - decay)
+    # The statistics of a batch norm are averages already.
+    for held, current in zip(average.buffers(), network.buffers(), strict=True):
+        held.copy_(current)

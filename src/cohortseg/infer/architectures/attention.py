@@ -64,8 +64,8 @@ def attention_unet(
 
     References
     ----------
-    Oktay et al., MIDL 2018, equations 1 and 2, on the grid of the coarser level; without gate at the finest skip the
-    paper differs, here each skip has one.
+    Oktay et al., MIDL 2018, equations 1 and 2, on the grid of the coarser level. The paper leaves the finest skip
+    without a gate; here each skip has one.
     """
     ones, twos, threes = (1,) * dims, (2,) * dims, (3,) * dims
 
