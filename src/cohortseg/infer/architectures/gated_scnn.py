@@ -44,10 +44,10 @@ class GatedSCNN(nn.Module):
         for level in self.encoder:
             x = level(x)
             levels.append(x)
-        shapes = levels[0]
+        shapes: Tensor = levels[0]
         layers = zip(levels[1:], self.blocks, self.guides, self.gates, strict=True)
-        for level, block, guide, gate in layers:
-            shapes = gate(block(shapes), enlarged(guide(level), size))
+        for features, block, guide, gate in layers:
+            shapes = gate(block(shapes), enlarged(guide(features), size))
         edge = self.edge(shapes)
         return self.head(torch.cat([enlarged(levels[-1], size), levels[0], torch.sigmoid(edge)], dim=1)), edge
 
