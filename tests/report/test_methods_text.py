@@ -81,6 +81,18 @@ def test_a_change_of_settings_changes_the_text():
     assert "averaged over mirrored inputs" in text
 
 
+def test_the_length_and_the_network_are_those_of_the_settings():
+    minutes = {"method": "unet", "minutes": 30, "encoder": "residual_small", "deep_supervision": True}
+    text = changed(experiments={"unet2d": minutes})
+    assert "a 2D U-Net with a residual encoder (Ronneberger" in text
+    assert "trained for as many steps as fit into 30 minutes, measured once, on batches" in text
+    assert "The loss counted at the coarser levels of the decoder, too." in text
+    assert "was trained on batches" in changed(experiments={"unet2d": {"method": "unet"}})
+    named = {**FACTS.settings["experiments"]["unet2d"], "architecture": {"name": "attention"}}
+    settings = {**FACTS.settings, "experiments": {"unet2d": named}}
+    assert "a 2D network “attention” with 271" in text_of(replace(FACTS, settings=settings))
+
+
 def test_a_method_without_a_sentence_of_its_own_is_described_by_its_table():
     settings = {**FACTS.settings, "experiments": {"ws": {"method": "watershed", "sigma_mm": 2.0, "channel": None}}}
     facts = replace(FACTS, settings=settings, sources={"watershed": ("marker-based watershed", "Beucher 1979")})

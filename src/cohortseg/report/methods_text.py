@@ -199,22 +199,37 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
 
     dims = facts.plan.get("dims") or (facts.settings.get("plan") or {}).get("dims", 3)
     patch = (facts.plan.get("patch") or {}).get("value")
-    kind = cited.cite("ronneberger", "isensee") if dims == 2 else cited.cite("cicek", "isensee")
+    paper = (method.get("architecture") or {}).get("name")
+    if paper:
+        kind = f"a {dims}D network “{paper}”"
+    else:
+        cites = cited.cite("ronneberger", "isensee") if dims == 2 else cited.cite("cicek", "isensee")
+        encoder = " with a residual encoder" if str(method.get("encoder", "plain")) != "plain" else ""
+        kind = f"a {dims}D U-Net{encoder} {cites}"
     weights = facts.n_parameters.get(name)
     seeds = method.get("seeds") or []
     size = f" with {counted(weights, 'weight')}" if weights else ""
     parts = [
-        f"a {dims}D U-Net {kind}{size} was trained for "
-        f"{counted(method.get('steps'), 'step')} on batches of {method.get('batch')} patches"
+        f"{kind}{size} was trained {_length(method)}on batches of {method.get('batch')} patches"
         f"{f' of {_product(patch)} voxels' if patch else ''} with {choice('loss', LOSSES)}, "
         f"{choice('optimiser', OPTIMISERS)} and a learning rate of {method.get('learning_rate'):g} "
         f"{choice('schedule', SCHEDULES)}.",
+        "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",
         f"Augmentation: preset “{method.get('augmentation')}”." if method.get("augmentation") != "none" else "",
         f"One model per fold and seed ({', '.join(map(str, seeds))})." if seeds else "",
         f"Prediction was by a sliding window with {100 * (method.get('overlap') or 0):g} % overlap"
         f"{', averaged over mirrored inputs' if method.get('mirror') else ''}, on the native grid.",
     ]
     return " ".join(part for part in parts if part)
+
+
+def _length(method: Settings) -> str:
+    """How long a network was trained, as the settings say it; empty where they leave it to the default."""
+    if method.get("steps"):
+        return f"for {counted(method['steps'], 'step')} "
+    if method.get("minutes"):
+        return f"for as many steps as fit into {method['minutes']:g} minutes, measured once, "
+    return ""
 
 
 def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
