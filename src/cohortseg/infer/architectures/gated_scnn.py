@@ -46,8 +46,8 @@ class GatedSCNN(nn.Module):
             levels.append(x)
         shapes = levels[0]
         layers = zip(levels[1:], self.blocks, self.guides, self.gates, strict=True)
-        for level, block, guide, gate in layers:
-            shapes = gate(block(shapes), enlarged(guide(level), size))
+        for regions, block, guide, gate in layers:
+            shapes = gate(block(shapes), enlarged(guide(regions), size))
         edge = self.edge(shapes)
         return self.head(torch.cat([enlarged(levels[-1], size), levels[0], torch.sigmoid(edge)], dim=1)), edge
 
