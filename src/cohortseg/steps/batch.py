@@ -134,10 +134,17 @@ def run_record(started: float, cpu: float) -> Record:
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "host": platform.node(),
         "cpus": os.cpu_count(),
+        "device": _device(),
         "python": platform.python_version(),
         "cohortseg": __version__,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _device() -> str:
+    """Name of the graphics card that this process works on, or 'cpu'; asks no library that was not loaded."""
+    torch = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
 def describe(error: BaseException) -> str:

@@ -317,7 +317,7 @@ def fit(
         "weights": weights,
         "content": weights,
         "steps": int(history[-1]["step"]),
-        "features": budget["features"],
+        "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
 

@@ -44,10 +44,10 @@ class GatedSCNN(nn.Module):
         for level in self.encoder:
             x = level(x)
             levels.append(x)
-        shapes: Tensor = levels[0]
+        shapes = levels[0]
         layers = zip(levels[1:], self.blocks, self.guides, self.gates, strict=True)
-        for features, block, guide, gate in layers:
-            shapes = gate(block(shapes), enlarged(guide(features), size))
+        for regions, block, guide, gate in layers:
+            shapes = gate(block(shapes), enlarged(guide(regions), size))
         edge = self.edge(shapes)
         return self.head(torch.cat([enlarged(levels[-1], size), levels[0], torch.sigmoid(edge)], dim=1)), edge
 
