@@ -205,7 +205,7 @@ METHODS: dict[str, Method] = {
         source="Li, Xu, Gui & Fox 2010",
         summary="level set without re-initialisation (distance regularised), edge-based; each plane",
         rows=("C12",),
-        test="tests/methods/test_contours.py",
+        test="tests/methods/test_active_contours.py",
     ),
     "chan_vese": Method(
         load=partial(_builder, "chan_vese"),
@@ -215,7 +215,7 @@ METHODS: dict[str, Method] = {
         source="Chan & Vese 2001; Marquez-Neila et al. 2014; local: Wang, Huang & Xu 2010",
         summary="active contour without edges, global or local; each plane",
         rows=("C13",),
-        test="tests/methods/test_contours.py",
+        test="tests/methods/test_active_contours.py",
     ),
     "geodesic": Method(
         load=partial(_builder, "geodesic"),
@@ -225,7 +225,7 @@ METHODS: dict[str, Method] = {
         source="Caselles, Kimmel & Sapiro 1997; Marquez-Neila et al. 2014",
         summary="geodesic active contour with a balloon; each plane",
         rows=("C12",),
-        test="tests/methods/test_contours.py",
+        test="tests/methods/test_active_contours.py",
     ),
     "snake": Method(
         load=partial(_builder, "snake"),
@@ -235,7 +235,7 @@ METHODS: dict[str, Method] = {
         source="Kass, Witkin & Terzopoulos 1988",
         summary="snake from a centred ellipse; each plane",
         rows=("C15",),
-        test="tests/methods/test_contours.py",
+        test="tests/methods/test_active_contours.py",
     ),
     "hmrf": Method(
         load=partial(_builder, "hmrf"),
