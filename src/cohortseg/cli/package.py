@@ -15,7 +15,6 @@ from typing import Any
 
 from cohortseg import __version__
 from cohortseg.errors import StudyError
-from cohortseg.infer.weights import read_metadata
 from cohortseg.io.sidecar import digest, file_digest, read_sidecar, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.steps.model_space import PACKAGE_FORMAT, read_plan
@@ -36,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     StudyError
         When nothing is trained, weights differ from their record, or the folder exists.
     """
+    from cohortseg.infer.weights import read_metadata
+
     layout, folder = Layout(arguments.study), arguments.folder
     records = _trainings(layout, arguments.experiment)
     if folder.exists():
