@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     StudyError
         When nothing is trained, weights differ from their record, or the folder exists.
     """
+    from cohortseg.infer.weights import read_metadata
+
     layout, folder = Layout(arguments.study), arguments.folder
     records = _trainings(layout, arguments.experiment)
     if folder.exists():
