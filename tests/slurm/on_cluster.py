@@ -11,7 +11,7 @@ from pathlib import Path
 from tiny_study import ROOT, Run, environment, write_config
 
 COHORT = range(1, 5)
-SECONDS = 280
+SECONDS = 600
 """No run here takes longer; one that waits for ever is killed and fails its test."""
 
 

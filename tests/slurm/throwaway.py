@@ -91,11 +91,28 @@ def missing() -> str:
     config = ETC / "slurm.conf"
     if config.exists() and MARK not in config.read_text():
         return f"{config} belongs to a real cluster"
+    if config.exists() and _alive(owner := _said("process", config)):
+        return f"process {owner} has a throw-away cluster on this machine already"
     return ""
 
 
+def _said(word: str, config: Path) -> str:
+    """What the first lines of our configuration say of the cluster that was started with it."""
+    lines = config.read_text().splitlines()
+    return next((line.split(" ", 2)[2] for line in lines if line.startswith(f"# {word} ")), "")
+
+
+def _alive(pid: str) -> bool:
+    return pid != "none" and Path(f"/proc/{pid}").exists()
+
+
 def start(folder: Path) -> None:
-    """Write the configuration, start munge, the controller and the nodes; wait until all nodes are idle."""
+    """Write the configuration, start munge, the controller and the nodes; wait until all nodes are idle.
+
+    A cluster that was left behind by a process that was killed is stopped first.
+    """
+    if (ETC / "slurm.conf").exists():
+        stop(Path(_said("folder", ETC / "slurm.conf")))
     for name in ("state", "log", "run", "dev", *(f"spool/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(N_CARDS):
@@ -108,7 +125,10 @@ def start(folder: Path) -> None:
         (folder / name).chmod(0o755)
     ETC.mkdir(exist_ok=True)
     values = {"folder": folder, "host": socket.gethostname().split(".")[0]}
-    (ETC / "slurm.conf").write_text(MARK + SLURM_CONF.format(**values))
+    # Started by hand it outlives the process that started it.
+    owner = "none" if __name__ == "__main__" else os.getpid()
+    about = f"{MARK}# process {owner}\n# folder {folder}\n"
+    (ETC / "slurm.conf").write_text(about + SLURM_CONF.format(**values))
     (ETC / "gres.conf").write_text(MARK + GRES_CONF.format(**values))
     _start_munge(folder)
     start_controller()

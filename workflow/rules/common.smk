@@ -19,6 +19,7 @@ from cohortseg.stages import STAGES, stage_settings
 from cohortseg.steps.records import needs_of, work_of
 from cohortseg.workflow import (
     advice,
+    bring_back_to_now,
     ensure_indexed,
     refuse_second_run,
     see_jobs_behind_ancient,
@@ -318,3 +319,4 @@ def questions():
 
 if workflow.is_main_process:
     write_asked(LAYOUT, questions())
+    bring_back_to_now(LAYOUT)
