@@ -112,3 +112,8 @@ def test_references_are_listed_once_in_order():
     assert cited.cite("otsu", "holm") == "(Otsu 1979; Holm 1979)"
     cited.cite("otsu")
     assert [line[:4] for line in cited.lines] == ["Holm", "Otsu"]
+
+
+def test_a_plan_for_planes_leaves_the_slices_as_they_are():
+    plan = {**PLAN, "spacing_mm": {"value": [None, 0.5, 0.4]}}
+    assert "resampled to 0.5 × 0.4 mm (y, x) with" in text_of(replace(FACTS, plan=plan))

@@ -55,7 +55,6 @@ def run(arguments: argparse.Namespace) -> None:
             raise StudyError(f"the weights of {model} differ from their record; run `cohortseg verify`")
         weights[name] = record["weights"]
     # torch comes with it: only for those who make a package.
-    from cohortseg.infer.weights import read_metadata
 
     known = read_metadata(part / next(iter(weights)))
     package = {

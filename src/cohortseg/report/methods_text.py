@@ -90,10 +90,13 @@ def _model_space(facts: Facts, cited: Bibliography) -> list[str]:
     spacing = (facts.plan.get("spacing_mm") or {}).get("value")
     if not spacing:
         return []
+    # A plan for planes leaves the distance of slices as it is.
+    planned, axes = [size for size in spacing if size is not None], "zyx"[-sum(size is not None for size in spacing) :]
     how = (facts.settings.get("preprocess") or {}).get("interpolation", "linear")
     names = {"linear": "linear", "bspline": "cubic B-spline"}
     sentences = [
-        f"For the networks, images were resampled to {_product(spacing)} mm (z, y, x) with {names.get(how, how)} and "
+        f"For the networks, images were resampled to {_product(planned)} mm ({', '.join(axes)}) with "
+        f"{names.get(how, how)} and "
         f"labels with nearest-neighbour interpolation {cited.cite('simpleitk')}."
     ]
     for channel, chosen in (facts.plan.get("normalisation") or {}).items():
