@@ -31,7 +31,7 @@ def main() -> None:
     recoveries: dict[str, Counter[str]] = {name: Counter() for name in FAULTS}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        admitted, undisturbed, seconds = prepare(Path(folder))
+        admitted, undisturbed = prepare(Path(folder))
         done = 0
         for number in range(arguments.rounds):
             if time.monotonic() - began > 60 * arguments.minutes:
@@ -40,7 +40,7 @@ def main() -> None:
             home = Path(folder) / f"round-{number}"
             shutil.copytree(admitted, home)
             print(f"round {number + 1}: {name} (seed {seed})", flush=True)
-            struck, recovery = strike_and_mend(name, home, undisturbed, seed, seconds)
+            struck, recovery = strike_and_mend(name, home, undisturbed, seed)
             outcomes[name][struck.outcome] += 1
             recoveries[name][recovery] += 1
             shutil.rmtree(home)

@@ -105,7 +105,10 @@ def _job(fields: dict[str, str]) -> Job:
 
 
 def start_again_now(number: str) -> None:
-    """Wait until a job is back in the queue, and take away the two minutes that SLURM lets it wait there."""
+    """Wait until a job is back in the queue, and take away the two minutes that SLURM lets it wait there.
+
+    They are there for what is left of the first start, whose end may be taken for that of the second.
+    """
     wait_for(lambda: "PENDING" in slurm("squeue", "-h", "-j", number, "-o", "%T"))
     slurm("scontrol", "update", f"JobId={number}", "StartTime=now")
 

@@ -30,6 +30,8 @@ from tiny_study import (
     write_patients,
 )
 
+N_JOBS = 29
+"""Jobs of the study that is struck."""
 NEXT_DAY_S = 86_400
 FEW = range(1, 5)
 """Numbers of the patients of the study that is struck: few, and two of them in a job, because it runs so often."""
@@ -48,7 +50,7 @@ class Fault:
     """A fault: what happens, and the line to type before the same command, if one is needed."""
 
     what: str
-    strike: Callable[[Path, random.Random, float], Struck]
+    strike: Callable[[Path, random.Random], Struck]
     line: tuple[str, ...] = ()
 
 
@@ -72,12 +74,17 @@ def ended(home: Path, process: subprocess.Popen[bytes]) -> Struck:
     return Struck(word, (home / "struck.log").read_text(errors="replace"))
 
 
-def let_run(process: subprocess.Popen[bytes], rng: random.Random, seconds: float) -> None:
-    """Let the run come to a moment between its start and its likely end."""
-    try:
-        process.wait(rng.uniform(0.15, 0.8) * seconds)
-    except subprocess.TimeoutExpired:
-        return
+def let_run(home: Path, process: subprocess.Popen[bytes], rng: random.Random, share: float = 0.8) -> None:
+    """Let the run come to a moment that chance chooses by jobs that have ended, so that it is struck on any machine.
+
+    Early moments are as likely as the rest: the index, the graph, the first jobs.
+    """
+    n_jobs, extra_s = rng.randrange(int(share * N_JOBS)), rng.uniform(0.0, 1.0)
+    while process.poll() is None:
+        if (home / "struck.log").read_text(errors="replace").count(" steps (") >= n_jobs:
+            time.sleep(extra_s)
+            return
+        time.sleep(0.05)
 
 
 def steps_below(process: subprocess.Popen[bytes]) -> list[int]:
@@ -96,8 +103,8 @@ def steps_below(process: subprocess.Popen[bytes]) -> list[int]:
     return found
 
 
-def prepare(folder: Path) -> tuple[Path, Path, float]:
-    """The study before it runs, the same study finished and left alone, and the seconds that took."""
+def prepare(folder: Path) -> tuple[Path, Path]:
+    """The study before it runs, and the same study finished and left alone."""
     pool, admitted, undisturbed = folder / "pool", folder / "admitted", folder / "undisturbed"
     pool.mkdir()
     admitted.mkdir()
@@ -106,36 +113,35 @@ def prepare(folder: Path) -> tuple[Path, Path, float]:
     for number in FEW:
         admit(admitted, pool, number)
     shutil.copytree(admitted, undisturbed)
-    started = time.monotonic()
     finished = run(undisturbed)
     assert finished.returncode == 0, finished.output
-    return admitted, undisturbed, time.monotonic() - started
+    return admitted, undisturbed
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
 
 
-def kill_snakemake(home: Path, rng: random.Random, seconds: float) -> Struck:
+def kill_snakemake(home: Path, rng: random.Random) -> Struck:
     """Its jobs live on and write; the next run meets them."""
     process = start(home)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     process.kill()
     return ended(home, process)
 
 
-def kill_everything(home: Path, rng: random.Random, seconds: float) -> Struck:
+def kill_everything(home: Path, rng: random.Random) -> Struck:
     """As when a machine loses its power."""
     process = start(home)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     return ended(home, process)
 
 
-def kill_a_job(home: Path, rng: random.Random, seconds: float) -> Struck:
+def kill_a_job(home: Path, rng: random.Random) -> Struck:
     """As the kernel does when memory runs out."""
     process = start(home)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     while process.poll() is None:
         if steps := steps_below(process):
             os.kill(rng.choice(steps), signal.SIGKILL)
@@ -143,27 +149,27 @@ def kill_a_job(home: Path, rng: random.Random, seconds: float) -> Struck:
     return ended(home, process)
 
 
-def interrupt(home: Path, rng: random.Random, seconds: float) -> Struck:
+def interrupt(home: Path, rng: random.Random) -> Struck:
     """Ctrl-C."""
     process = start(home)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
     return ended(home, process)
 
 
-def delete_records(home: Path, rng: random.Random, seconds: float) -> Struck:
+def delete_records(home: Path, rng: random.Random) -> Struck:
     """`.snakemake` goes while the run is at work."""
     process = start(home)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     shutil.rmtree(home / ".snakemake", ignore_errors=True)
     return ended(home, process)
 
 
-def run_twice(home: Path, rng: random.Random, seconds: float) -> Struck:
+def run_twice(home: Path, rng: random.Random) -> Struck:
     """A second run of the same study is refused with one line; the first goes on."""
     process = start(home)
-    let_run(process, rng, 0.7 * seconds)
+    let_run(home, process, rng)
     second = run(home)
     first = ended(home, process)
     refused = [line for line in second.output.splitlines() if "another run is at work" in line]
@@ -172,23 +178,23 @@ def run_twice(home: Path, rng: random.Random, seconds: float) -> Struck:
     return Struck(f"{word}; {first.outcome}", first.output)
 
 
-def lose_a_source(home: Path, rng: random.Random, seconds: float) -> Struck:
+def lose_a_source(home: Path, rng: random.Random) -> Struck:
     """A scan is away for the rest of the run (an unmounted share), then comes back."""
     scan = rng.choice(sorted((home / SOURCE).glob("*/*/CT_*/*.dcm")))
     process = start(home)
-    let_run(process, rng, 0.3 * seconds)
+    let_run(home, process, rng, 0.1)
     away = scan.rename(home / "away.dcm")
     struck = ended(home, process)
     away.rename(scan)
     return struck
 
 
-def change_a_source(home: Path, rng: random.Random, seconds: float) -> Struck:
+def change_a_source(home: Path, rng: random.Random) -> Struck:
     """A scan is written again during the run, and later put back from the archive with its time."""
     scan = rng.choice(sorted((home / SOURCE).glob("*/*/CT_*/*.dcm")))
     content, times = scan.read_bytes(), scan.stat()
     process = start(home)
-    let_run(process, rng, 0.3 * seconds)
+    let_run(home, process, rng, 0.1)
     scan.write_bytes(content[:-200])
     struck = ended(home, process)
     scan.write_bytes(content)
@@ -196,10 +202,10 @@ def change_a_source(home: Path, rng: random.Random, seconds: float) -> Struck:
     return struck
 
 
-def lose_permission(home: Path, rng: random.Random, seconds: float) -> Struck:
+def lose_permission(home: Path, rng: random.Random) -> Struck:
     """The study can only be read for the rest of the run."""
     process = start(home, sys.executable, "-c", WITHOUT_RIGHTS)
-    let_run(process, rng, seconds)
+    let_run(home, process, rng)
     folders = [path for path in study_of(home).rglob("*") if path.is_dir()]
     for path in folders:
         path.chmod(0o555)
@@ -211,15 +217,15 @@ def lose_permission(home: Path, rng: random.Random, seconds: float) -> Struck:
     return struck
 
 
-def fill_the_disk(home: Path, rng: random.Random, seconds: float) -> Struck:
+def fill_the_disk(home: Path, rng: random.Random) -> Struck:
     """The study lies on a disk that is too small."""
     done = on_a_small_disk(snakemake_command(), home, kilobytes=rng.randrange(400, 1500))
     return Struck(f"the run ended with status {done.returncode}", done.output)
 
 
-def set_the_clock_back(home: Path, rng: random.Random, seconds: float) -> Struck:
+def set_the_clock_back(home: Path, rng: random.Random) -> Struck:
     """Everything so far was written tomorrow."""
-    struck = kill_everything(home, rng, seconds)
+    struck = kill_everything(home, rng)
     for path in study_of(home).rglob("*"):
         if path.is_file():
             times = path.stat()
@@ -227,7 +233,7 @@ def set_the_clock_back(home: Path, rng: random.Random, seconds: float) -> Struck
     return struck
 
 
-def truncate_a_store(home: Path, rng: random.Random, seconds: float) -> Struck:
+def truncate_a_store(home: Path, rng: random.Random) -> Struck:
     """A chunk of a finished store is cut short; `cohortseg verify` sees it."""
     struck = ended(home, start(home))
     chunks = [path for path in study_of(home).rglob("*") if path.is_file() and ".zarr" in str(path)]
@@ -255,10 +261,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def strike_and_mend(name: str, home: Path, undisturbed: Path, seed: int, seconds: float) -> tuple[Struck, str]:
+def strike_and_mend(name: str, home: Path, undisturbed: Path, seed: int) -> tuple[Struck, str]:
     """Strike a fresh study with a fault, give the same command again, compare; how it was struck and mended."""
     fault = FAULTS[name]
-    struck = fault.strike(home, random.Random(seed), seconds)
+    struck = fault.strike(home, random.Random(seed))
     assert "Traceback (most recent call last)" not in struck.output or name in ("interrupted", "records deleted"), (
         struck.output
     )
