@@ -40,7 +40,10 @@ def ensure_indexed(study: Study) -> None:
     if study.index == "manual" and Layout(study.folder).cases_table.exists():
         return
     command = [sys.executable, "-m", "cohortseg", "index", "--settings", study.model_dump_json()]
-    done = subprocess.run(command, check=False, env={**os.environ}, stdout=sys.stderr.fileno())
+    try:
+        done = subprocess.run(command, check=False, env={**os.environ}, stdout=sys.stderr.fileno())
+    except KeyboardInterrupt:
+        raise StudyError("interrupted while the index was made; nothing had started") from None
     if done.returncode != 0:
         raise StudyError("the index failed; see the line above")
 

@@ -265,9 +265,8 @@ def strike_and_mend(name: str, home: Path, undisturbed: Path, seed: int) -> tupl
     """Strike a fresh study with a fault, give the same command again, compare; how it was struck and mended."""
     fault = FAULTS[name]
     struck = fault.strike(home, random.Random(seed))
-    assert "Traceback (most recent call last)" not in struck.output or name in ("interrupted", "records deleted"), (
-        struck.output
-    )
+    # Snakemake may print one of its own, as when it cannot write its log; of ours there is none.
+    assert "/src/cohortseg/" not in struck.output or name == "interrupted", struck.output
     if fault.line:
         mended = cohortseg(home, *fault.line)
         assert mended.returncode == 0, mended.output
