@@ -131,7 +131,7 @@ def test_a_training_whose_time_ends_goes_on_in_the_same_job_with_the_same_memory
     assert alone.returncode == 0, alone.output
     process = start_on_cluster(fresh, *target)
     log = study_of(fresh) / "logs" / "train" / "unet" / "fold-0-seed-1.log"
-    wait_for(lambda: log.exists() and "step 100 of" in log.read_text(), seconds=200)
+    wait_for(lambda: log.exists() and "step 100: " in log.read_text(), seconds=200)
     (job,) = [job for job in jobs_of(fresh) if "/unet_0_1/" in job.log]
     # What `--signal=USR1@120` of the profile does two minutes before the time limit.
     slurm("scancel", "--signal=USR1", job.number)
