@@ -79,7 +79,7 @@ def test_the_index_reads_headers_without_numpy():
 @pytest.mark.parametrize("name", sorted(COMMANDS | STEPS))
 def test_every_command_is_there_and_its_file_is_called_so(name):
     module_name = (COMMANDS | STEPS)[name].module
-    assert module_name == f"cohortseg.{'cli' if name in COMMANDS else 'steps'}.{name}"
+    assert module_name == f"cohortseg.{'cli' if name in COMMANDS else 'steps'}.{name.replace('-', '_')}"
     if name in ("train", "aggregate", "report"):
         return  # slow to import; the workflow calls them
     module = importlib.import_module(module_name)

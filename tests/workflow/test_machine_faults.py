@@ -52,7 +52,7 @@ def test_a_study_that_is_only_to_be_read_stops_the_run_with_one_line(home):
 
 
 def test_a_full_disk_fails_the_run_with_its_name_and_what_is_there_is_whole(fresh):
-    failed = on_a_small_disk(snakemake_command("--cores", "1", "--until", "convert"), fresh, kilobytes=600)
+    failed = on_a_small_disk(snakemake_command("--cores", "1", "--until", "convert"), fresh, kilobytes=900)
     assert failed.returncode != 0
     # Also where the log of the job stayed empty for want of room.
     assert re.search(r"^cohortseg: No space left on device: 0\.\d MB free", failed.output, re.MULTILINE), failed.output

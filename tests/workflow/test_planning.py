@@ -68,8 +68,9 @@ def plan_jobs(home: Path, *arguments: str) -> list[Planned]:
     places = ["-s", str(home / "Talkative.smk"), "--configfile", str(home / "config.yaml"), "--directory", str(home)]
     done = call([sys.executable, "-m", "snakemake", "--cores", "all", "-n", *places, *arguments], ROOT)
     assert done.returncode == 0, done.output
-    blocks = re.findall(r"^rule (\w+):\n((?:    .*\n)+)", done.output, re.MULTILINE)
-    told = [(rule, dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))) for rule, block in blocks]
+    # The jobs of a group are told further in.
+    blocks = re.findall(r"^ *rule (\w+):\n((?: {4,}\w+: .*\n)+)", done.output, re.MULTILINE)
+    told = [(rule, dict(re.findall(r"^ +(\w+): (.*)$", block, re.MULTILINE))) for rule, block in blocks]
     return [
         Planned(rule, lines.get("wildcards", ""), dict(re.findall(r"(\w+)=([^,]*)", lines["resources"])))
         for rule, lines in told
