@@ -128,7 +128,8 @@ def watershed_peer(one: Volume) -> np.ndarray:
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(bright, one.grid.spacing_mm), 1.0)
     peaks = peak_local_max(depth, min_distance=6, labels=bright.astype(int))
     markers = np.zeros(depth.shape, int)
-    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    if len(peaks):
+        markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return segmentation.watershed(-depth, markers, mask=bright, watershed_line=True) > 0
 
 
@@ -226,7 +227,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--only", nargs="*")
     options = parser.parse_args()
-    large, small = volume(), volume((8, 40, 44))
+    large, small = volume(), volume((8, 64, 70))
     print(f"{'×'.join(map(str, SHAPE))} voxels, int16; median of {options.repeat}\n")
     print(
         "| method | ours CPU s | peer | peer CPU s | ours / peer | equal voxels |\n|---|---|---|---|---|---|",
@@ -252,7 +253,7 @@ def main() -> None:
 
 def show(name: str, mine: float, peer: str, theirs: float, equal: float, least: float) -> None:
     ratio = f"{mine / theirs:.2f}" if equal >= least else f"not reported: fewer than {least:.1%} equal"
-    print(f"| {name} | {mine:.2f} | {peer} | {theirs:.2f} | {ratio} | {equal:.2%} |", flush=True)
+    print(f"| {name} | {mine:.3f} | {peer} | {theirs:.3f} | {ratio} | {equal:.2%} |", flush=True)
 
 
 def learned(one: Volume, repeat: int) -> None:

@@ -1,6 +1,7 @@
 """Images in model space with all but the lung region set to air."""
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ CASES = ["p1_ct1", "p2_ct1"]
 REGION = {"flip_union": True, "margin": 3}
 
 
-def prepared(root, isolate):
+def prepared(root, isolate, bins=None):
     layout = study_of(root, *(case_of(name, fold="1") for name in CASES))
     volume, masks = chest()
     label = Volume((masks["mass"] & masks["lungs"]).astype(np.uint8), GRID)
@@ -48,7 +49,7 @@ def prepared(root, isolate):
     survey.run(argparse.Namespace(study=layout))
     options = {"dims": 3, "spacing_mm": (4.0, 3.0, 2.5), "normalisation": "window", "window_hu": (-1000, 400)}
     run(plan, PlanStage(**common, plan=options))
-    run(preprocess, PreprocessStage(**common, preprocess={"isolate": isolate}))
+    run(preprocess, PreprocessStage(**common, preprocess={"isolate": isolate, "bins": bins}))
     return layout
 
 
@@ -70,6 +71,17 @@ def test_outside_the_region_is_air_and_inside_nothing_changes(both):
     assert outside[0] == plain.array.min()
     tumour = resample((masks["mass"] & masks["lungs"]).astype(np.uint8), GRID, plain.grid, interpolation="nearest") > 0
     assert region[tumour].mean() > 0.95
+
+
+def test_grey_levels_come_in_as_many_bins_as_the_settings_say(tmp_path, both):
+    binned = np.asarray(store.read_volume(prepared(tmp_path, None, bins=8).case(CASES[0]) / "prepared.zarr").array)
+    plain = np.asarray(store.read_volume(both[0].case(CASES[0]) / "prepared.zarr").array)
+    assert 3 < len(np.unique(binned)) <= 8 < len(np.unique(plain))
+    # air is the low end, and order is kept
+    assert binned.min() == plain.min()
+    values = np.unique(binned)
+    for low, high in itertools.pairwise(values):  # float16 rounds the two sides of an edge to one value
+        assert plain[binned == low].max() <= plain[binned == high].min() + 1e-3
 
 
 def test_the_label_stays_as_it_was(both):

@@ -39,7 +39,10 @@ TABLES = (
 )
 
 STEPS = {
-    "P05": ("`plan.spacing_mm`, `plan.window_hu`, `preprocess/harmonise.py`", "tests/preprocess/test_harmonise.py"),
+    "P05": (
+        "`plan.spacing_mm`, `plan.window_hu`, `preprocess.bins`; no set size: patches and sliding window take any",
+        "tests/preprocess/test_harmonise.py",
+    ),
     "P08": ("`methods/regions.py`: body without the couch", "tests/methods/test_regions.py"),
     "P09": ("`methods/lung.py`: air of the body, growing, windpipe out", "tests/methods/test_lung.py"),
     "P10": ("`methods/lung.py`: closing of vessels", "tests/methods/test_lung.py"),

@@ -41,6 +41,9 @@ class PreprocessSettings(Part):
     interpolation: Literal["linear", "bspline"] = Field(
         "linear", description="interpolation of images; labels: nearest"
     )
+    bins: int | None = Field(
+        None, ge=2, le=4096, description="grey levels in so many bins of equal width over the window; none when empty"
+    )
     isolate: LungRegion | None = Field(
         None,
         description="keep the lung region of a chest CT and set all else to air; settings as of `method: lung`, "

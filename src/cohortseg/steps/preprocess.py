@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from cohortseg.errors import SettingsError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
@@ -77,7 +78,9 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
     target = source.with_spacing(model_spacing(plan, source.spacing_mm))
     with store.new_store(folder / "prepared.zarr") as part:
         out = store.channels_of(store.create(part, target, np.float16, channels=settings.channels))
-        for channel, finish in _normalisers(plan, read_json(folder / "fingerprint.json")["fingerprint"]).items():
+        for channel, finish in _normalisers(
+            plan, read_json(folder / "fingerprint.json")["fingerprint"], settings.preprocess.bins
+        ).items():
             number = settings.channels.index(channel)
             resample_to(
                 out[number],
@@ -115,7 +118,8 @@ def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStag
     region = settings.preprocess.isolate
     assert region is not None
     channel = region.channel or settings.channels[0]
-    finish = _normalisers(read_plan(layout)[0], read_json(layout.case(case) / "fingerprint.json")["fingerprint"])
+    fingerprint = read_json(layout.case(case) / "fingerprint.json")["fingerprint"]
+    finish = _normalisers(read_plan(layout)[0], fingerprint, settings.preprocess.bins)
     if channel not in finish:
         return
     number = settings.channels.index(channel)
@@ -128,16 +132,25 @@ def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStag
         out[number][slab] = np.where(mask[slab], np.asarray(out[number][slab]), np.float16(air))
 
 
-def _normalisers(plan: dict[str, Any], fingerprint: dict[str, Any]) -> dict[str, Callable[[Array], Array]]:
+def _normalisers(
+    plan: dict[str, Any], fingerprint: dict[str, Any], bins: int | None
+) -> dict[str, Callable[[Array], Array]]:
     """For each channel that the case has, the function of its voxels to those of model space."""
+    from cohortseg.preprocess.harmonise import binned
     from cohortseg.preprocess.intensity import normaliser
     from cohortseg.preprocess.plan import normalisation_numbers
 
-    def finish(normalise: Callable[[Array], Array]) -> Callable[[Array], Array]:
-        return lambda block: normalise(block).astype(np.float16)
+    def finish(name: str, numbers: dict[str, float]) -> Callable[[Array], Array]:
+        normalise = normaliser(name, numbers)
+        if bins is None:
+            return lambda block: normalise(block).astype(np.float16)
+        if "low" not in numbers:
+            raise SettingsError(f"preprocess.bins needs a window; the normalisation is {name!r}")
+        low, high = numbers["low"], numbers["high"]
+        return lambda block: normalise(binned(block, low, high, bins)).astype(np.float16)
 
     return {
-        channel: finish(normaliser(chosen["name"], normalisation_numbers(plan, fingerprint, channel)))
+        channel: finish(chosen["name"], normalisation_numbers(plan, fingerprint, channel))
         for channel, chosen in plan["normalisation"].items()
         if fingerprint["channels"][channel] is not None
     }
