@@ -1,6 +1,7 @@
 """Step `report`: the tables, the stores of a few cases and the training histories -> one HTML page."""
 
 import argparse
+import csv
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import yaml
 from cohortseg import __version__
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import file_digest, read_json, read_sidecar, write_text
+from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar, write_text
 from cohortseg.layout import Layout
 from cohortseg.methods import METHODS
 from cohortseg.metrics.case import COLUMNS
@@ -162,14 +163,22 @@ def _digests(layout: Layout, trained: Mapping[str, Mapping[str, Mapping[str, Any
         "settings (settings.yaml)": layout.settings,
         "plan (plan.json)": layout.plan,
         "folds (ledger.json)": layout.ledger,
-        "results (metrics_by_case.csv)": layout.table("metrics_by_case"),
     }
     found = {what: file_digest(path).removeprefix("sha256:") for what, path in parts.items() if path.exists()}
     return found | {
+        "results (metrics_by_case.csv without seconds)": _results_digest(layout.table("metrics_by_case")),
         f"weights of {experiment}, {model}": str(record["weights"])
         for experiment, records in trained.items()
         for model, record in records.items()
     }
+
+
+def _results_digest(table: Path) -> str:
+    """SHA-256 of the results without what differs from run to run."""
+    with table.open(newline="") as file:
+        rows = list(csv.reader(file))
+    kept = [place for place, name in enumerate(rows[0]) if not name.startswith("seconds_")]
+    return digest([[row[place] for place in kept] for row in rows]).removeprefix("sha256:")
 
 
 def _files(layout: Layout) -> dict[str, str]:
