@@ -165,8 +165,8 @@ def _digests(layout: Layout, trained: Mapping[str, Mapping[str, Mapping[str, Any
         "folds (ledger.json)": layout.ledger,
     }
     found = {what: file_digest(path).removeprefix("sha256:") for what, path in parts.items() if path.exists()}
+    found["results (metrics_by_case.csv without seconds)"] = _results_digest(layout.table("metrics_by_case"))
     return found | {
-        "results (metrics_by_case.csv without seconds)": _results_digest(layout.table("metrics_by_case")),
         f"weights of {experiment}, {model}": str(record["weights"])
         for experiment, records in trained.items()
         for model, record in records.items()
