@@ -275,12 +275,16 @@ def undetectable(before: bytes, after: bytes) -> str | None:
     old, new = _contents(before), _contents(after)
     for path in sorted(set(old) & set(new)):
         keyword = path[-1]
-        if keyword == "PixelData" and len(new[path]) < len(old[path]):
+        if keyword == "PixelData" and _length(new[path]) < _length(old[path]):
             # What lacks is noticed.
             continue
         if keyword in UNDETECTABLE and old[path] != new[path] and _plausible(new[path]):
             return UNDETECTABLE[keyword]
     return None
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, bytes) else 0
 
 
 def _plausible(value: Any) -> bool:
@@ -449,12 +453,17 @@ def change_frame(files: list[list[Path]], draw: Draw) -> SeriesDamage:
     return SeriesDamage("frame of reference of one slice", f"{k} of {series}", foreign=True)
 
 
+CONSISTENT = (("PixelRepresentation", b"\1\0"), ("ImageOrientationPatient", b"0\\1\\0\\1\\0\\0 "))
+"""What is a valid header of another image when all slices say so: signed values, and rows exchanged with columns."""
+
+
 def absurd_in_all(files: list[list[Path]], draw: Draw) -> SeriesDamage:
     keywords = sorted(
         set(ABSURD) - {"SeriesInstanceUID", "SOPInstanceUID", "PatientID", "Modality", "FrameOfReferenceUID"}
     )
     keyword = keywords[int(draw.integers(len(keywords)))]
-    value = ABSURD[keyword][int(draw.integers(len(ABSURD[keyword])))]
+    choices = [value for value in ABSURD[keyword] if (keyword, value) not in CONSISTENT]
+    value = choices[int(draw.integers(len(choices)))]
     for path in files[0]:
         path.write_bytes(with_value(path.read_bytes(), keyword, value).data)
     every = frozenset((0, k) for k in range(len(files[0])))

@@ -453,6 +453,28 @@ def test_frames_that_begin_in_the_middle_of_a_byte_are_read(tmp_path):
     np.testing.assert_array_equal(found, label)
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("Rows", 15), ("Rows", 1), ("Columns", 10), ("Columns", 1)])
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [
+        *[
+            (kind, syntax)
+            for kind in ("BINARY", "LABELMAP")
+            for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+        ],
+        ("BINARY", DeflatedExplicitVRLittleEndian),
+        ("LABELMAP", JPEGLSLossless),
+        ("LABELMAP", RLELossless),
+    ],
+)
+def test_a_matrix_that_is_said_too_small_is_refused(tmp_path, kind, syntax, keyword, value):
+    deflated = syntax == DeflatedExplicitVRLittleEndian
+    path = write(tmp_path / "s", lopsided_label(), kind=kind, syntax=ExplicitVRLittleEndian if deflated else syntax)
+    edited(path, lambda dataset: setattr(dataset.file_meta, "TransferSyntaxUID", syntax))
+    assert seg_mask(path, GRID, STRUCTURES)[0].any()
+    assert reason(edited(path, lambda dataset: setattr(dataset, keyword, value))) == "LABEL_UNREADABLE"
+
+
 # Judged by highdicom
 
 EXAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -273,6 +273,23 @@ def test_a_label_beside_the_slices_is_refused_when_asked(tmp_path, shift):
     assert paint(tmp_path, {"GTV": [on(2 + shift)]}, planes="reject", tolerance_mm=1.3)[0].sum() == 12
 
 
+def test_a_contour_that_lost_its_points_is_refused_and_not_left_out(tmp_path):
+    whole = on(3)
+    for change in (
+        lambda one: delattr(one, "ContourData"),
+        lambda one: setattr(one, "ContourData", one.ContourData[:9]),
+        lambda one: setattr(one, "ContourGeometricType", "CLOSDD_PLANAR"),
+    ):
+        cut = contour(np.array(whole.ContourData, float).reshape(-1, 3))
+        change(cut)
+        assert reason(tmp_path, {"GTV": [on(2), cut, on(4)]}) == "LABEL_UNREADABLE"
+    # A count that lacks, or is too small, takes nothing away.
+    for count in (None, 2):
+        cut = contour(np.array(whole.ContourData, float).reshape(-1, 3))
+        cut.NumberOfContourPoints = count
+        assert paint(tmp_path, {"GTV": [on(2), cut]})[0].sum() == 24
+
+
 def test_an_unknown_way_with_planes_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="'nearby'"):
         paint(tmp_path, {"GTV": [on(2)]}, planes="nearby")

@@ -26,6 +26,7 @@ from cohortseg.io.classes import (
     overlap_facts,
     paint,
 )
+from cohortseg.io.codestreams import check_picture, fragments_of, frame_bytes
 from cohortseg.io.elements import check_complete
 from cohortseg.io.headers import DEFLATED, pixel_place
 from cohortseg.io.pixels import check_fragments, decoder_of
@@ -248,7 +249,11 @@ def _place(frame: Mapping[str, Any], grid: Grid, to_index: npt.NDArray[np.float6
 
 
 def _check_pixels(file: BinaryIO, dataset: Any, header: Header) -> None:
-    """Every frame must be there to its last bit: what is missing would be read as unmarked."""
+    """Every frame must be there to its last bit, and nothing else.
+
+    What is missing would be read as unmarked; under a matrix that is said too small, all frames but the first would lie
+    askew. One byte more makes the length even.
+    """
     needed = -(-len(header.frames) * int(dataset.Rows) * int(dataset.Columns) * header.bits // 8)
     if header.syntax == DEFLATED:
         # Where the frames end is known after inflating only.
@@ -264,6 +269,8 @@ def _check_pixels(file: BinaryIO, dataset: Any, header: Header) -> None:
             raise Rejected("LABEL_UNREADABLE", "pixels packed into big-endian words")
     if present < needed:
         raise Rejected("TRUNCATED", f"{present} of {needed} bytes of the frames are there")
+    if present > needed + 1:
+        raise Rejected("LABEL_UNREADABLE", f"{present} bytes of frames, the header speaks of {needed}")
 
 
 def _pixels(path: str | Path, header: Header, indices: Sequence[int]) -> Iterator[Array]:
@@ -325,7 +332,16 @@ def _decoded(path: str | Path, header: Header, indices: Sequence[int]) -> Iterat
 
     try:
         plugin = decoder_of(header.syntax) or ""
+        with Path(path).open("rb") as file:
+            fragments = fragments_of(file, _offset(file), header.syntax)
+            for index in indices:
+                rows, columns = header.frames[index]["size"]
+                expected = {"rows": rows, "columns": columns, "bits_allocated": header.bits}
+                picture = frame_bytes(file, fragments, index, len(header.frames), header.syntax)
+                check_picture(picture, expected, header.syntax)
         yield from iter_pixels(path, indices=indices, raw=True, decoding_plugin=plugin)
+    except Rejected as rejected:
+        raise Rejected("LABEL_UNREADABLE", rejected.found) from rejected
     except Exception as error:
         raise Rejected("LABEL_UNREADABLE", f"a frame cannot be decoded ({type(error).__name__})") from error
 

@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 from cohortseg.errors import Rejected
-from cohortseg.io.elements import encodings, items, short, text, texts, whole, words
+from cohortseg.io.elements import encodings, items, lenient, short, text, texts, whole, words
 
 Record: TypeAlias = dict[str, Any]
 
@@ -11,7 +11,7 @@ REFERENCED_FRAMES, REFERENCED_STUDIES, REFERENCED_SERIES_OF_STUDY = 0x30060010, 
 FRAME_UID, SERIES_UID = 0x00200052, 0x0020000E
 STRUCTURES, ROI_NUMBER, ROI_NAME, ROI_FRAME_UID = 0x30060020, 0x30060022, 0x30060026, 0x30060024
 CONTOURED, CONTOURED_NUMBER, CONTOURS = 0x30060039, 0x30060084, 0x30060040
-GEOMETRIC_TYPE, COORDINATES = 0x30060042, 0x30060050
+GEOMETRIC_TYPE, COORDINATES, N_POINTS = 0x30060042, 0x30060050, 0x30060046
 SEGMENTS, SEGMENT_NUMBER, SEGMENT_LABEL, REFERENCED_SERIES = 0x00620002, 0x00620004, 0x00620005, 0x00081115
 OTHER_STUDIES = 0x00081200
 SERIES_TIMES, CONTENT_TIMES, STRUCTURE_SET_TIMES = (
@@ -94,6 +94,11 @@ def contour_kind(contour: Any) -> str | None:
 def contour_data(contour: Any) -> bytes:
     """Coordinates of a contour as they stand in the file, separated by backslashes; empty when there are none."""
     return (contour.get_item(COORDINATES).value or b"") if COORDINATES in contour else b""
+
+
+def contour_size(contour: Any) -> int:
+    """Number of points that a contour claims to have; 0 where it does not say."""
+    return lenient({N_POINTS: contour.get_item(N_POINTS)} if N_POINTS in contour else {}, N_POINTS, whole) or 0
 
 
 def _moment(header: Any, *sources: tuple[int, int]) -> Record:

@@ -13,11 +13,13 @@ import numpy as np
 from cohortseg.errors import Rejected
 from cohortseg.io.classes import Missing, Patterns
 from cohortseg.io.elements import check_complete
-from cohortseg.io.label_headers import CONTOURED, STRUCTURES, contour_data, contour_kind, named_contours
+from cohortseg.io.label_headers import CONTOURED, STRUCTURES, contour_data, contour_kind, contour_size, named_contours
 from cohortseg.io.planar import Planes, Points, contour_label
 from cohortseg.volume import Array, Grid
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", None)
+OTHER = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+"""Contours that enclose nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,16 @@ def read_rois(path: str | Path) -> list[Roi]:
 
 def _closed(roi: Roi, to_index: Points) -> list[Points]:
     """Index coordinates (z, y, x) of each closed contour of three points or more, shape (n, 3)."""
-    own = [contour_data(contour) for contour in roi.contours if contour_kind(contour) in CLOSED]
+    kinds = {contour_kind(contour) for contour in roi.contours} - {*CLOSED, *OTHER}
+    if kinds:
+        raise Rejected("LABEL_UNREADABLE", f"contours of {len(kinds)} unknown geometric types")
+    closed = [contour for contour in roi.contours if contour_kind(contour) in CLOSED]
+    own = [contour_data(contour) for contour in closed]
+    for data, size in zip(own, map(contour_size, closed), strict=True):
+        found = (data.count(b"\\") + 1) // 3 if data else 0
+        if found < size:
+            # To ignore it would leave a slice out, or half a shape.
+            raise Rejected("LABEL_UNREADABLE", f"a contour holds {found} of its {size} points")
     return [_numbers(data) @ to_index[:3, :3].T + to_index[:3, 3] for data in own if data.count(b"\\") >= 8]
 
 
