@@ -12,8 +12,9 @@ HOUSE = Path(cohortseg.__file__).parent
 # Names on one floor are neighbours and never import each other; a folder is one room.
 FLOORS = (
     {"__init__"},
-    {"errors", "volume"},
-    {"slices", "parts"},
+    {"errors", "volume", "endings"},
+    {"slices"},
+    {"parts"},
     {"choose", "alone"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
@@ -30,7 +31,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "infer", "train")
-BASICS = {"errors", "volume", "choose", "slices"}
+BASICS = {"errors", "volume", "endings", "choose", "slices"}
 SHARED_STEPS = {
     "arguments",
     "batch",

@@ -8,12 +8,14 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import compress
+from typing import Any, TypeAlias
 
 from cohortseg.cohort import Case
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.label_links import (
     Label,
+    by_key,
     find_owners,
     label_of,
     labels_of,
@@ -27,6 +29,11 @@ from cohortseg.scans import Fates, File, Scan, check_patients, check_wanted_file
 from cohortseg.selection import check_count, check_series, chosen
 from cohortseg.series_facts import FACTS, facts_of, first_days
 from cohortseg.settings import CohortSettings, SeriesSettings
+
+CASE_FACTS = ("modality", "manufacturer", "model", "kernel", "slice_thickness_mm")
+"""What the table of cases repeats of the first channel's row."""
+Offered: TypeAlias = dict[str, dict[tuple[str, str, str], list[Scan]]]
+"""For each further channel the scans of each subject, or study."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def catalogue(
     scans, labels = _without_forgotten(scans, labels, files, forgotten, fates)
     name_subjects([(scan.patient, scan.deidentified or settings.deidentified) for scan in scans], identities)
     candidates = _candidates(scans, settings, identities)
-    days = first_days(scans)
+    days, keyed = first_days(scans), by_key(labels)
     result = Catalogue([], {}, [], [], [])
     counted: set[str] = set()
     for candidate in sorted(candidates, key=lambda one: identities.cases[one.scan.key]):
@@ -109,7 +116,7 @@ def catalogue(
         try:
             if candidate.refusal is not None:
                 raise candidate.refusal
-            own = label_of(scan, labels, settings.labels)
+            own = label_of(scan, keyed, settings.labels)
         except Rejected as rejected:
             result.rejected.append(
                 {"case": name, "subject": subject, "reason": rejected.reason, "found": rejected.found}
@@ -118,7 +125,7 @@ def catalogue(
             _tell(fates, [scan, *(other for _, other in used)], name, rejected.reason)
             continue
         result.sources[name] = _source(candidate, own, settings)
-        result.cases.append(_case(candidate, name, subject, own, settings))
+        result.cases.append(_case(candidate, rows[0], own, settings))
         result.series.extend({**row, "status": "case", "reason": ""} for row in rows)
         _tell(fates, [scan, *(other for _, other in used)], name, "image")
         for label in own:
@@ -192,7 +199,11 @@ def _candidates(scans: list[Scan], settings: CohortSettings, identities: Identit
         kept, rest = _chosen(wanted[channel], selection)
         wanted[channel] = kept
         left_out += [(scan, f"{_key(channel, settings)}.choose is {selection.choose}") for scan in rest]
-    cases = [_with_channels(scan, others, wanted, settings) for scan in wanted[first]]
+    offered: Offered = {channel: defaultdict(list) for channel in others}
+    for channel in others:
+        for scan in wanted[channel]:
+            offered[channel][_together(scan, settings)].append(scan)
+    cases = [_with_channels(scan, offered, settings) for scan in wanted[first]]
     used = {one.key for case in cases for one in [case.scan, *case.others.values()] if one is not None}
     idle = [(scan, f"no case takes it for channel {channel}") for channel in others for scan in wanted[channel]]
     unused = {scan.key: (scan, why) for scan, why in [*idle, *left_out] if scan.key not in used}
@@ -246,8 +257,8 @@ def _chosen(scans: list[Scan], selection: SeriesSettings) -> tuple[list[Scan], l
         if scan.first:
             groups[f"{scan.patient} {study}"].setdefault(_series_of(scan), []).extend(scan.files)
     taken = {chosen(group, selection.choose) for group in groups.values()}
-    kept = [scan for scan in scans if not scan.first or _series_of(scan) in taken]
-    return kept, [scan for scan in scans if scan not in kept]
+    is_kept = [not scan.first or _series_of(scan) in taken for scan in scans]
+    return list(compress(scans, is_kept)), [scan for scan, kept in zip(scans, is_kept, strict=True) if not kept]
 
 
 def _series_of(scan: Scan) -> str:
@@ -258,11 +269,11 @@ def _series_of(scan: Scan) -> str:
 # ---- channels -------------------------------------------------------------------------------------------------------
 
 
-def _with_channels(scan: Scan, others: list[str], wanted: dict[str, list[Scan]], settings: CohortSettings) -> Candidate:
+def _with_channels(scan: Scan, offered: Offered, settings: CohortSettings) -> Candidate:
     """A case with its further channels; refused where the settings do not say which, or want none to be missing."""
     case = Candidate(scan)
-    for channel in others:
-        near = _nearest(scan, [one for one in wanted[channel] if _together(one, scan, settings)])
+    for channel, scans in offered.items():
+        near = _nearest(scan, scans.get(_together(scan, settings), []))
         if len(near) > 1:
             found = f"{len(near)} series for channel {channel}"
             case.refusal = case.refusal or Rejected("SEVERAL_SERIES", found)
@@ -272,10 +283,10 @@ def _with_channels(scan: Scan, others: list[str], wanted: dict[str, list[Scan]],
     return case
 
 
-def _together(one: Scan, scan: Scan, settings: CohortSettings) -> bool:
-    if (one.patient, one.name) != (scan.patient, scan.name):
-        return False
-    return settings.channels_per == "subject" or one.first.get("study_uid") == scan.first.get("study_uid")
+def _together(scan: Scan, settings: CohortSettings) -> tuple[str, str, str]:
+    """What the channels of one case have in common."""
+    study = "" if settings.channels_per == "subject" else str(scan.first.get("study_uid"))
+    return (scan.patient, scan.name, study)
 
 
 def _nearest(scan: Scan, scans: list[Scan]) -> list[Scan]:
@@ -309,7 +320,7 @@ def _source(case: Candidate, labels: list[Label], settings: CohortSettings) -> d
     return {"channels": channels, "label": source_of(labels)}
 
 
-def _case(case: Candidate, name: str, subject: str, labels: list[Label], settings: CohortSettings) -> Case:
+def _case(case: Candidate, row: dict[str, Any], labels: list[Label], settings: CohortSettings) -> Case:
     scan = case.scan
     scans = [scan, *(other for other in case.others.values() if other is not None)]
     header = scan.first
@@ -319,11 +330,8 @@ def _case(case: Candidate, name: str, subject: str, labels: list[Label], setting
         for one in scans
     ]
     facts += [[label.kind, [[f["path"], f["size"], f["mtime_ns"]] for f in label.files]] for label in labels]
-    described = facts_of(scan, None)
     return Case(
-        case=name,
-        subject=subject,
-        **{key: described[key] for key in ("modality", "manufacturer", "model", "kernel", "slice_thickness_mm")},
+        **{key: row[key] for key in ("case", "subject", *CASE_FACTS)},
         shape="x".join(map(str, shape)) if header else "",
         voxels=sum(_voxels(one) for one in scans),
         label=labels[0].kind if labels else "none",

@@ -8,11 +8,12 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from cohortseg.endings import CONTOURS, PICTURES, VOLUMES
 from cohortseg.errors import Rejected
-from cohortseg.scans import PICTURES, VOLUMES, Fates, File, Scan, groups_of, patient_of
+from cohortseg.scans import Fates, File, Scan, groups_of, patient_of
 from cohortseg.settings import CohortSettings, LabelSettings
 
-LABEL_FILES = (*VOLUMES, *PICTURES, ".csv")
+LABEL_FILES = (*VOLUMES, *PICTURES, *CONTOURS)
 
 Source: TypeAlias = dict[str, Any]
 
@@ -45,6 +46,10 @@ class Label:
         """Header of the first file; empty for a label file."""
         header: dict[str, Any] = self.files[0]["header"] or {}
         return header
+
+
+Keyed: TypeAlias = dict[tuple[str, str], list[Label]]
+"""Labels by what a scan finds them by."""
 
 
 def labels_of(files: list[File], settings: CohortSettings, fates: Fates) -> list[Label]:
@@ -101,15 +106,28 @@ def _plain(text: str) -> str:
     return "-".join(re.findall(r"[^\W_]+", text.lower())) or text
 
 
-def label_of(scan: Scan, labels: list[Label], settings: LabelSettings) -> list[Label]:
+def by_key(labels: list[Label]) -> Keyed:
+    """Labels by the series that they name, or by the subject where they name none."""
+    keyed: Keyed = defaultdict(list)
+    for label in labels:
+        uids = label.header.get("referenced_series_uids") if label.kind in ("rtstruct", "seg") else None
+        for key in [("series", uid) for uid in dict.fromkeys(uids)] if uids else [("patient", label.patient)]:
+            keyed[key].append(label)
+    return keyed
+
+
+def label_of(scan: Scan, labels: Keyed, settings: LabelSettings) -> list[Label]:
     """The label of a scan: one object, or the masks of its classes; nothing when it has none and may go without.
+
+    `labels` are those of `by_key`.
 
     Raises
     ------
     Rejected
         NO_LABEL, SEVERAL_LABELS, LABEL_OTHER_PATIENT, OTHER_FRAME.
     """
-    candidates = [label for label in labels if _belongs(label, scan)]
+    near = [*labels.get(("series", str(scan.first.get("series_uid"))), ()), *labels.get(("patient", scan.patient), ())]
+    candidates = [label for label in near if _belongs(label, scan)]
     naming = [label for label in candidates if _names_a_structure(label, settings)]
     if naming and len(candidates) > 1:
         candidates = naming

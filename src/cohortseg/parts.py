@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.slices import SAME_PLACE_MM
+
 Slices: TypeAlias = Sequence[Mapping[str, Any]]
 Integers: TypeAlias = npt.NDArray[np.int64]
 
@@ -36,8 +38,6 @@ RANKED = {"trigger_ms": "phase", "acquisition_time": "time", "content_time": "ti
 MOST_TOGETHER = 3
 """So many tags at once may be needed: an echo, a component and a time."""
 
-SAME_PLACE_MM = 0.05
-"""Slices closer than this, or than a tenth of the usual distance, lie at one place (as in io/geometry.py)."""
 COSINE_TOLERANCE = 1e-3
 
 
@@ -109,6 +109,7 @@ def _places(slices: Slices) -> Integers | None:
     order = np.argsort(along, kind="stable")
     steps = np.diff(along[order])
     apart = steps[steps > 0.02 * SAME_PLACE_MM]
+    # Or a tenth of the usual distance (as in io/geometry.py).
     limit = min(SAME_PLACE_MM, 0.1 * float(np.median(apart))) if len(apart) else SAME_PLACE_MM
     places = np.zeros(len(slices), dtype=np.int64)
     places[order[1:]] = np.cumsum(steps > limit)

@@ -7,22 +7,19 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
+from cohortseg.endings import PICTURES
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.names import NO_ID
 from cohortseg.selection import count_slices
 from cohortseg.settings import CohortSettings, SeriesSettings
-from cohortseg.slices import is_plane_image, slices_of
+from cohortseg.slices import SAME_PLACE_MM, is_plane_image, places_mm, slices_of
 
 File: TypeAlias = dict[str, Any]
 Fates: TypeAlias = dict[str, tuple[str, str]]
-
-SAME_PLACE_MM = 0.05
-"""As in `parts`."""
-PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Scan:
         header: dict[str, Any] = self.files[0]["header"] or {}
         return header
 
-    @property
+    @cached_property
     def n_slices(self) -> int:
         """Slices; 1 for an image file, which does not say."""
         if not self.first:
@@ -170,14 +167,8 @@ def volumes_of(scan: Scan, phases: str | int) -> list[Scan]:
 
 def _may_repeat(slices: list[dict[str, Any]]) -> bool:
     """Whether two slices lie so near that a series may hold several volumes; most do not, and are spared the search."""
-    orientation = slices[0].get("orientation")
-    if orientation is None or len(orientation) != 6:
-        return False
-    a, b, c, d, e, f = orientation
-    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
-    places = [one["position"] for one in slices if one.get("position") and len(one["position"]) == 3]
-    along = sorted(sum(n * x for n, x in zip(normal, place, strict=True)) for place in places)
-    return any(following - place <= SAME_PLACE_MM for place, following in pairwise(along))
+    places = places_mm(slices, slices[0].get("orientation"))
+    return any(following - place <= SAME_PLACE_MM for place, following in pairwise(places))
 
 
 def _pictures(scan: Scan, file: File, phases: str | int) -> Iterator[Scan]:

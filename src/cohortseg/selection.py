@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from cohortseg.errors import Rejected
 from cohortseg.settings import SeriesSettings
-from cohortseg.slices import SECONDARY_CAPTURE, is_plane_image
+from cohortseg.slices import SECONDARY_CAPTURE, is_plane_image, normal_of
 
 Files: TypeAlias = Sequence[dict[str, Any]]
 
@@ -101,11 +101,11 @@ def _check_thickness(thickness_mm: float | None, wanted: SeriesSettings) -> None
 
 def plane_of(orientation: Sequence[float] | None) -> str | None:
     """The anatomical plane that slices come nearest to, of ImageOrientationPatient; None where there is none."""
-    if orientation is None or len(orientation) != 6:
+    normal = normal_of(orientation)
+    if normal is None:
         return None
-    a, b, c, d, e, f = orientation
-    normal = [abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d)]
-    return PLANES[normal.index(max(normal))]
+    sizes = [abs(part) for part in normal]
+    return PLANES[sizes.index(max(sizes))]
 
 
 def count_slices(files: Files) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cohortseg.scans import Scan
 from cohortseg.selection import plane_of
+from cohortseg.slices import places_mm
 
 NUMBERS = ("kvp", "exposure_mas", "te_ms", "tr_ms", "flip_angle_deg", "field_strength_t")
 WORDS = ("manufacturer", "model", "kernel", "body_part")
@@ -114,13 +115,8 @@ def _slice_distance_mm(scan: Scan) -> float | None:
     slices: list[dict[str, Any]] = []
     for file in scan.files:
         slices += file["header"].get("frames") or [file["header"]]
-    positions = [position for one in slices if (position := one.get("position")) and len(position) == 3]
-    if not orientation or len(orientation) != 6 or len(positions) < 2:
-        return None
-    a, b, c, d, e, f = orientation
-    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
-    along = sorted(sum(n * x for n, x in zip(normal, position, strict=True)) for position in positions)
-    steps = [following - place for place, following in pairwise(along) if following - place > 1e-3]
+    places = places_mm(slices, orientation)
+    steps = [following - place for place, following in pairwise(places) if following - place > 1e-3]
     return median(steps) if steps and all(map(isfinite, steps)) else None
 
 

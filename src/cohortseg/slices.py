@@ -1,12 +1,14 @@
 """From the records of files to those of slices: a multi-frame file holds many. Pure numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from cohortseg.errors import Rejected
 
 Record: TypeAlias = dict[str, Any]
 
+SAME_PLACE_MM = 0.05
+"""Slices closer than this lie at one place."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 PLANE_MODALITIES = frozenset(
     ("CR", "DX", "MG", "IO", "PX", "US", "IVUS", "XA", "RF", "ES", "OT", "XC", "GM", "OP", "DMS", "RG", "HC")
@@ -73,3 +75,23 @@ def is_plane_image(record: Mapping[str, Any]) -> bool:
     sop_class = str(record.get("sop_class") or "")
     captured = sop_class == SECONDARY_CAPTURE or sop_class.startswith(f"{SECONDARY_CAPTURE}.")
     return captured or record.get("modality") in PLANE_MODALITIES
+
+
+def normal_of(orientation: Sequence[float] | None) -> tuple[float, float, float] | None:
+    """Row direction x column direction of ImageOrientationPatient; None where there is none."""
+    if orientation is None or len(orientation) != 6:
+        return None
+    a, b, c, d, e, f = orientation
+    return (b * f - c * e, c * d - a * f, a * e - b * d)
+
+
+def places_mm(slices: Iterable[Mapping[str, Any]], orientation: Sequence[float] | None) -> list[float]:
+    """Where slices lie along their normal, ascending; those without position are left out, all without orientation.
+
+    Without numpy: the index does this for every series, and waits for no package.
+    """
+    normal = normal_of(orientation)
+    if normal is None:
+        return []
+    positions = [position for one in slices if (position := one.get("position")) and len(position) == 3]
+    return sorted(sum(n * x for n, x in zip(normal, position, strict=True)) for position in positions)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.endings import CONTOURS, PICTURES
 from cohortseg.errors import Rejected
 from cohortseg.io.classes import Missing, no_overlaps, overlap_facts, paint
 from cohortseg.io.images import open_stack
@@ -16,8 +17,6 @@ from cohortseg.io.planar import Planes
 from cohortseg.volume import Array, Grid
 
 Part: TypeAlias = Mapping[str, Any]
-PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-CONTOURS = ".csv"
 
 
 @dataclass(frozen=True)
