@@ -87,6 +87,13 @@ def let_run(home: Path, process: subprocess.Popen[bytes], rng: random.Random, sh
         time.sleep(0.05)
 
 
+def under_way(home: Path, rng: random.Random) -> subprocess.Popen[bytes]:
+    """A run at a moment that chance chooses."""
+    process = start(home)
+    let_run(home, process, rng)
+    return process
+
+
 def steps_below(process: subprocess.Popen[bytes]) -> list[int]:
     """The processes of the group that do a step of the workflow."""
     found = []
@@ -123,16 +130,14 @@ def prepare(folder: Path) -> tuple[Path, Path]:
 
 def kill_snakemake(home: Path, rng: random.Random) -> Struck:
     """Its jobs live on and write; the next run meets them."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     process.kill()
     return ended(home, process)
 
 
 def kill_everything(home: Path, rng: random.Random) -> Struck:
     """As when a machine loses its power."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     return ended(home, process)
@@ -140,8 +145,7 @@ def kill_everything(home: Path, rng: random.Random) -> Struck:
 
 def kill_a_job(home: Path, rng: random.Random) -> Struck:
     """As the kernel does when memory runs out."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     while process.poll() is None:
         if steps := steps_below(process):
             os.kill(rng.choice(steps), signal.SIGKILL)
@@ -151,8 +155,7 @@ def kill_a_job(home: Path, rng: random.Random) -> Struck:
 
 def interrupt(home: Path, rng: random.Random) -> Struck:
     """Ctrl-C."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
     return ended(home, process)
@@ -160,16 +163,14 @@ def interrupt(home: Path, rng: random.Random) -> Struck:
 
 def delete_records(home: Path, rng: random.Random) -> Struck:
     """`.snakemake` goes while the run is at work."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     shutil.rmtree(home / ".snakemake", ignore_errors=True)
     return ended(home, process)
 
 
 def run_twice(home: Path, rng: random.Random) -> Struck:
     """A second run of the same study is refused with one line; the first goes on."""
-    process = start(home)
-    let_run(home, process, rng)
+    process = under_way(home, rng)
     second = run(home)
     first = ended(home, process)
     refused = [line for line in second.output.splitlines() if "another run is at work" in line]

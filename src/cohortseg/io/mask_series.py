@@ -14,6 +14,7 @@ import numpy as np
 
 from cohortseg.errors import Rejected
 from cohortseg.io.classes import check_count
+from cohortseg.io.values import number_classes
 from cohortseg.volume import Array, Grid
 
 MASK = "mask"
@@ -170,12 +171,7 @@ def _named_values(slabs: Iterator[tuple[int, Array]], values: Mapping[str, int])
     for z0, slab in slabs:
         _range(slab)
         marked = np.zeros(slab.shape, np.uint8)
-        for number, value in enumerate(values.values(), start=1):
-            marked[slab == value] = number
-        strangers = np.unique(slab[(marked == 0) & (slab != 0)])
-        if len(strangers):
-            shown = ", ".join(f"{value:g}" for value in strangers[:5])
-            raise Rejected("LABEL_VALUES", f"values that no class names, among them {shown}")
+        number_classes(slab, values, out=marked)
         yield z0, marked, False
 
 

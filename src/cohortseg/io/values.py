@@ -36,11 +36,22 @@ def to_classes(stored: Array, values: Mapping[str, int]) -> tuple[Array, dict[st
     label = np.zeros(stored.shape, np.uint8)
     counts = np.zeros(len(values) + 1, np.int64)
     for plane, source in zip(label, stored, strict=True):
-        for number, value in enumerate(values.values(), start=1):
-            plane[source == value] = number
-        strangers = np.unique(source[(plane == 0) & (source != 0)])
-        if len(strangers):
-            shown = ", ".join(f"{value:g}" for value in strangers[:5])
-            raise Rejected("LABEL_VALUES", f"values that no class names, among them {shown}")
+        number_classes(source, values, out=plane)
         counts += np.bincount(plane.ravel(), minlength=len(counts))
     return label, {name: int(count) for name, count in zip(values, counts[1:], strict=True)}
+
+
+def number_classes(stored: Array, values: Mapping[str, int], *, out: Array) -> None:
+    """Write the number of the class of each voxel into `out`, a uint8 array of zeros.
+
+    Raises
+    ------
+    Rejected
+        LABEL_VALUES, for numbers that no class names.
+    """
+    for number, value in enumerate(values.values(), start=1):
+        out[stored == value] = number
+    strangers = np.unique(stored[(out == 0) & (stored != 0)])
+    if len(strangers):
+        shown = ", ".join(f"{value:g}" for value in strangers[:5])
+        raise Rejected("LABEL_VALUES", f"values that no class names, among them {shown}")

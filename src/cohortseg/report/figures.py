@@ -148,17 +148,7 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
         for k, name in enumerate(names):
             here = fits & (chosen["experiment"] == name)
             look = series(k)
-            axes.plot(
-                volume[here],
-                values[here],
-                linestyle="none",
-                marker=look.marker,
-                markersize=2.2 if is_many else 4.4,
-                color=look.colour,
-                markeredgewidth=0,
-                alpha=0.4 if is_many else 0.85,
-                rasterized=is_many,
-            )
+            _mark_cases(axes, volume[here], values[here], look, is_many=is_many)
         if fits.any():
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -175,6 +165,21 @@ def size_plot(rows: pd.DataFrame, *, label: str, metric: str = "dice", axis_titl
             axes.title.set_color(colour("muted"))
 
     return svg_of(draw, width_in=PANEL_WIDTH_IN, height_in=2.6)
+
+
+def _mark_cases(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Series, *, is_many: bool) -> None:
+    """The cases of one experiment: smaller, paler and as pixels where there are many."""
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=look.marker,
+        markersize=2.2 if is_many else 4.4,
+        color=look.colour,
+        markeredgewidth=0,
+        alpha=0.4 if is_many else 0.85,
+        rasterized=is_many,
+    )
 
 
 def agreement_plot(rows: pd.DataFrame, *, label: str) -> bytes:
@@ -201,17 +206,7 @@ def agreement_plot(rows: pd.DataFrame, *, label: str) -> bytes:
             volumes = here[["reference_ml", "prediction_ml"]].astype(float).dropna()
             difference = volumes["prediction_ml"] - volumes["reference_ml"]
             look = series(k)
-            axes.plot(
-                volumes.mean(axis=1),
-                difference,
-                linestyle="none",
-                marker=look.marker,
-                markersize=2.2 if is_many else 4.4,
-                color=look.colour,
-                markeredgewidth=0,
-                alpha=0.4 if is_many else 0.85,
-                rasterized=is_many,
-            )
+            _mark_cases(axes, volumes.mean(axis=1), difference, look, is_many=is_many)
             if len(difference) > 1:
                 middle, spread = difference.mean(), 1.96 * difference.std()
                 axes.axhline(middle, color=look.colour, linewidth=1.0)

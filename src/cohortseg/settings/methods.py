@@ -55,6 +55,7 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
 
 
 class UNetMethod(NetworkMethod):
@@ -117,7 +118,6 @@ class UNetMethod(NetworkMethod):
     )
     channels_last: bool = Field(False, description="memory format of the network: quicker on some devices")
     compile: bool = Field(False, description="compile the network with torch (needs a C++ compiler on the machine)")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         default_factory=lambda: [1], min_length=1, description="one model per fold and seed"
     )
@@ -151,7 +151,6 @@ class PretrainedMethod(NetworkMethod):
 
     method: Literal["pretrained"]
     model: Path = Field(Path("model"), description="folder that `cohortseg package` made")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
 
 
 Method: TypeAlias = Annotated[

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-AIR_HU = -1024.0
-"""What a CT shows beside itself; any other channel shows 0 there."""
 LITTLE_OVERLAP = 0.5
 """A channel that covers less of the first one gives a warning."""
 REGISTRATION_SEED = 1
@@ -78,8 +76,11 @@ def convert(layout: Layout, case: str, source: dict[str, Any], settings: Convert
     _check_unchanged(source)
     root = Path(source["root"])
     first, *others = _channels(source, settings)
-    image, contents = _write_first(paths[0], root, first, settings)
-    facts = {"modality": first["modality"], "grid": image.grid.as_dict(), **image.facts}
+    image, content = _written(paths[0], root, first, settings)
+    contents = {"image": content}
+    facts = {"grid": image.grid.as_dict(), **_facts(first, image)}
+    if first["part"]:
+        facts["part"] = first["part"]
     if others:
         found = {settings.channels[0]: {"modality": first["modality"], "unit": image.unit}}
         for name, path, channel in zip(settings.channels[1:], paths[1:], others, strict=True):
@@ -140,27 +141,21 @@ def _open(root: Path, channel: dict[str, Any], settings: ConvertStage, *, wide: 
     return open_stack(channel["files"], root, rules, suv=settings.convert.suv, colour=colour, wide=wide)
 
 
-def _written(
-    path: Path, root: Path, channel: dict[str, Any], settings: ConvertStage, *, name: str = "image"
-) -> tuple["Image", str]:
+def _written(path: Path, root: Path, channel: dict[str, Any], settings: ConvertStage) -> tuple["Image", str]:
     """Stream an image into a store; memory holds one slab."""
     from cohortseg.io.series import Int16OverflowError
 
     image = _open(root, channel, settings, wide=False)
     try:
-        content = store.write(path, image.grid, image.dtype, image.slabs(), name=name)
+        content = store.write(path, image.grid, image.dtype, image.slabs())
     except Int16OverflowError:
         image = _open(root, channel, settings, wide=True)
-        content = store.write(path, image.grid, image.dtype, image.slabs(), name=name)
+        content = store.write(path, image.grid, image.dtype, image.slabs())
     return image, content
 
 
-def _write_first(path: Path, root: Path, channel: dict[str, Any], settings: ConvertStage) -> tuple["Image", Record]:
-    image, content = _written(path, root, channel, settings)
-    image.facts.update(dtype=str(image.dtype), unit=image.unit)
-    if channel["part"]:
-        image.facts["part"] = channel["part"]
-    return image, {"image": content}
+def _facts(channel: dict[str, Any], image: "Image") -> Record:
+    return {**image.facts, "modality": channel["modality"], "unit": image.unit, "dtype": str(image.dtype)}
 
 
 def _write_other(
@@ -176,7 +171,7 @@ def _write_other(
     own = path.with_name(f".own-{path.name}")
     try:
         image, content = _written(own, root, channel, settings)
-        facts = {"modality": channel["modality"], "unit": image.unit, "dtype": str(image.dtype), **image.facts}
+        facts = _facts(channel, image)
         if settings.convert.registration == "none" and image.grid.matches(grid):
             store.remove(path)
             own.rename(path)
@@ -204,6 +199,7 @@ def _check_frames(reference: dict[str, Any], channel: dict[str, Any]) -> None:
 def _aligned(
     path: Path, moving: tuple[Path, "Image"], fixed: tuple[Path, Grid], settings: ConvertStage, facts: Record
 ) -> tuple[str, Record]:
+    from cohortseg.io.series import AIR_HU
     from cohortseg.preprocess.align import align_to, overlap_share, register_rigid
 
     (own, image), (target, grid) = moving, fixed
@@ -219,6 +215,7 @@ def _aligned(
         facts["warnings"] = [*facts.get("warnings", []), f"covers {share:.0%} of the first channel"]
     with store.new_store(path) as part:
         out = store.create(part, grid, "float32")
+        # Any channel but CT shows 0 beside itself.
         outside = AIR_HU if image.unit == "HU" else 0.0
         align_to(voxels, image.grid, grid, out, outside=outside, transform=transform)
     return store.content_digest(path), facts

@@ -133,8 +133,9 @@ def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, de
 
     paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
     found = [load_network(path, device) for path in paths]
-    precision = method.precision if isinstance(method, UNetMethod | PretrainedMethod) else "fp32"
-    forward = forward_of([network for network, _ in found], device, precision=precision, entropy=method.uncertainty)
+    forward = forward_of(
+        [network for network, _ in found], device, precision=method.precision, entropy=method.uncertainty
+    )
     metadata = found[0][1]
     return forward, (metadata["architecture"], metadata["arguments"])
 
