@@ -44,7 +44,7 @@ SHARED_STEPS = {
     "views",
     "quality",
 }
-SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups"}
+SHARED_STEPS |= {"channels", "clinical", "comparisons", "crate", "curves", "groups", "learners"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from cohortseg.cohort import read_cases
 from cohortseg.errors import CohortError
 from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout
-from cohortseg.settings import load_study
+from cohortseg.settings import load_study, seeds_of
 from cohortseg.slurm_guard import guard
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 from cohortseg.stages import STAGES, stage_settings
@@ -200,13 +200,21 @@ def members_of(wildcards):
 
 
 def upstream_of(wildcards):
-    """The digest of the settings that shape what a network is trained on."""
-    return digest(
-        [
-            [STAGES[s].revision, stage_settings(STUDY, s)]
-            for s in ("convert", "plan", "preprocess")
-        ]
-    )
+    """The digest of the settings that shape what a method is trained on."""
+    return upstream(wildcards.experiment)
+
+
+def upstream(experiment):
+    """The same: networks see images in model space, other learners see them as converted."""
+    stages = ["convert"]
+    if experiment in STUDY.networks:
+        stages += ["plan", "preprocess"]
+    return digest([[STAGES[s].revision, stage_settings(STUDY, s)] for s in stages])
+
+
+def plan_of(wildcards):
+    """The plan, for networks."""
+    return str(LAYOUT.plan) if wildcards.experiment in STUDY.networks else []
 
 
 def trainings(experiment, folds):
@@ -214,7 +222,7 @@ def trainings(experiment, folds):
     return [
         str(LAYOUT.model(experiment, str(fold), seed) / "train.json")
         for fold in folds
-        for seed in STUDY.trained[experiment].seeds
+        for seed in seeds_of(STUDY.trained[experiment])
     ]
 
 
@@ -311,7 +319,7 @@ def questions():
             told[f"train-{experiment}-{fold}"] = [
                 revision_of("train"),
                 stage_settings(STUDY, "train", experiment),
-                upstream_of(None),
+                upstream(experiment),
                 digest(text_of(LAYOUT.members(str(fold)))),
             ]
     return told

@@ -2,9 +2,9 @@
 
 
 rule train:
-    """Train one network on the frozen members of a fold; resumes where it was interrupted."""
+    """Train one model on the frozen members of a fold; a network resumes where it was interrupted."""
     input:
-        plan=str(LAYOUT.plan),
+        plan_of,
         folds=ancient(str(LAYOUT.folds)),
         asked=asked("train-{experiment}-{fold}"),
     output:

@@ -30,7 +30,6 @@ class Table:
 TABLES = (
     Table("Methods", "cohortseg.methods", "METHODS", "done"),
     Table("Threshold rules", "cohortseg.methods.threshold", "RULES", "done"),
-    Table("Methods that learn without a network", "cohortseg.methods.learned", "LEARNERS", "function"),
     Table("Networks", "cohortseg.infer.networks", "ARCHITECTURES", "done"),
     Table("Losses", "cohortseg.train.losses", "LOSSES", "done"),
     Table("Schedules", "cohortseg.train.schedules", "SCHEDULES", "done"),

@@ -80,6 +80,8 @@ def _trainings(layout: Layout, experiment: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((layout.root / "experiments" / experiment).glob("fold-*/train.json")):
         record = read_sidecar(path)
+        if record is not None and record.get("trained_from") == "image":
+            raise StudyError(f"experiment {experiment!r} is no network; only networks are packed")
         if record is not None and record["status"] == "ok":
             found[path.parent.name] = record
     if not found:

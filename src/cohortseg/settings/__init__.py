@@ -6,6 +6,7 @@
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -13,7 +14,9 @@ from cohortseg.settings.methods import (
     NetworkMethod,
     PretrainedMethod,
     ThresholdMethod,
+    TrainedMethod,
     UNetMethod,
+    seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
@@ -35,6 +38,7 @@ __all__ = [
     "ExportSettings",
     "JobSettings",
     "LabelSettings",
+    "LearnedMethod",
     "Method",
     "MetricSettings",
     "Name",
@@ -50,6 +54,8 @@ __all__ = [
     "StatisticsSettings",
     "Study",
     "ThresholdMethod",
+    "TrainedMethod",
     "UNetMethod",
     "load_study",
+    "seeds_of",
 ]

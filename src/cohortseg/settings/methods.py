@@ -7,6 +7,14 @@ from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+from cohortseg.settings.learned import (
+    LEARNED_SETTINGS,
+    EllipsoidMethod,
+    ForestMethod,
+    LearnedMethod,
+    MeanShapeMethod,
+    SvmMethod,
+)
 from cohortseg.settings.networks import Network
 
 DEFAULT_STEPS = 1000
@@ -154,12 +162,31 @@ class PretrainedMethod(NetworkMethod):
 
 
 Method: TypeAlias = Annotated[
-    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")
+    ThresholdMethod
+    | ClassicalMethod
+    | ForestMethod
+    | SvmMethod
+    | MeanShapeMethod
+    | EllipsoidMethod
+    | UNetMethod
+    | PretrainedMethod,
+    Field(discriminator="method"),
 ]
+
+TrainedMethod: TypeAlias = UNetMethod | LearnedMethod
+"""Methods that `train` makes a model for."""
+
+
+def seeds_of(method: TrainedMethod) -> list[int]:
+    """The seeds of a trained method; where chance plays no part there is one model for each fold."""
+    seeds: list[int] = getattr(method, "seeds", [1])
+    return seeds
+
 
 METHOD_SETTINGS: dict[str, type[Part]] = {
     "threshold": ThresholdMethod,
     **CLASSICAL_SETTINGS,
+    **LEARNED_SETTINGS,
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
 }

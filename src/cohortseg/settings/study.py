@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
+from cohortseg.settings.learned import LearnedMethod
+from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, TrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.results import (
@@ -107,9 +108,10 @@ class Study(Part):
         return self.results / self.study
 
     @property
-    def trained(self) -> dict[str, UNetMethod]:
-        """The experiments whose method needs weights."""
-        return {name: method for name, method in self.experiments.items() if isinstance(method, UNetMethod)}
+    def trained(self) -> dict[str, TrainedMethod]:
+        """The experiments whose method is trained on the folds: networks, and learners without one."""
+        kinds = (UNetMethod, LearnedMethod)
+        return {name: method for name, method in self.experiments.items() if isinstance(method, kinds)}
 
     @property
     def networks(self) -> dict[str, NetworkMethod]:

@@ -21,11 +21,12 @@ from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
-from cohortseg.settings import UNetMethod
+from cohortseg.settings import LearnedMethod, UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
@@ -78,6 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
     layout: Layout = arguments.study
     settings = ExperimentStage.model_validate_json(arguments.settings)
     method = settings.experiment
+    if isinstance(method, LearnedMethod):
+        train_learner(arguments, settings, method)
+        return
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
