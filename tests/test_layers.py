@@ -44,7 +44,7 @@ SHARED_STEPS = {
     "views",
     "quality",
 }
-SHARED_STEPS |= {"channels", "clinical", "comparisons", "crate", "curves", "groups", "learners"}
+SHARED_STEPS |= {"channels", "clinical", "comparisons", "crate", "curves", "groups", "learners", "objects"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

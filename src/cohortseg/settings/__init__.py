@@ -22,6 +22,7 @@ from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, Spl
 from cohortseg.settings.results import (
     Code,
     ExportSettings,
+    InstanceSettings,
     JobSettings,
     MetricSettings,
     PostprocessSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "CohortSettings",
     "ConvertSettings",
     "ExportSettings",
+    "InstanceSettings",
     "JobSettings",
     "LabelSettings",
     "LearnedMethod",

@@ -19,6 +19,20 @@ class PostprocessSettings(Part):
     )
 
 
+class InstanceSettings(Part):
+    """How the objects of a class are told apart after the cleaning: `instances.zarr` beside the label."""
+
+    rule: Literal["components", "watershed", "probability"] = Field(
+        "watershed",
+        description="components: what touches is one; watershed: parted at waists; probability: parted between cores of high probability, where a method keeps it (`probabilities: true`), else as watershed",
+    )
+    depth_mm: NotNegative = Field(
+        1.0, description="watershed: a waist parts two objects when narrower by more, in half widths, than the thinner"
+    )
+    smooth_mm: NotNegative = Field(1.0, description="watershed: standard deviation of the Gaussian on the distance")
+    marker: float = Field(0.9, gt=0, lt=1, description="probability: what is connected above is the core of an object")
+
+
 class MetricSettings(Part):
     """Choices of the metrics."""
 

@@ -16,6 +16,7 @@ from cohortseg.settings.results import (
     COVARIATES,
     PROPERTIES,
     ExportSettings,
+    InstanceSettings,
     JobSettings,
     MetricSettings,
     PostprocessSettings,
@@ -40,6 +41,9 @@ class Study(Part):
     experiments: dict[Name, Method] = Field(min_length=1, description="name: method with its settings")
     postprocess: PostprocessSettings = Field(
         default_factory=PostprocessSettings, description="cleaning of predicted labels"
+    )
+    instances: InstanceSettings | None = Field(
+        None, description="how objects of a class are told apart and numbered; not at all when empty"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")

@@ -10,6 +10,7 @@ from cohortseg.layout import Layout
 from cohortseg.stages import PostprocessStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.objects import STORE, write_objects
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
 
@@ -30,11 +31,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _work(layout: Layout, experiment: str, unit: str, settings: PostprocessStage) -> Work:
     folder = layout.prediction(experiment, *split_unit(unit))
     raw = read_json(folder / "raw.json")
+    rule = settings.instances.rule if settings.instances is not None else None
+    kept = raw.get("contents", {}).get("probabilities") if rule == "probability" else None
     return Work(
         stage="postprocess",
         sidecar=folder / "post.json",
-        stores=(folder / "post.zarr",),
-        inputs={"raw": raw["content"]},
+        stores=(folder / "post.zarr", *([folder / STORE] if rule else [])),
+        inputs={"raw": raw["content"], **({"probabilities": kept} if kept else {})},
         upstream=raw,
         make=lambda: postprocess(layout, experiment, unit, settings),
     )
@@ -55,4 +58,6 @@ def postprocess(layout: Layout, experiment: str, unit: str, settings: Postproces
     )
     content = store.write_volume(folder / "post.zarr", Volume(post, raw.grid), name="label")
     shapes = label_shapes(post, spacing_mm=raw.grid.spacing_mm, n_classes=len(settings.classes))
-    return {"content": content, "n_voxels_changed": int(np.count_nonzero(post != raw.array)), "shapes": shapes}
+    objects = write_objects(folder, Volume(post, raw.grid), settings.instances, len(settings.classes))
+    changed = int(np.count_nonzero(post != raw.array))
+    return {"content": content, "n_voxels_changed": changed, "shapes": shapes, **objects}
