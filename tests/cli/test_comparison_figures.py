@@ -49,9 +49,9 @@ def rows_of(**values):
     )
 
 
-def wish_of(layout, rows):
+def wish_of(layout, rows, instances=None):
     report = SimpleNamespace(primary_metric="dice")
-    study = SimpleNamespace(experiments=METHODS, report=report)
+    study = SimpleNamespace(experiments=METHODS, report=report, instances=instances)
     return SimpleNamespace(layout=layout, study=study, label="tumour", rows=rows, metric="dice")
 
 
@@ -86,7 +86,8 @@ def test_objects_are_what_counts_where_the_reference_numbers_them(layout):
     objects = ROWS.rename(columns={"dice": "panoptic_quality"})
     objects = pd.concat([objects, objects.assign(stage="raw", panoptic_quality=0.0)])
     write_text(layout.table("instances"), objects.to_csv(index=False))
-    metric, rows = scores(wish_of(layout, ROWS))
+    assert scores(wish_of(layout, ROWS))[0] == "dice"
+    metric, rows = scores(wish_of(layout, ROWS, "watershed"))
     assert metric == "panoptic_quality"
     assert rows.groupby("experiment")["value"].mean()["unet"] == pytest.approx(0.9)
 

@@ -606,6 +606,20 @@ def test_a_stream_that_says_nothing_leaves_the_decision_to_the_other():
     assert torch.equal(network(image).argmax(1), one.argmax(1))
 
 
+def test_a_fusion_of_some_channels_does_not_see_the_others():
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    for channels in ([2], [1, 3]):
+        network = fusion(dims=2, in_channels=3, out_channels=2, features=(4, 8), channels=channels).eval()
+        others = [k for k in range(3) if k + 1 not in channels]
+        hidden = x.clone()
+        hidden[:, others] = 7.0
+        torch.testing.assert_close(network(hidden), network(x), rtol=0, atol=0)
+        hidden[:, channels[-1] - 1] = 7.0
+        assert not torch.allclose(network(hidden), network(x))
+    with pytest.raises(SettingsError, match="channels 1 to 3"):
+        fusion(dims=2, in_channels=3, out_channels=2, channels=[4])
+
+
 def test_each_level_of_fusion_joins_where_it_says():
     found = {
         level: fusion(dims=2, in_channels=2, out_channels=3, level=level, features=(4, 8))

@@ -86,10 +86,11 @@ def _median(records: list[dict[str, float]]) -> float:
 def scores(wish: "Wish") -> tuple[str, pd.DataFrame]:
     """The metric that methods are compared by, with a row (experiment, case, value) for each case.
 
-    Objects are scored as objects where the reference numbers them, else it is the primary metric of the class.
+    Objects are scored as objects where the study tells them apart, else it is the primary metric of the class.
     """
     path = wish.layout.table("instances")
-    objects = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    is_there = wish.study.instances is not None and path.exists()
+    objects = pd.read_csv(path) if is_there else pd.DataFrame()
     if len(objects):
         rows, metric = of_leading_split(objects[objects["stage"] == "post"]), OBJECTS
     else:

@@ -62,6 +62,15 @@ class Study(Part):
         return self
 
     @model_validator(mode="after")
+    def _networks_see_channels_that_are_there(self) -> "Study":
+        n = len(self.cohort.channel_names)
+        for name, experiment in self.experiments.items():
+            wanted = getattr(getattr(experiment, "architecture", None), "channels", None) or ()
+            if max(wanted, default=1) > n or len(set(wanted)) < len(wanted):
+                raise ValueError(f"experiments.{name}.architecture.channels: different numbers from 1 to {n}")
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> "Study":
         if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg", "series"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
