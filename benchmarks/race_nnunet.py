@@ -33,13 +33,14 @@ PROBE = (20, 60)
 """Steps of the two short trainings whose difference is the cost of a step."""
 TRAINER = '''
 import os
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 class nnUNetTrainerRace(nnUNetTrainer):
     """So many steps, with the usual schedule."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         steps = int(os.environ["RACE_STEPS"])
         self.num_epochs = max(1, steps // 10)
         self.num_iterations_per_epoch = max(1, round(steps / self.num_epochs))
