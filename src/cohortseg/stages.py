@@ -148,7 +148,7 @@ STAGES: dict[str, Stage] = {
     "plan": Stage(3, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(2, ExperimentStage, 6000, 0, 0),
+    "train": Stage(3, ExperimentStage, 6000, 0, 0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
