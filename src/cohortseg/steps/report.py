@@ -42,6 +42,7 @@ TABLES: dict[str, str] = {
     "heterogeneity": "properties of each scan",
     "heterogeneity_summary": "properties of the cohort",
     "quality": "predictions to look at",
+    "trials": "every trial of every search",
     "ranks": "order of the experiments, and how stable it is",
     "agreement": "predicted against reference volumes",
     "covariates": "metrics against numbers of the cases",
