@@ -94,8 +94,8 @@ def test_no_step_is_a_command_as_well():
 def test_every_step_has_a_stage_with_settings():
     from cohortseg.stages import STAGES
 
-    # `survey` only gathers: it has no settings and no revision of its own.
-    assert STEPS.keys() - STAGES.keys() == {"survey"}
+    # They only gather: they have no settings and no revision of their own.
+    assert STEPS.keys() - STAGES.keys() == {"survey", "tune"}
     assert STAGES.keys() <= STEPS.keys()
 
 

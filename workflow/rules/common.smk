@@ -409,6 +409,10 @@ def questions():
                 stage_settings(STUDY, stage, experiment),
             ]
     for experiment in STUDY.tune:
+        told[f"tune-{experiment}"] = {
+            "trials": STUDY.n_trials[experiment],
+            "folds": searched_folds(STUDY, experiment),
+        }
         for fold in searched_folds(STUDY, experiment):
             told[f"trial-{experiment}-{fold}"] = [
                 revision_of("trial"),

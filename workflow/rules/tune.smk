@@ -42,6 +42,7 @@ rule tune:
     """Choose the settings of the best trial of a fold."""
     input:
         trials_of_fold,
+        asked=asked("tune-{experiment}"),
     output:
         tuned=str(LAYOUT.tuned("{experiment}", "{fold}")),
     log:

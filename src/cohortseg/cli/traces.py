@@ -21,7 +21,7 @@ from cohortseg.layout import Layout
 LEFT_OVER = ".forgotten-"
 """Begins the name of a folder that is being removed."""
 FOLDERS_OF_CASES = ("cases", "experiments/*/*/cases")
-FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "export/*")
+FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "experiments/*/tune", "export/*")
 RESULTS = ("tables/*.csv", "report/*", "ro-crate-metadata.json")
 
 
@@ -97,6 +97,7 @@ def traces(layout: Layout, subject: Subject, models: list[Model], *, with_models
     """
     found = [*(_models(layout, subject, models) if with_models else []), *_cases(layout, subject)]
     found += [*_texts(layout, subject), *_records(layout, subject)]
+    found += _searches(layout, subject, is_kept=bool(models) and not with_models)
     if with_models or not models:
         found += _frozen(layout, subject)
     found += _private(layout, subject)
@@ -201,6 +202,19 @@ def _records(layout: Layout, subject: Subject) -> Iterator[Trace]:
             yield from _without(path, subject)
     for path in (layout.cases_table, layout.series_table, layout.rejected_table):
         yield from _without_rows(path, lambda row: _is_of(row, subject))
+
+
+def _searches(layout: Layout, subject: Subject, *, is_kept: bool) -> Iterator[Trace]:
+    """Searches that saw the subject; where models stay only its scores go, or the models would be made anew."""
+    for folder in sorted(layout.root.glob("experiments/*/tune/fold-*")):
+        experiment, fold = folder.parts[-3], folder.name.removeprefix("fold-")
+        if is_kept:
+            for path in sorted(folder.glob("trial-*[0-9].json")):
+                yield from _without(path, subject)
+        elif names(layout.inner(experiment, fold), subject, only_cases=True):
+            tokens = layout.token("trial", f"fold-{fold}-*", experiment)
+            yield from (whole(path) for path in sorted(tokens.parent.glob(tokens.name)))
+            yield whole(folder)
 
 
 def _frozen(layout: Layout, subject: Subject) -> Iterator[Trace]:

@@ -105,6 +105,7 @@ def _chosen(experiment: str, table: pd.DataFrame, tried: list[dict[str, Any]], n
 
 def _trials(experiment: str, table: pd.DataFrame, tried: list[dict[str, Any]], names: list[str], metric: str) -> Table:
     """The best trials first; failed ones last, with their reason."""
+    failed = bool((table["status"] != "ok").any())
     order = table["score"].astype(float).sort_values(ascending=False, kind="stable").index
     rows = [
         [
@@ -112,7 +113,7 @@ def _trials(experiment: str, table: pd.DataFrame, tried: list[dict[str, Any]], n
             figure(table.loc[place, "trial"], 0),
             figure(table.loc[place, "score"], 3, is_strong=table.loc[place, "is_chosen"] == "yes"),
             *(_value(tried[place], name) for name in names),
-            words(table.loc[place, "reason"]),
+            *([words(table.loc[place, "reason"])] if failed else []),
         ]
         for place in order[:MOST_LINES]
     ]
@@ -121,7 +122,7 @@ def _trials(experiment: str, table: pd.DataFrame, tried: list[dict[str, Any]], n
     left = f" {counted(n_left, 'more trial')} in tables/trials.csv." if n_left else ""
     return Table(
         f"Trials of {experiment}",
-        (*columns, *headed("Why it failed")),
+        (*columns, *headed(*(["Why it failed"] if failed else []))),
         rows_of(rows),
         note=f"Strong: chosen.{left}",
         n_heads=2,

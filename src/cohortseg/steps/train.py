@@ -100,6 +100,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.token, done)
         return
     record = fit(pieces, folder, budget, arguments, key)
+    if method is not settings.experiment:
+        record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     # Kept beside the declared output, which Snakemake removes before it runs a job again.
     write_json(folder / "done.json", record)

@@ -17,7 +17,6 @@ from cohortseg.errors import Rejected, SettingsError, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json
 from cohortseg.layout import Layout
-from cohortseg.metrics.score import label_scores, mean_score
 from cohortseg.settings import Method, UNetMethod
 from cohortseg.stages import STAGES, TrialStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
@@ -90,6 +89,8 @@ def _try(
     layout: Layout, settings: TrialStage, point: Record, inner: Any, arguments: argparse.Namespace, key: str
 ) -> Record:
     """Score a proposal on each inner fold; what cannot be computed is a failed trial with the reason."""
+    from cohortseg.metrics.score import mean_score
+
     scratch = layout.trial(arguments.experiment, arguments.fold, arguments.number).with_suffix(".scratch")
     scores: list[Scores] = []
     reason = None
@@ -201,6 +202,7 @@ def _trained(
 
 def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> list[float]:
     """The score of each class, of the raw or the cleaned label; the label itself is not kept."""
+    from cohortseg.metrics.score import label_scores
     from cohortseg.postprocess.chain import postprocess_label
 
     reference, prediction = store.read_volume(layout.case(name) / "label.zarr"), store.read_volume(target)
