@@ -237,14 +237,12 @@ def trials_table():
         for trial, rate in enumerate((0.003, 0.001, 0.0004, 0.3))
     ]
     table = pd.DataFrame(lines, columns=["experiment", "fold", "trial", "status", "is_chosen", "rate"])
-    failed = table["status"] == "failed"
+    failed, losses = table["status"] == "failed", ("focal", "dice")
     return table.drop(columns="rate").assign(
         metric="dice",
         score=[0.5, 0.61, 0.72, 0.1, 0.55, 0.7, 0.6, float("nan")],
         n_cases=3,
-        settings=[
-            f'{{"learning_rate": {rate}, "loss": "{"dice" if rate < 0.002 else "focal"}"}}' for rate in table["rate"]
-        ],
+        settings=[json.dumps({"learning_rate": rate, "loss": losses[rate < 0.002]}) for rate in table["rate"]],
         reason=failed.map({True: "the loss is no longer finite at step 7", False: ""}),
     )
 

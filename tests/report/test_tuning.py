@@ -1,4 +1,4 @@
-"""Searches in the report: what was tried and chosen is said, failed trials with their reason, and in the methods text."""
+"""Searches in the report: what was tried and chosen, failed trials with their reason; so does the methods text."""
 
 from dataclasses import replace
 
