@@ -209,6 +209,7 @@ def _searches(layout: Layout, subject: Subject, *, is_kept: bool) -> Iterator[Tr
     for folder in sorted(layout.root.glob("experiments/*/tune/fold-*")):
         experiment, fold = folder.parts[-3], folder.name.removeprefix("fold-")
         if is_kept:
+            yield from (whole(path) for path in sorted(folder.glob("*.scratch")))
             for path in sorted(folder.glob("trial-*[0-9].json")):
                 yield from _without(path, subject)
         elif names(layout.inner(experiment, fold), subject, only_cases=True):
@@ -280,8 +281,9 @@ def _without(path: Path, subject: Subject) -> Iterator[Trace]:
 def _take_out(value: Any, names: set[str], *, by_value: bool = False) -> tuple[Any, int]:
     """A record without the entries of lists and mappings that are `names` (mappings: by key, or by value)."""
     if isinstance(value, list):
-        kept = [item for item in value if not (isinstance(item, str) and item in names)]
-        return kept, len(value) - len(kept)
+        below = [_take_out(item, names, by_value=by_value) for item in value]
+        kept = [item for item, _ in below if not (isinstance(item, str) and item in names)]
+        return kept, len(value) - len(kept) + sum(n for _, n in below)
     if not isinstance(value, dict):
         return value, 0
     result, n_gone = {}, 0
