@@ -38,8 +38,8 @@ rule trial:
         " --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
 
 
+# It reads a few small files: on a cluster a job of its own would cost more.
 rule tune:
-    """Choose the settings of the best trial of a fold."""
     input:
         trials_of_fold,
         asked=asked("tune-{experiment}"),
@@ -51,6 +51,8 @@ rule tune:
         benchmark_of("tune", "{experiment}/fold-{fold}")
     wildcard_constraints:
         fold=rf"\d+|{TEST}",
+    """Choose the settings of the best trial of a fold."""
+    localrule: True
     conda:
         "../../envs/cohortseg.yaml"
     threads: 1

@@ -80,8 +80,8 @@ def _key(layout: Layout, settings: TrialStage, point: Record, frozen: Any, argum
     plan = read_plan(layout)[1] if isinstance(settings.experiment, UNetMethod) else None
     judged = [tune.metric, tune.stage, settings.metrics.nsd_tolerance_mm, tune.steps]
     cleaned = settings.postprocess.model_dump(mode="json") if tune.stage == "post" else None
-    experiment = settings.experiment.model_dump(mode="json")
-    made = [STAGES["trial"].revision, STAGES["train"].revision, experiment, point, settings.classes, settings.channels]
+    method = settings.experiment.model_dump(mode="json") | point
+    made = [STAGES["trial"].revision, STAGES["train"].revision, method, settings.classes, settings.channels]
     return digest(["trial", made, frozen, judged, cleaned, plan, arguments.upstream])
 
 
