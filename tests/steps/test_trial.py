@@ -267,6 +267,11 @@ def test_a_training_part_without_labels_says_so(layout):
         attempt(layout, study_with({"window": {"space": LIMITS}}), 0)
 
 
+def test_a_search_that_the_index_does_not_know_yet_says_what_to_do(layout):
+    with pytest.raises(StudyError, match="no inner folds of experiment 'net', fold 0: run `cohortseg index` first"):
+        attempt(layout, study_with({"net": {"space": {"batch": [1, 2]}}}), 0, "net")
+
+
 # ---- what is chosen is used -----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import snakemake_executor_plugin_slurm
@@ -287,9 +288,11 @@ def n_trials_of(wildcards):
     return STUDY.n_trials[wildcards.experiment]
 
 
-def cases_of_trial(wildcards):
-    """The cases of the study that a trial may see, for what it needs of a machine."""
-    return [case for case in CASES.values() if case.fold != wildcards.fold]
+@cache
+def sizes_of_trial(fold):
+    """What of the cases that a trial of a fold may see decides its cost."""
+    seen = [case for case in CASES.values() if case.fold != fold]
+    return [Size(case.voxels, N_CHANNELS, N_CLASSES) for case in seen] or [Size(0)]
 
 
 def memory_of_trial(wildcards, attempt):
@@ -297,10 +300,8 @@ def memory_of_trial(wildcards, attempt):
     if wildcards.experiment in STUDY.networks:
         return memory_once("train")(wildcards, attempt)
     need = need_of("predict", wildcards)
-    sizes = [
-        Size(case.voxels, N_CHANNELS, N_CLASSES) for case in cases_of_trial(wildcards)
-    ]
-    return max(memory_mb("predict", size, need, attempt) for size in sizes or [Size(0)])
+    sizes = sizes_of_trial(wildcards.fold)
+    return max(memory_mb("predict", size, need, attempt) for size in sizes)
 
 
 def runtime_of_trial(wildcards, attempt):
@@ -308,10 +309,7 @@ def runtime_of_trial(wildcards, attempt):
     if wildcards.experiment in STUDY.networks:
         return 1440
     need = need_of("predict", wildcards)
-    sizes = [
-        Size(case.voxels, N_CHANNELS, N_CLASSES) for case in cases_of_trial(wildcards)
-    ]
-    return runtime_minutes("predict", sizes, need, attempt)
+    return runtime_minutes("predict", sizes_of_trial(wildcards.fold), need, attempt)
 
 
 def plan_of(wildcards):

@@ -40,6 +40,7 @@ rule trial:
 
 # It reads a few small files: on a cluster a job of its own would cost more.
 rule tune:
+    """Choose the settings of the best trial of a fold."""
     input:
         trials_of_fold,
         asked=asked("tune-{experiment}"),
@@ -51,7 +52,6 @@ rule tune:
         benchmark_of("tune", "{experiment}/fold-{fold}")
     wildcard_constraints:
         fold=rf"\d+|{TEST}",
-    """Choose the settings of the best trial of a fold."""
     localrule: True
     conda:
         "../../envs/cohortseg.yaml"

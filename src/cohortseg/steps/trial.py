@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     path = layout.trial(*where, arguments.number)
     earlier = read_trials(layout, *where, needed_trials(settings.tune, arguments.number))
     point = point_of(settings.tune, settings.experiment, arguments.number, earlier)
+    if not layout.inner(*where).exists():
+        raise StudyError(f"no inner folds of experiment {where[0]!r}, fold {where[1]}: run `cohortseg index` first")
     inner = read_json(layout.inner(*where))["folds"]
     # With `split.refit` the members are listed with their sources: another scan of the same name is scored anew.
     frozen = [inner, read_json(layout.members(arguments.fold))["train"]]
