@@ -16,6 +16,7 @@ VALUES = {
         "window": {"method": "threshold", "rule": "fixed", "low": 0, "high": 80},
         "net": {"method": "unet", "steps": 100},
         "minutes": {"method": "unet", "minutes": 5},
+        "auto": {"method": "unet", "precision": "auto"},
         "levels": {"method": "kmeans"},
     },
 }
@@ -29,7 +30,10 @@ def study_with(**tune):
 @pytest.mark.parametrize(
     ("tune", "said"),
     [
-        ({"nobody": {"space": {"low": [1]}}}, "tune.nobody: no such experiment; choices: levels, minutes, net, window"),
+        (
+            {"nobody": {"space": {"low": [1]}}},
+            "tune.nobody: no such experiment; choices: auto, levels",
+        ),
         (
             {"window": {"space": {"lwo": [1]}}},
             "tune.window.space.lwo: no setting of the method; choices: channel, high",
@@ -55,6 +59,7 @@ def study_with(**tune):
         ({"net": {"space": {"architecture": [None]}}}, "tune.net.space.architecture: not searched: networks of one"),
         ({"net": {"space": {"steps": [5, 9]}, "steps": 3}}, "tune.net: `steps` is a part of `space` already"),
         ({"minutes": {"space": {"loss": ["dice"]}}}, "tune.minutes: say `steps` in the experiment, not `minutes`"),
+        ({"auto": {"space": {"loss": ["dice"]}}}, "tune.auto: say a `precision` in the experiment, not `auto`"),
         ({"net": {"space": {"batch": [2, 2]}}}, "tune.net: `space.batch` names a value twice"),
         ({"net": {"space": {"batch": []}}}, "tune.net.space.batch: List should have at least 1 item"),
         ({"net": {"space": {"batch": {"low": 2}}}}, "tune.net.space.batch.high: missing"),

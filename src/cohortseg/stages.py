@@ -158,10 +158,10 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "convert": Stage(2, ConvertStage, 600, 4, 1.0),
     "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
-    "plan": Stage(2, PlanStage, 500, 0, 0),
+    "plan": Stage(3, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(2, ExperimentStage, 6000, 0, 0),
+    "train": Stage(3, ExperimentStage, 6000, 0, 0),
     "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),

@@ -115,6 +115,8 @@ class Study(Part):
                 raise ValueError(f"tune.{name}.steps: only where a network is trained")
             if getattr(experiment, "minutes", None) is not None:
                 raise ValueError(f"tune.{name}: say `steps` in the experiment, not `minutes`")
+            if getattr(experiment, "precision", None) == "auto":
+                raise ValueError(f"tune.{name}: say a `precision` in the experiment, not `auto`")
             for key in search.space:
                 if reason := why_not(key, METHOD_SETTINGS[experiment.method]):
                     raise ValueError(f"tune.{name}.space.{key}: {reason}")

@@ -139,10 +139,10 @@ def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, de
 
     paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
     found = [load_network(path, device) for path in paths]
-    forward = forward_of(
-        [network for network, _ in found], device, precision=method.precision, entropy=method.uncertainty
-    )
     metadata = found[0][1]
+    # As they were trained; networks of before there was a choice were trained in full precision.
+    precision = metadata.get("precision", "fp32") if method.precision == "auto" else method.precision
+    forward = forward_of([network for network, _ in found], device, precision=precision, entropy=method.uncertainty)
     return forward, (metadata["architecture"], metadata["arguments"])
 
 
