@@ -24,6 +24,7 @@ from cohortseg.settings import (
     SplitSettings,
     StatisticsSettings,
     Study,
+    TuneSettings,
 )
 
 
@@ -76,6 +77,17 @@ class ExperimentStage(Part):
     experiment: Method
 
 
+class TrialStage(Part):
+    """Settings of `trial`: how many trials there are is none of them, so that more may follow."""
+
+    classes: list[str]
+    channels: list[str]
+    experiment: Method
+    tune: TuneSettings
+    postprocess: PostprocessSettings
+    metrics: MetricSettings
+
+
 class PostprocessStage(Part):
     """Settings of `postprocess`."""
 
@@ -96,6 +108,7 @@ class AggregateStage(Part):
     study: str
     classes: list[str]
     experiment_names: list[str]
+    n_trials: dict[str, int] = Field(default_factory=dict)
     metrics: MetricSettings
     statistics: StatisticsSettings
     report: ReportSettings
@@ -149,11 +162,12 @@ STAGES: dict[str, Stage] = {
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
     "train": Stage(3, ExperimentStage, 6000, 0, 0),
+    "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(2, AggregateStage, 1000, 0, 0),
-    "report": Stage(2, ReportStage, 2000, 0, 0),
+    "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
+    "report": Stage(3, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
@@ -171,7 +185,10 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         "min_slices": min(selection.min_slices for selection in selections),
     }
     available["experiment_names"] = sorted(study.experiments)
+    available["n_trials"] = study.n_trials
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        if experiment in study.tune:
+            available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()
