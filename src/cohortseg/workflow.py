@@ -23,6 +23,7 @@ AHEAD_S = 60.0
 OF_THE_GRAPH = (
     *("cohort/**/*.json", "cohort/*.tsv", "plan.json", "settings.yaml"),
     *("experiments/*/done/*/*.json", "experiments/*/*/train.json", "tables/*", "report/*.html", "report/figures/*"),
+    "experiments/*/chosen/*.json",
 )
 """Inputs and outputs of the rules, below the folder of a study."""
 

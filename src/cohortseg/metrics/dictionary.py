@@ -6,6 +6,7 @@ import pandas as pd
 
 from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
+from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
@@ -308,6 +309,7 @@ TABLES: dict[str, Table] = {
             "mean_sensitivity": share("mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false lesions per case", "Setio 2017"),
         },
     ),
+    **CHOICE_TABLES,
     **COHORT_TABLES,
     "data_dictionary": Table(
         "this table",

@@ -53,7 +53,7 @@ def _user_keys(location: tuple[Any, ...]) -> list[Any]:
     if keys[:3] == ["cohort", "labels", "structures"]:
         # A single pattern stands for a list of one.
         del keys[4:]
-    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-int", str(keys[-1])):
+    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-(int|float)", str(keys[-1])):
         del keys[-1]
     return keys
 
