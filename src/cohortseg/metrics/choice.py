@@ -12,6 +12,8 @@ from cohortseg.metrics.bootstrap import Floats, bootstrap_means, percentile_inte
 
 ROUNDING = 1e-9
 """Gains that differ by less are equal."""
+LEAST_GAIN = 0.001
+"""Smaller gains show in no table and are not worth a step more, however certain they are."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Rules:
     Parameters
     ----------
     keep_if : {'interval', 'gain'}
-        `interval`: the low end of the interval of the mean gain is above 0; so one lucky case in many keeps nothing.
-        `gain`: the mean gain is above 0, as nnU-Net does (Isensee et al. 2021).
+        `interval`: the low end of the interval of the mean gain is above 0, so one lucky case in many keeps nothing,
+        and the gain is at least `LEAST_GAIN`. `gain`: the mean gain is above 0, as nnU-Net does (Isensee et al. 2021).
     min_subjects : int
         With fewer nothing is kept.
     seed, n_bootstrap, confidence
@@ -49,7 +51,7 @@ class Judged:
     n_predictions, n_subjects : int
         Predictions (cases times seeds) and subjects that were looked at.
     verdict : str
-        kept, less gain (another one was kept), within noise, no gain, too few subjects.
+        kept, less gain (another one was kept), tiny gain, within noise, no gain, too few subjects.
     """
 
     before: float
@@ -133,4 +135,8 @@ def _verdict(numbers: tuple[float, float, float, float, float, int, int], rules:
         return "too few subjects"
     if gain < ROUNDING:
         return "no gain"
-    return "less gain" if rules.keep_if == "gain" or low > 0 else "within noise"
+    if rules.keep_if == "gain":
+        return "less gain"
+    if not low > 0:
+        return "within noise"
+    return "less gain" if gain >= LEAST_GAIN else "tiny gain"

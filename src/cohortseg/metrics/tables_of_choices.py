@@ -37,8 +37,8 @@ CHOICE_TABLES: dict[str, Table] = {
             "candidate": text("the candidate; its definition stands in docs/methods.md"),
             "options": text("what it does"),
             "verdict": text(
-                "kept; less gain: it helps, another helps more; within noise: its interval holds 0; no gain; too few "
-                "subjects: fewer than statistics.min_subjects"
+                "kept; less gain: it helps, another helps more; tiny gain: below 0.001; within noise: its interval "
+                "holds 0; no gain; too few subjects: fewer than statistics.min_subjects"
             ),
             **_WORTH,
         },

@@ -26,7 +26,7 @@ class PostprocessSettings(Part):
     )
     keep_if: Literal["interval", "gain"] = Field(
         "interval",
-        description="what is chosen, and a threshold `auto`, is kept when the mean gain in Dice over subjects is above 0: with its whole interval, or by itself",
+        description="what is chosen, and a threshold `auto`, is kept when the mean gain in Dice over subjects is above 0: with its whole interval (and at least 0.001), or by itself",
     )
 
     @model_validator(mode="after")
