@@ -30,6 +30,7 @@ from cohortseg.settings.results import (
     StatisticsSettings,
 )
 from cohortseg.settings.study import Study
+from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
@@ -50,6 +51,7 @@ __all__ = [
     "PostprocessSettings",
     "PreprocessSettings",
     "PretrainedMethod",
+    "Range",
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
@@ -57,6 +59,7 @@ __all__ = [
     "Study",
     "ThresholdMethod",
     "TrainedMethod",
+    "TuneSettings",
     "UNetMethod",
     "load_study",
     "seeds_of",
