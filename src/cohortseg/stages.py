@@ -80,6 +80,7 @@ class PostprocessStage(Part):
     """Settings of `postprocess`."""
 
     classes: list[str]
+    channels: list[str] = Field(default_factory=lambda: ["image"])
     postprocess: PostprocessSettings
 
 

@@ -156,7 +156,10 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+    crf = STUDY.postprocess.crf is not None
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
+        stage, crf=crf
+    )
 
 
 def memory_of(stage):

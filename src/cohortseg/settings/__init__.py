@@ -6,6 +6,7 @@
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.crf import CRFSettings
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -29,6 +30,7 @@ from cohortseg.settings.study import Study
 
 __all__ = [
     "METHOD_SETTINGS",
+    "CRFSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",

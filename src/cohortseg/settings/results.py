@@ -5,11 +5,15 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.crf import CRFSettings
 
 
 class PostprocessSettings(Part):
     """What is done to a predicted label, per class, in this order."""
 
+    crf: CRFSettings | None = Field(
+        None, description="refine kept probabilities by a dense conditional random field first; not at all when empty"
+    )
     opening_mm: NotNegative = Field(0.0, description="radius of the morphological opening")
     closing_mm: NotNegative = Field(0.0, description="radius of the morphological closing")
     fill_holes: bool = Field(False, description="fill cavities that touch no border")
