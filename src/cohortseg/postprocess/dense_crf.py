@@ -207,11 +207,11 @@ def _three(matrices: list[Floats]) -> tuple[Floats, Floats, Floats]:
 
 def _places(n: int, size_mm: float, sigma_mm: float) -> npt.NDArray[np.float64]:
     """Places of voxels along an axis in standard deviations, shape (n, 1)."""
-    return (np.arange(n) * (size_mm / sigma_mm))[:, None]
+    return np.arange(n, dtype=np.float64)[:, None] * (size_mm / sigma_mm)
 
 
 def _gaussian(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(np.exp(-0.5 * ((points[:, None] - points[None]) ** 2).sum(axis=2)))
+    return np.asarray(np.exp(-0.5 * ((points[:, None] - points[None]) ** 2).sum(axis=2)), np.float64)
 
 
 def cholesky(points: npt.NDArray[np.float64], tolerance: float) -> tuple[npt.NDArray[np.float64], float]:
@@ -238,11 +238,11 @@ def cholesky(points: npt.NDArray[np.float64], tolerance: float) -> tuple[npt.NDA
         row = np.exp(-0.5 * ((points - points[worst]) ** 2).sum(axis=1))
         if rows:
             row -= factor[: len(rows), worst] @ factor[: len(rows)]
-        row /= np.sqrt(left[worst])
+        row = np.asarray(row / np.sqrt(left[worst]), np.float64)
         if len(rows) == len(factor):
             factor = np.concatenate([factor, np.empty((max(16, len(factor)), len(points)))])
         factor[len(rows)] = row
         rows.append(row)
         left = np.maximum(left - row**2, 0.0)
         left[worst] = 0.0
-    return factor[: len(rows)], float(left.max()) if left.size else 0.0
+    return np.asarray(factor[: len(rows)], np.float64), float(left.max()) if left.size else 0.0

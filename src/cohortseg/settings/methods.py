@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.networks import Network
 
 DEFAULT_STEPS = 1000
@@ -87,7 +88,13 @@ class UNetMethod(NetworkMethod):
         "jaccard",
         "generalised_dice",
         "lovasz_softmax",
+        "weighted_cross_entropy",
+        "border_weighted",
+        "boundary",
+        "hausdorff",
+        "iou_balanced",
     ] = Field("dice_ce", description="loss function")
+    loss_options: LossOptions | None = Field(None, description="numbers of the loss; its usual ones when empty")
     optimiser: Literal["adamw", "sgd_nesterov"] = Field("adamw", description="optimiser")
     learning_rate: Positive = Field(3e-3, description="largest learning rate")
     weight_decay: NotNegative = Field(1e-4, description="weight decay")
@@ -140,6 +147,12 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
         if self.architecture is not None and (self.features or self.encoder != "plain" or self.deep_supervision):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
+        network = self.architecture.name if self.architecture is not None else None
+        strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
+        if strange:
+            raise ValueError(f"`loss_options.{strange[0]}` is nothing that loss {self.loss!r} or the network has")
+        if self.loss == "weighted_cross_entropy" and not (self.loss_options and self.loss_options.class_weights):
+            raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
         if self.foreground_share + self.negative_share > 1:

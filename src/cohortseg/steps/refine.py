@@ -69,4 +69,4 @@ def _intensities(image: Array, crf: CRFSettings) -> Array:
     low, high = crf.window or (float(number) for number in np.percentile(values, PERCENTILES))
     if high <= low:
         return np.zeros_like(values)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    return np.asarray(np.clip((values - low) / (high - low), 0.0, 1.0), np.float32)

@@ -22,15 +22,16 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import UNetMethod
+from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.objective import Objective, final_loss, objective_of
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES
@@ -146,9 +147,9 @@ class Pieces:
     seed: int
 
     @property
-    def loss(self) -> Any:
-        """The loss function."""
-        return choose("loss", self.method.loss, LOSSES).build()
+    def objective(self) -> Objective:
+        """The loss of each epoch."""
+        return objective_of(self.method, n_classes=len(self.classes), spacing_mm=model_spacing_mm(self.plan))
 
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
@@ -161,12 +162,17 @@ class Pieces:
         name, arguments = self.network(list(self.method.features or planned))
         return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
 
+    @property
+    def batch_size(self) -> int:
+        """Patches per step."""
+        return int(self.method.batch or self.plan["batch"]["value"])
+
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
             [_case(self.layout, name) for name in self.used["train"]],
             patch=self.sizes[1],
-            batch_size=self.method.batch or self.plan["batch"]["value"],
+            batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
             negative_share=self.method.negative_share,
             balance=self.method.balance,
@@ -181,7 +187,7 @@ class Pieces:
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
-            loss=self.loss,
+            loss=final_loss(self.objective),
             n_cases=VALIDATION_CASES,
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
@@ -192,8 +198,11 @@ class Pieces:
         """What is computed."""
         method, spacing_mm = self.method, model_spacing_mm(self.plan)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
+        objective, per_epoch = self.objective, len(self.used["train"]) / self.batch_size
         return Recipe(
-            loss=self.loss,
+            loss=final_loss(objective),
+            loss_at=lambda step: objective(step / per_epoch),
+            contour_weight=(method.loss_options or LossOptions()).contour_weight,
             schedule=choose("schedule", method.schedule, SCHEDULES).factor,
             steps=steps,
             learning_rate=method.learning_rate,
