@@ -54,8 +54,8 @@ def test_the_field_follows_the_image_where_probabilities_are_kept(layout):
     label, record = cleaned(layout, "network")
     np.testing.assert_array_equal(label > 0, TRUTH)
     assert record["n_voxels_changed"] == 2
-    assert record["crf"]["channels"] == ["image"]
-    assert 0 <= record["crf"]["kernel_error"] < 1e-4
+    assert record["done"]["crf"]["channels"] == ["image"]
+    assert 0 <= record["done"]["crf"]["kernel_error"] < 1e-4
 
 
 def test_a_method_without_probabilities_keeps_its_label(layout):
@@ -63,7 +63,7 @@ def test_a_method_without_probabilities_keeps_its_label(layout):
     np.testing.assert_array_equal(
         label, store.read_volume(layout.prediction("otsu", "untrained", CASE) / "raw.zarr").array
     )
-    assert "crf" not in record
+    assert "crf" not in record["done"]
 
 
 def test_other_weights_make_it_anew_and_other_intensities_too(layout):

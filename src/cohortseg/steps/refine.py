@@ -16,16 +16,23 @@ PERCENTILES = (0.5, 99.5)
 """Of the intensities of a case, where the settings name no window."""
 
 
-def can_refine(raw: Record) -> bool:
-    """Whether a prediction kept its probabilities: methods without them keep their label."""
-    return "probabilities" in raw.get("contents", {})
+def seen_by_field(layout: Layout, case: str, raw: Record, crf: CRFSettings | None) -> Record:
+    """Digests of what the random field looks at; none where there is no field, or the method kept no probabilities."""
+    kept = raw.get("contents", {}).get("probabilities")
+    if crf is None or kept is None:
+        return {}
+    return {"probabilities": kept, "image": read_json(layout.case(case) / "image.json")["content"]}
 
 
-def refined(layout: Layout, case: str, folder: Path, crf: CRFSettings, channels: list[str]) -> tuple[Volume, Record]:
-    """The most probable class after the field, of equals the lower; and what the sidecar says of it.
+def refined(
+    layout: Layout, case: str, folder: Path, crf: CRFSettings | None, channels: list[str]
+) -> tuple[Volume, Record] | None:
+    """The most probable class after the field, of equals the lower, and what the sidecar says; None as `seen_by_field`.
 
     Memory grows with the number of classes: each voxel's probabilities of all of them are needed at a time.
     """
+    if crf is None or not seen_by_field(layout, case, read_json(folder / "raw.json"), crf):
+        return None
     from cohortseg.postprocess.dense_crf import Field, mean_field
 
     kept = store.open_array(folder / "probabilities.zarr")
@@ -42,9 +49,8 @@ def refined(layout: Layout, case: str, folder: Path, crf: CRFSettings, channels:
     )
     found, error = mean_field(np.asarray(kept[:], np.float32), image, spacing_mm=grid.spacing_mm, field=field)
     label = found.argmax(axis=0).astype(np.uint8)
-    return Volume(label, grid), {
-        "crf": {"kernel_error": float(f"{error:.2g}"), "channels": crf.channels or channels[:1]}
-    }
+    told = {"kernel_error": float(f"{error:.2g}"), "channels": crf.channels or channels[:1]}
+    return Volume(label, grid), told
 
 
 def images_for(layout: Layout, case: str, crf: CRFSettings, channels: list[str]) -> list[Array]:

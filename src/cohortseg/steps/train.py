@@ -25,10 +25,11 @@ from cohortseg.settings import UNetMethod
 from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
-from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
+from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
 from cohortseg.steps.objective import Objective, final_loss, objective_of
+from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     add_experiment(parser)
     add_threads(parser)
+    add_tuned(parser)
     parser.add_argument("--fold", required=True, metavar="K", help="fold that is kept out of the training")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="seed of weights and patches")
     parser.add_argument("--upstream", default="", metavar="DIGEST", help="digest of the settings that shape the images")
@@ -78,14 +80,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, or see that it is done."""
     layout: Layout = arguments.study
     settings = ExperimentStage.model_validate_json(arguments.settings)
-    method = settings.experiment
+    method = tuned_method(settings.experiment, getattr(arguments, "tuned", None))
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    used = {role: _usable(layout, list(members[role])) for role in ("train", "validation")}
+    used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
     pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed)
@@ -100,6 +102,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.token, done)
         return
     record = fit(pieces, folder, budget, arguments, key)
+    if method is not settings.experiment:
+        record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     # Kept beside the declared output, which Snakemake removes before it runs a job again.
     write_json(folder / "done.json", record)
@@ -117,7 +121,7 @@ def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
     return path.exists() and weights_digest(path) == done["weights"]
 
 
-def _usable(layout: Layout, names: list[str]) -> list[str]:
+def usable(layout: Layout, names: list[str]) -> list[str]:
     """The members that are there, were not rejected and have a label."""
     found = []
     for name in names:
