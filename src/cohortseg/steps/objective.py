@@ -1,4 +1,4 @@
-"""The loss of a training, from its settings: by name, with its options, and as it changes from epoch to epoch."""
+"""The loss and the learning rate of a training, from its settings, and as they change from epoch to epoch."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -8,6 +8,7 @@ from cohortseg.errors import SettingsError
 from cohortseg.settings import UNetMethod
 from cohortseg.settings.losses import OPTIONS, LossOptions
 from cohortseg.train.losses import LOSSES, LossFunction
+from cohortseg.train.schedules import SCHEDULES, ScheduleFunction, per_epoch
 from cohortseg.train.shape_losses import SHAPE_LOSSES
 
 Objective: TypeAlias = Callable[[float], LossFunction]
@@ -57,3 +58,23 @@ def objective_of(method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float,
 def final_loss(objective: Objective) -> LossFunction:
     """The loss after all changes: validation uses it throughout, so that its curve is of one thing."""
     return objective(float(10**6))
+
+
+def changing(
+    method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float, ...], epoch_steps: float
+) -> dict[str, Any]:
+    """What of a `Recipe` depends on epochs, of so many steps: loss, weight of contours, schedule."""
+    objective = objective_of(method, n_classes=n_classes, spacing_mm=spacing_mm)
+    return {
+        "loss": final_loss(objective),
+        "loss_at": lambda step: objective(step / epoch_steps),
+        "contour_weight": (method.loss_options or LossOptions()).contour_weight,
+        "schedule": schedule_of(method, epoch_steps),
+    }
+
+
+def schedule_of(method: UNetMethod, epoch_steps: float) -> ScheduleFunction:
+    """The factor on the learning rate."""
+    if method.decay_per_epoch is not None:
+        return per_epoch(method.decay_per_epoch, epoch_steps)
+    return choose("schedule", method.schedule, SCHEDULES).factor

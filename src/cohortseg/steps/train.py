@@ -22,21 +22,20 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import UNetMethod
-from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
-from cohortseg.steps.objective import Objective, final_loss, objective_of
+from cohortseg.steps.objective import changing
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
-from cohortseg.train.schedules import SCHEDULES
-from cohortseg.train.transfer import freeze, take_over
+from cohortseg.train.sparse import sparse_cases
+from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
 from cohortseg.train.validate import validation
 from cohortseg.volume import Shape
 
@@ -150,11 +149,6 @@ class Pieces:
     used: dict[str, list[str]]
     seed: int
 
-    @property
-    def objective(self) -> Objective:
-        """The loss of each epoch."""
-        return objective_of(self.method, n_classes=len(self.classes), spacing_mm=model_spacing_mm(self.plan))
-
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
         return network_of(self.plan, self.method, len(self.classes), features)
@@ -174,7 +168,7 @@ class Pieces:
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            [_case(self.layout, name) for name in self.used["train"]],
+            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
             patch=self.sizes[1],
             batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
@@ -191,7 +185,7 @@ class Pieces:
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
-            loss=final_loss(self.objective),
+            loss=self.recipe(1, precision).loss,
             n_cases=VALIDATION_CASES,
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
@@ -202,12 +196,13 @@ class Pieces:
         """What is computed."""
         method, spacing_mm = self.method, model_spacing_mm(self.plan)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
-        objective, per_epoch = self.objective, len(self.used["train"]) / self.batch_size
         return Recipe(
-            loss=final_loss(objective),
-            loss_at=lambda step: objective(step / per_epoch),
-            contour_weight=(method.loss_options or LossOptions()).contour_weight,
-            schedule=choose("schedule", method.schedule, SCHEDULES).factor,
+            **changing(
+                method,
+                n_classes=len(self.classes),
+                spacing_mm=spacing_mm,
+                epoch_steps=len(self.used["train"]) / self.batch_size,
+            ),
             steps=steps,
             learning_rate=method.learning_rate,
             weight_decay=method.weight_decay,
@@ -314,6 +309,9 @@ def fit(
             left = take_over(network, read_tensors(method.transfer))
             log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
             freeze(network, method.frozen)
+        if method.fine_tuned_layers is not None:
+            size = pieces.sizes[1][3 - plan["dims"] :]
+            freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
         history = train(
             network,
             pieces.source(),
