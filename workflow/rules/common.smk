@@ -109,6 +109,16 @@ def experiment_tokens(stage):
     ]
 
 
+def predictions_of(test):
+    """The tokens of the raw predictions of the independent test set, or of all others."""
+    return [
+        token("predict", batch, experiment)
+        for experiment in sorted(STUDY.experiments)
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if (cases[0].fold == TEST) == test
+    ]
+
+
 def log_of(rule, name="{batch}"):
     """The log of a job."""
     return str(LAYOUT.root / "logs" / rule / f"{name}.log")

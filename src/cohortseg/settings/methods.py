@@ -171,8 +171,10 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
-        if (self.frozen or self.fine_tuned_layers) and self.transfer is None:
-            raise ValueError("`frozen` and `fine_tuned_layers` need weights: name them with `transfer`")
+        if self.frozen and self.transfer is None:
+            raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        if self.fine_tuned_layers and self.transfer is None:
+            raise ValueError("`fine_tuned_layers` need weights: name them with `transfer`")
         if self.frozen and self.fine_tuned_layers:
             raise ValueError("`frozen` and `fine_tuned_layers` are two ways to say what is kept; name one")
         if self.decay_per_epoch is not None and self.schedule != "exponential":
