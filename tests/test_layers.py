@@ -54,7 +54,9 @@ SHARED_STEPS |= {
     "curves",
     "groups",
     "learners",
+    "objective",
     "objects",
+    "refine",
     "trial_table",
     "tuning",
 }
