@@ -53,8 +53,9 @@ STEPS = {
     "P15": ("`methods/lung.py`: disk of 5, 81 pixels", "tests/methods/test_lung.py"),
     "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
     "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
+    "C19": ("`postprocess.crf`: `postprocess/dense_crf.py`", "tests/postprocess/test_dense_crf.py"),
 }
-"""Rows of the lung chain: steps, not entries of a table."""
+"""Rows that are steps, not entries of a table of methods: the lung chain, and the dense random field."""
 
 NOT_DONE = {
     "C14": "definition not public",
@@ -89,7 +90,7 @@ def methods_page() -> str:
     for table in TABLES:
         entries = getattr(import_module(table.module), table.name)
         parts.append(_section(table, entries))
-    parts.append("\n## Steps of the lung chain\n\n| row | where | test |\n|---|---|---|\n")
+    parts.append("\n## Steps\n\n| row | where | test |\n|---|---|---|\n")
     parts += [f"| {row} | {where} | `{test}` |\n" for row, (where, test) in STEPS.items()]
     parts.append("\n## Not done (classical group)\n\n| row | why |\n|---|---|\n")
     parts += [f"| {row} | {why} |\n" for row, why in NOT_DONE.items()]
