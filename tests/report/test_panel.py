@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from cohortseg.report.panel import Tile, borders, panel
+from cohortseg.report.panel import Tile, borders, panel, thick
 from cohortseg.report.style import OUTLINE_ONE, OUTLINES
 
 LABEL = np.array(
@@ -24,6 +24,17 @@ def test_borders_are_inside_the_objects_also_between_two_and_not_at_the_end_of_t
         [0, 1, 0, 1, 1, 0],
     ]
     assert borders(LABEL).astype(int).tolist() == expected
+
+
+def test_borders_of_a_large_image_are_wider_and_stay_inside():
+    label = np.zeros((60, 900), int)
+    label[10:40, 100:200] = 1
+    edge = borders(label)
+    found = thick(edge, label)
+    assert found[10:13, 150].all()
+    assert not found[13:37, 150].any()
+    assert not found[label == 0].any()
+    assert (thick(edge[:, :300], label[:, :300]) == edge[:, :300]).all()
 
 
 def shown(figure, place):

@@ -17,6 +17,7 @@ from cohortseg.volume import Array
 
 COLUMNS = 6
 PERCENTILES = (1.0, 99.5)
+PIXELS_PER_LINE = 300
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ def borders(label: Array) -> npt.NDArray[np.bool_]:
     return np.asarray((middle > 0) & differs, dtype=np.bool_)
 
 
+def thick(edge: npt.NDArray[np.bool_], label: Array) -> npt.NDArray[np.bool_]:
+    """Borders, inwards so many pixels wide that they are seen in a tile: one for each 300 of the image's width."""
+    for _ in range(1, max(1, round(edge.shape[1] / PIXELS_PER_LINE))):
+        wide = np.pad(edge, 1)
+        around = (wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:])
+        edge = (edge | np.stack(around).any(axis=0)) & (np.asarray(label) > 0)
+    return edge
+
+
 def panel(image: Array, reference: Array, tiles: list[Tile], *, aspect: float = 1.0, objects: bool = False) -> Figure:
     """The slice with the reference, then each method, in the order given.
 
@@ -83,7 +93,7 @@ def panel(image: Array, reference: Array, tiles: list[Tile], *, aspect: float = 
 
 def _draw(axes: Axes, grey: Array, tile: Tile, aspect: float, *, is_reference: bool, objects: bool) -> None:
     picture = np.repeat(grey[..., None], 3, axis=2)
-    edge = borders(tile.label)
+    edge = thick(borders(tile.label), tile.label)
     if objects or int(tile.label.max(initial=0)) < 2:
         picture[edge] = to_rgb(OUTLINE_ONE[0] if is_reference else OUTLINE_ONE[1])
     else:
