@@ -44,7 +44,7 @@ SHARED_STEPS = {
     "views",
     "quality",
 }
-SHARED_STEPS |= {"chosen", "choice_tables", "clinical", "comparisons", "crate", "curves", "groups"}
+SHARED_STEPS |= {"best", "chosen", "choice_tables", "clinical", "comparisons", "crate", "curves", "groups"}
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cohortseg.settings import (
     ConvertSettings,
     ExportSettings,
     LabelSettings,
+    Member,
     Method,
     MetricSettings,
     Part,
@@ -104,6 +105,19 @@ class ChooseStage(Part):
     confidence: float
 
 
+class BestStage(Part):
+    """Settings of `contest` and `elect`."""
+
+    classes: list[str]
+    members: list[Member]
+    folds: int
+    keep_if: Literal["interval", "gain"]
+    min_subjects: int
+    seed: int
+    bootstrap: int
+    confidence: float
+
+
 class EvaluateStage(Part):
     """Settings of `evaluate`."""
 
@@ -172,6 +186,8 @@ STAGES: dict[str, Stage] = {
     "split": Stage(1, SplitStage, 300, 0, 0),
     "train": Stage(2, ExperimentStage, 6000, 0, 0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
+    "contest": Stage(1, BestStage, 500, 12, 4.0),
+    "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
     "candidates": Stage(1, CandidatesStage, 500, 20, 2.0),
     "choose": Stage(1, ChooseStage, 500, 0, 0),
@@ -201,6 +217,9 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        available["members"] = study.members(experiment)
+        if stage in ("contest", "elect"):
+            available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()

@@ -271,7 +271,7 @@ def _chosen_threshold(facts: Facts) -> list[str]:
     if not auto:
         return []
     return [
-        f"The probability threshold of {_listed(auto)} was chosen from 0.1 to 0.9 for each fold, by the validation "
+        f"The probability threshold of {_listed(auto)} was chosen from 0.02 to 0.98 for each fold, by the validation "
         "cases of the other folds."
     ]
 

@@ -5,6 +5,7 @@
 """
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
@@ -29,12 +30,14 @@ from cohortseg.settings.study import Study
 
 __all__ = [
     "METHOD_SETTINGS",
+    "BestMethod",
     "Code",
     "CohortSettings",
     "ConvertSettings",
     "ExportSettings",
     "JobSettings",
     "LabelSettings",
+    "Member",
     "Method",
     "MetricSettings",
     "Name",

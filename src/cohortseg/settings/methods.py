@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 from cohortseg.settings.networks import Network
 
@@ -155,7 +156,7 @@ class PretrainedMethod(NetworkMethod):
 
 
 Method: TypeAlias = Annotated[
-    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")
+    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod | BestMethod, Field(discriminator="method")
 ]
 
 METHOD_SETTINGS: dict[str, type[Part]] = {
@@ -163,4 +164,5 @@ METHOD_SETTINGS: dict[str, type[Part]] = {
     **CLASSICAL_SETTINGS,
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
+    "best": BestMethod,
 }

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
@@ -96,9 +97,18 @@ class Study(Part):
                 and len(self.cohort.labels.classes) != 1
             ):
                 raise ValueError(f"experiments.{name}.threshold: only with a single class")
+            if isinstance(experiment, BestMethod):
+                self._check_members(name, experiment)
         if len({one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)}) > 1:
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
+
+    def _check_members(self, name: str, best: BestMethod) -> None:
+        others = [other for other, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        strangers = sorted(set(best.among) - set(others))
+        if strangers or not others:
+            known = f"choices: {', '.join(sorted(others))}" if others else "there is no other experiment"
+            raise ValueError(f"experiments.{name}.among: {', '.join(strangers) or 'empty'}; {known}")
 
     @property
     def folder(self) -> Path:
@@ -119,10 +129,27 @@ class Study(Part):
         """Whether the probability threshold of an experiment is chosen on validation folds."""
         return getattr(self.experiments[experiment], "threshold", None) == "auto"
 
+    def members(self, experiment: str) -> list[Member]:
+        """The experiments among which the best is chosen; none for another method."""
+        best = self.experiments[experiment]
+        if not isinstance(best, BestMethod):
+            return []
+        others = [name for name, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        return [
+            Member(
+                experiment=name,
+                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                has_probabilities=getattr(self.experiments[name], "probabilities", False)
+                or self.chooses_threshold(name),
+            )
+            for name in best.among or others
+        ]
+
     def choices(self, experiment: str) -> list[str]:
         """What is chosen for an experiment on validation folds."""
+        model = ["model"] if self.members(experiment) else []
         threshold = ["threshold"] if self.chooses_threshold(experiment) else []
-        return threshold + (["cleaning"] if self.postprocess.choose else [])
+        return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
     def model(self) -> Path | None:

@@ -12,7 +12,7 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.metrics.choice import Judged, Rules
-from cohortseg.stages import ChooseStage
+from cohortseg.stages import BestStage, ChooseStage
 from cohortseg.steps.units import split_unit, validation_cases
 from cohortseg.volume import Volume
 
@@ -25,7 +25,7 @@ def folds_to_serve(n_folds: int) -> list[str]:
     return [*(str(fold) for fold in range(n_folds)), TEST]
 
 
-def rules_of(settings: ChooseStage) -> Rules:
+def rules_of(settings: ChooseStage | BestStage) -> Rules:
     """When a candidate is kept."""
     return Rules(
         settings.keep_if, settings.min_subjects, settings.seed, settings.bootstrap, confidence=settings.confidence

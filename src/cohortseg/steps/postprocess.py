@@ -57,8 +57,7 @@ def cleaning_of(layout: Layout, experiment: str, fold: str, settings: Postproces
     if settings.postprocess.choose:
         chosen = read_json(layout.chosen(experiment, "cleaning", fold))
         return {name: chosen[name] for name in settings.classes}
-    named = settings.postprocess.model_dump(exclude={"choose", "keep_if"})
-    return dict.fromkeys(settings.classes, named)
+    return dict.fromkeys(settings.classes, settings.postprocess.options)
 
 
 def postprocess(

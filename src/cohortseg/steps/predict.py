@@ -10,15 +10,17 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cohortseg.choose import choose
+from cohortseg.cohort import read_cases
 from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
-from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
+from cohortseg.settings import BestMethod, NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.best import predict_best
 from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
@@ -45,6 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     settings = ExperimentStage.model_validate_json(arguments.settings)
     if isinstance(settings.experiment, NetworkMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
+    elif isinstance(settings.experiment, BestMethod):
+        predict_best(arguments, {case.case: case.fold for case in read_cases(arguments.study.cases_table)})
     else:
         _run_classical(arguments, settings.experiment, settings.channels)
 

@@ -20,7 +20,7 @@ from cohortseg.steps.units import all_units, split_unit
 
 __all__ = ["add_arguments", "run"]
 
-THRESHOLDS = (None, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
+THRESHOLDS = (None, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9, 0.06, 0.94, 0.02, 0.98)
 """What is tried; None is the most probable class, that is 0.5. All are borders of bins of the histograms."""
 
 
