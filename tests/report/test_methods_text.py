@@ -93,6 +93,15 @@ def test_what_was_chosen_on_validation_folds_is_said_with_its_rule():
     assert "mean gain in Dice over subjects was above zero" in text_of(replace(FACTS, settings=settings))
 
 
+def test_the_best_model_is_told_with_its_rivals_and_its_rule():
+    best = {"method": "best", "among": ["unet2d", "threshold"]}
+    text = changed(experiments={"winner": best})
+    assert "“winner”: the model among unet2d and threshold, their seeds" in text
+    assert "with the highest mean Dice over subjects, chosen for each fold by the validation cases of the other" in text
+    careful = changed(experiments={"winner": {**best, "keep_if": "interval"}})
+    assert "unet2d, or another that was better by at least 0.001 with its whole bootstrap interval" in careful
+
+
 def test_the_length_and_the_network_are_those_of_the_settings():
     minutes = {"method": "unet", "minutes": 30, "encoder": "residual_small", "deep_supervision": True}
     text = changed(experiments={"unet2d": minutes})

@@ -235,6 +235,18 @@ def _length(method: Settings) -> str:
     return ""
 
 
+def _best(facts: Facts, _name: str, method: Settings, cited: Bibliography) -> str:
+    rest = [name for name, one in (facts.settings.get("experiments") or {}).items() if one.get("method") != "best"]
+    among = method.get("among") or rest
+    rule = "with the highest mean Dice over subjects"
+    if method.get("keep_if") == "interval":
+        rule = f"{among[0]}, or another that was better by at least 0.001 with its whole bootstrap interval"
+    return (
+        f"the model among {_listed(among)}, their seeds, and the mean of those that keep probabilities, {rule}, chosen "
+        f"for each fold by the validation cases of the other folds {cited.cite('isensee')}."
+    )
+
+
 def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
     chosen = facts.settings.get("postprocess") or {}
     if chosen.get("choose"):
@@ -306,7 +318,11 @@ def _software(facts: Facts, cited: Bibliography) -> list[str]:
     return [f"The study was run as one Snakemake workflow {trained} with {_listed(named)}."] if named else []
 
 
-WRITERS: dict[str, Callable[[Facts, str, Settings, Bibliography], str]] = {"threshold": _threshold, "unet": _unet}
+WRITERS: dict[str, Callable[[Facts, str, Settings, Bibliography], str]] = {
+    "threshold": _threshold,
+    "unet": _unet,
+    "best": _best,
+}
 PARTS: dict[str, Callable[[Facts, Bibliography], list[str]]] = {
     "Data": _data,
     "Preprocessing": _model_space,
