@@ -103,6 +103,7 @@ class ChooseStage(Part):
     seed: int
     bootstrap: int
     confidence: float
+    model: Path | None = None
 
 
 class BestStage(Part):
@@ -217,6 +218,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        available["model"] = getattr(available["experiment"], "model", None)
         available["members"] = study.members(experiment)
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
