@@ -36,6 +36,10 @@ class Layout:
         """The frozen training and validation cases of one fold."""
         return self.root / "cohort" / "members" / f"fold-{fold}.json"
 
+    def inner(self, experiment: str, fold: str) -> Path:
+        """The frozen inner split of the training cases of a fold, which a search over an experiment works on."""
+        return self.members(fold).with_name(f"fold-{fold}-inner-{experiment}.json")
+
     @property
     def folds(self) -> Path:
         """The folds of all converted cases, after the leakage check."""
@@ -116,6 +120,14 @@ class Layout:
     def budget(self, experiment: str) -> Path:
         """The frozen number of steps that fit the minutes of an experiment."""
         return self.root / "experiments" / experiment / "budget.json"
+
+    def trial(self, experiment: str, fold: str, number: int) -> Path:
+        """The record of one trial of a search: what was tried, and its score."""
+        return self.tuned(experiment, fold).with_name(f"trial-{number:03d}.json")
+
+    def tuned(self, experiment: str, fold: str) -> Path:
+        """The settings that the search of a fold has chosen, and nothing else."""
+        return self.root / "experiments" / experiment / "tune" / f"fold-{fold}" / "tuned.json"
 
     def prediction(self, experiment: str, model: str, case: str) -> Path:
         """The folder of one model's results on one case."""

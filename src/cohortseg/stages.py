@@ -25,6 +25,7 @@ from cohortseg.settings import (
     SplitSettings,
     StatisticsSettings,
     Study,
+    TuneSettings,
 )
 
 
@@ -75,6 +76,17 @@ class ExperimentStage(Part):
     classes: list[str]
     channels: list[str]
     experiment: Method
+
+
+class TrialStage(Part):
+    """Settings of `trial`: how many trials there are is none of them, so that more may follow."""
+
+    classes: list[str]
+    channels: list[str]
+    experiment: Method
+    tune: TuneSettings
+    postprocess: PostprocessSettings
+    metrics: MetricSettings
 
 
 class PostprocessStage(Part):
@@ -132,6 +144,7 @@ class AggregateStage(Part):
     study: str
     classes: list[str]
     experiment_names: list[str]
+    n_trials: dict[str, int] = Field(default_factory=dict)
     choices: dict[str, list[str]] = Field(default_factory=dict)
     metrics: MetricSettings
     statistics: StatisticsSettings
@@ -182,10 +195,11 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "convert": Stage(2, ConvertStage, 600, 4, 1.0),
     "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
-    "plan": Stage(2, PlanStage, 500, 0, 0),
+    "plan": Stage(3, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(2, ExperimentStage, 6000, 0, 0),
+    "train": Stage(3, ExperimentStage, 6000, 0, 0),
+    "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "contest": Stage(1, BestStage, 500, 12, 4.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
@@ -194,8 +208,8 @@ STAGES: dict[str, Stage] = {
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(2, AggregateStage, 1000, 0, 0),
-    "report": Stage(2, ReportStage, 2000, 0, 0),
+    "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
+    "report": Stage(3, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
@@ -213,6 +227,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         "min_slices": min(selection.min_slices for selection in selections),
     }
     available["experiment_names"] = sorted(study.experiments)
+    available["n_trials"] = study.n_trials
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
@@ -223,5 +238,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
+        if experiment in study.tune:
+            available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()

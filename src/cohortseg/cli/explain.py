@@ -10,6 +10,7 @@ from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_path, write_text
 from cohortseg.layout import TEST, Layout
 from cohortseg.steps.model_space import read_plan
+from cohortseg.steps.tuning import best_of, read_trials, score_text
 from cohortseg.steps.units import all_units, folds_of_model, seed_of_model, split_unit
 
 CHOICES = {"raw": {"models": "model"}, "post": {"threshold": "threshold", "cleaning": "cleaning"}}
@@ -175,6 +176,7 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
     for fold in folds_of_model(layout, model) if seed else []:
         record = read_sidecar(layout.model(experiment, fold, int(seed)) / "train.json")
         if record is not None:
+            lines += _search(layout, experiment, fold, record.get("tuned"))
             lines += [
                 f"  trained: fold {fold}, seed {seed}, {len(record['members']['train'])} cases",
                 f"    revision {record['revision']}",
@@ -182,6 +184,10 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
                 f"    weights {record['weights']}",
             ]
     folder = layout.prediction(experiment, model, name)
+    raw = read_sidecar(folder / "raw.json") or {}
+    if "tuned" in raw.get("inputs", {}):
+        fold = next(case.fold for case in read_cases(layout.cases_table) if case.case == name)
+        lines += _search(layout, experiment, fold, read_json(layout.tuned(experiment, fold))["settings"])
     for stage in ("raw", "post", "metrics", "export"):
         lines += [f"  {line}" for line in _stage(folder / f"{stage}.json")]
         lines += _chosen(layout, experiment, name, folder / f"{stage}.json") if stage in CHOICES else []
@@ -191,3 +197,16 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
             shown = [f"{key} {values[key]:.4g}" for key in ("dice", "hd95_mm", "nsd") if values[key] is not None]
             lines.append(f"  row {stage} {label}: {'; '.join(filter(None, [', '.join(shown), values['undefined']]))}")
     return lines
+
+
+def _search(layout: Layout, experiment: str, fold: str, chosen: dict[str, Any] | None) -> list[str]:
+    """The trial that gave a fold its settings; nothing where they are as written."""
+    if chosen is None:
+        return []
+    n_trials = len(list(layout.trial(experiment, fold, 0).parent.glob("trial-*[0-9].json")))
+    best = best_of([one for one in read_trials(layout, experiment, fold, n_trials) if one["settings"] == chosen])
+    settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    if best is None:
+        return [f"  settings of a search, whose trial is gone: {settings}"]
+    score = f"{best['metric']} {score_text(best['score'])} on {best['n_cases']} training cases"
+    return [f"  settings of trial {best['number']} of {n_trials} in fold {fold} ({score}): {settings}"]

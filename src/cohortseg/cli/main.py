@@ -50,6 +50,8 @@ STEPS: dict[str, Command] = {
     "plan": Command("cohortseg.steps.plan", "choose grid, normalisation and network size"),
     "preprocess": Command("cohortseg.steps.preprocess", "bring images and labels into model space"),
     "split": Command("cohortseg.steps.split", "write the folds, check for leakage"),
+    "trial": Command("cohortseg.steps.trial", "try settings of an experiment on the inner folds of a fold"),
+    "tune": Command("cohortseg.steps.tune", "choose the settings of the best trial of a fold"),
     "train": Command("cohortseg.steps.train", "train one network"),
     "predict": Command("cohortseg.steps.predict", "segment cases on their native grids"),
     "contest": Command("cohortseg.steps.contest", "look at what each model shares with the references"),

@@ -69,6 +69,8 @@ def progress(layout: Layout) -> list[Line]:
     cases = read_cases(layout.cases_table)
     lines = [_cohort_line(layout, stage, cases) for stage in COHORT_STAGES if _begun(layout, stage)]
     for folder in sorted(path for path in (layout.root / "experiments").glob("*") if path.is_dir()):
+        if (folder / "tune").is_dir() and layout.asked(f"tune-{folder.name}").exists():
+            lines.append(_search_line(layout, folder))
         models = sorted(folder.glob("fold-*-seed-*"))
         if models:
             done = [model for model in models if (model / "train.json").exists()]
@@ -84,6 +86,17 @@ def progress(layout: Layout) -> list[Line]:
         ]
     lines.append(Line("report", int(layout.report.exists()), 0, 1, 0.0))
     return lines
+
+
+def _search_line(layout: Layout, folder: Path) -> Line:
+    """The trials of a search; failed ones count as rejected proposals."""
+    asked = read_json(layout.asked(f"tune-{folder.name}"))
+    numbers = range(int(asked["trials"]))
+    paths = [layout.trial(folder.name, fold, number) for fold in asked["folds"] for number in numbers]
+    records = {path: record for path in paths if (record := read_sidecar(path)) is not None}
+    failed = sum(record["status"] != "ok" for record in records.values())
+    seconds = sum(run_seconds(path) or 0.0 for path in records)
+    return Line(f"{folder.name}: trials", len(records) - failed, failed, len(paths), seconds)
 
 
 def _training(layout: Layout, model: Path) -> str:

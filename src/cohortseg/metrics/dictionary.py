@@ -8,6 +8,7 @@ from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
+from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -309,6 +310,7 @@ TABLES: dict[str, Table] = {
             "mean_sensitivity": share("mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false lesions per case", "Setio 2017"),
         },
     ),
+    **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,
     "data_dictionary": Table(

@@ -10,6 +10,7 @@ from typing import Any
 from cohortseg.report.flow import Flow
 from cohortseg.report.numbers import counted, metric_look
 from cohortseg.report.references import Bibliography
+from cohortseg.report.tuning_text import tuning_sentences
 
 Settings = Mapping[str, Any]
 
@@ -140,6 +141,10 @@ def _segmentation(facts: Facts, cited: Bibliography) -> list[str]:
         text = write(facts, name, method, cited) if write else _other(facts, method)
         sentences.append(f"Experiment “{name}”: {text}")
     return sentences
+
+
+def _searched(facts: Facts, cited: Bibliography) -> list[str]:
+    return tuning_sentences(facts.settings, cited)
 
 
 def _other(facts: Facts, method: Settings) -> str:
@@ -328,6 +333,7 @@ PARTS: dict[str, Callable[[Facts, Bibliography], list[str]]] = {
     "Preprocessing": _model_space,
     "Folds": _split,
     "Segmentation": _segmentation,
+    "Search of settings": _searched,
     "Post-processing": _cleaning,
     "Evaluation": _evaluation,
     "Software": _software,

@@ -27,6 +27,7 @@ from cohortseg.settings.results import (
     StatisticsSettings,
 )
 from cohortseg.settings.study import Study
+from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
@@ -47,12 +48,14 @@ __all__ = [
     "PostprocessSettings",
     "PreprocessSettings",
     "PretrainedMethod",
+    "Range",
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
     "StatisticsSettings",
     "Study",
     "ThresholdMethod",
+    "TuneSettings",
     "UNetMethod",
     "load_study",
 ]

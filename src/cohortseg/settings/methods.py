@@ -57,7 +57,10 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32",
+        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment",
+    )
 
 
 class UNetMethod(NetworkMethod):

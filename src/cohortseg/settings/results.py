@@ -29,9 +29,8 @@ class PostprocessSettings(Part):
         description="what is chosen, and a threshold `auto`, is kept when the mean gain in Dice over subjects is above 0: with its whole interval (and at least 0.001), or by itself",
     )
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the settings name, as options of `postprocess_label`."""
+    def named(self) -> dict[str, Any]:
+        """What the settings say is done, as the arguments of `postprocess.chain.postprocess_label`."""
         return self.model_dump(exclude={"choose", "keep_if"})
 
     @model_validator(mode="after")

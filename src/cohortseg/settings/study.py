@@ -1,15 +1,15 @@
 """A study: all its settings together."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
+from cohortseg.settings.methods import METHOD_SETTINGS, Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.results import (
@@ -23,6 +23,7 @@ from cohortseg.settings.results import (
     ReportSettings,
     StatisticsSettings,
 )
+from cohortseg.settings.tune import TuneSettings, why_not
 
 
 class Study(Part):
@@ -39,6 +40,9 @@ class Study(Part):
     preprocess: PreprocessSettings = Field(default_factory=PreprocessSettings, description="into model space")
     split: SplitSettings = Field(default_factory=SplitSettings, description="folds")
     experiments: dict[Name, Method] = Field(min_length=1, description="name: method with its settings")
+    tune: dict[Name, TuneSettings] = Field(
+        default_factory=dict, description="name of an experiment: search over its settings, in each fold by itself"
+    )
     postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
@@ -110,6 +114,39 @@ class Study(Part):
             known = f"choices: {', '.join(sorted(others))}" if others else "there is no other experiment"
             raise ValueError(f"experiments.{name}.among: {', '.join(strangers) or 'empty'}; {known}")
 
+    @model_validator(mode="after")
+    def _searches_are_possible(self) -> "Study":
+        for name, search in self.tune.items():
+            experiment = self.experiments.get(name)
+            if experiment is None:
+                raise ValueError(f"tune.{name}: no such experiment; choices: {', '.join(sorted(self.experiments))}")
+            if isinstance(experiment, BestMethod):
+                raise ValueError(f"tune.{name}: `best` takes what others predict; search in those")
+            if search.steps is not None and not isinstance(experiment, UNetMethod):
+                raise ValueError(f"tune.{name}.steps: only where a network is trained")
+            if getattr(experiment, "minutes", None) is not None:
+                raise ValueError(f"tune.{name}: say `steps` in the experiment, not `minutes`")
+            if getattr(experiment, "precision", None) == "auto":
+                raise ValueError(f"tune.{name}: say a `precision` in the experiment, not `auto`")
+            for key in search.space:
+                if reason := why_not(key, METHOD_SETTINGS[experiment.method]):
+                    raise ValueError(f"tune.{name}.space.{key}: {reason}")
+            self._check_corners(name, search)
+        return self
+
+    def _check_corners(self, name: str, search: TuneSettings) -> None:
+        """Every corner of a space must be settings that the study could have been written with."""
+        experiment = self.experiments[name]
+        given = {field: getattr(self, field) for field in type(self).model_fields if field != "tune"}
+        for corner in search.corners(METHOD_SETTINGS[experiment.method]):
+            tried = {**self.experiments, name: {**experiment.model_dump(), **corner}}
+            try:
+                Study.model_validate(given | {"experiments": tried})
+            except ValidationError as error:
+                first, point = error.errors()[0], ", ".join(f"{key} {_short(value)}" for key, value in corner.items())
+                reason = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"tune.{name}.space: with {point}: {reason}") from None
+
     @property
     def folder(self) -> Path:
         """The study's folder."""
@@ -152,6 +189,18 @@ class Study(Part):
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
+    def n_trials(self) -> dict[str, int]:
+        """The trials of a fold of each experiment that is searched."""
+        return {
+            name: search.n_trials(METHOD_SETTINGS[self.experiments[name].method])
+            for name, search in sorted(self.tune.items())
+        }
+
+    @property
     def model(self) -> Path | None:
         """The model package whose plan the study has; none where it plans itself."""
         return next((one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)), None)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

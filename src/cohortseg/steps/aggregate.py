@@ -50,6 +50,7 @@ from cohortseg.steps.curves import (
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
+from cohortseg.steps.trial_table import trial_table
 from cohortseg.steps.units import all_units, seed_of_model, split_unit, validation_cases
 
 __all__ = ["add_arguments", "run"]
@@ -94,6 +95,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "calibration": calibration_table(pooled),
         "curves": curve_table(pooled, rows, scored, settings.classes),
         "froc": froc_table(rows, lesions),
+        "trials": trial_table(layout, settings.n_trials),
         "cohort_flow": cohort_flow(layout, settings.experiment_names),
         "rejected": rejected_cases(layout, settings.experiment_names),
         "heterogeneity": scans,

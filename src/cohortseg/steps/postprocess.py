@@ -57,7 +57,7 @@ def cleaning_of(layout: Layout, experiment: str, fold: str, settings: Postproces
     if settings.postprocess.choose:
         chosen = read_json(layout.chosen(experiment, "cleaning", fold))
         return {name: chosen[name] for name in settings.classes}
-    return dict.fromkeys(settings.classes, settings.postprocess.options)
+    return dict.fromkeys(settings.classes, settings.postprocess.named())
 
 
 def postprocess(
