@@ -274,7 +274,7 @@ def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
 def _chosen_cleaning(chosen: Settings) -> str:
     rule = "was above zero"
     if chosen.get("keep_if") == "interval":
-        rule = "was at least 0.001 and its bootstrap interval above zero"
+        rule = "was at least 0.001 and its bootstrap interval, for all candidates together, above zero"
     return (
         "Post-processing of each class was chosen for each fold by the validation cases of the other folds, among "
         "filling of holes, keeping the largest or the two largest components, smallest volumes, opening and closing, "

@@ -120,7 +120,7 @@ class Study(Part):
             experiment = self.experiments.get(name)
             if experiment is None:
                 raise ValueError(f"tune.{name}: no such experiment; choices: {', '.join(sorted(self.experiments))}")
-            if isinstance(experiment, BestMethod):
+            if self.members(name):
                 raise ValueError(f"tune.{name}: `best` takes what others predict; search in those")
             if search.steps is not None and not isinstance(experiment, UNetMethod):
                 raise ValueError(f"tune.{name}.steps: only where a network is trained")
