@@ -93,6 +93,7 @@ class PostprocessStage(Part):
     """Settings of `postprocess`."""
 
     classes: list[str]
+    channels: list[str] = Field(default_factory=lambda: ["image"])
     postprocess: PostprocessSettings
     choose_threshold: bool = False
 

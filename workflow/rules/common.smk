@@ -109,6 +109,16 @@ def experiment_tokens(stage):
     ]
 
 
+def predictions_of(test):
+    """The tokens of the raw predictions of the independent test set, or of all others."""
+    return [
+        token("predict", batch, experiment)
+        for experiment in sorted(STUDY.experiments)
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if (cases[0].fold == TEST) == test
+    ]
+
+
 def log_of(rule, name="{batch}"):
     """The log of a job."""
     return str(LAYOUT.root / "logs" / rule / f"{name}.log")
@@ -158,7 +168,10 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+    crf = STUDY.postprocess.crf is not None
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
+        stage, crf=crf
+    )
 
 
 def memory_of(stage):

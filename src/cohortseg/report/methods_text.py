@@ -258,6 +258,7 @@ def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
         return [*_chosen_threshold(facts), _chosen_cleaning(chosen)]
     keep = chosen.get("keep", "all")
     done = [
+        "a fully connected conditional random field on the probabilities" if chosen.get("crf") else "",
         f"an opening of {chosen.get('opening_mm'):g} mm" if chosen.get("opening_mm") else "",
         f"a closing of {chosen.get('closing_mm'):g} mm" if chosen.get("closing_mm") else "",
         "filling of holes" if chosen.get("fill_holes") else "",

@@ -7,6 +7,7 @@
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.crf import CRFSettings
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -32,6 +33,7 @@ from cohortseg.settings.tune import Range, TuneSettings
 __all__ = [
     "METHOD_SETTINGS",
     "BestMethod",
+    "CRFSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",

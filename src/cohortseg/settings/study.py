@@ -61,6 +61,25 @@ class Study(Part):
         return self
 
     @model_validator(mode="after")
+    def _probabilities_are_kept(self) -> "Study":
+        if self.postprocess.crf is None:
+            return self
+        if not self.networks:
+            raise ValueError("postprocess.crf: no experiment has probabilities to refine")
+        for name, method in self.networks.items():
+            if not method.probabilities:
+                raise ValueError(f"postprocess.crf: needs `probabilities: true` in experiments.{name}")
+            if method.threshold is not None:
+                raise ValueError(
+                    f"experiments.{name}.threshold: after `postprocess.crf` the most probable class counts"
+                )
+        for channel in self.postprocess.crf.channels:
+            if channel not in self.cohort.channel_names:
+                known = ", ".join(self.cohort.channel_names)
+                raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> "Study":
         if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg", "series"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
