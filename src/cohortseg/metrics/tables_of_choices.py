@@ -26,7 +26,10 @@ _FOR = {
     "experiment": text("name of the experiment"),
     "applied_to": text("fold whose cases get it, chosen by the cases of the other folds; test: by all folds"),
     "label": text("class"),
-    "choice": text("threshold: probability from which a voxel belongs to the class; cleaning: post-processing"),
+    "choice": text(
+        "model: which model, or mean of models, predicts (method best); threshold: probability from which a voxel "
+        "belongs to the class; cleaning: post-processing"
+    ),
 }
 
 CHOICE_TABLES: dict[str, Table] = {
