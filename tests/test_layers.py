@@ -46,6 +46,7 @@ SHARED_STEPS = {
 }
 SHARED_STEPS |= {
     "channels",
+    "best",
     "chosen",
     "choice_tables",
     "clinical",

@@ -248,6 +248,10 @@ def trainings(experiment, folds):
 
 def models_of(wildcards):
     """The models that predict a batch: those of its fold, or of all folds for the test set."""
+    if STUDY.members(wildcards.experiment):
+        fold = batch_of(wildcards)[0].fold
+        elected = str(LAYOUT.chosen(wildcards.experiment, "model", fold))
+        return [elected, *members_tokens(wildcards)]
     if wildcards.experiment not in STUDY.trained:
         return []
     fold = batch_of(wildcards)[0].fold
@@ -374,6 +378,14 @@ def chosen_files(what, experiment="{experiment}"):
     return [*chosen, str(LAYOUT.choices(experiment, what))]
 
 
+def members_tokens(wildcards):
+    """The tokens of the predictions of a batch by the experiments among which the best is chosen."""
+    return [
+        token("predict", wildcards.fold_batch, member.experiment)
+        for member in STUDY.members(wildcards.experiment)
+    ]
+
+
 def thresholds_of(wildcards):
     """The chosen probability thresholds of an experiment, where it chooses."""
     chooses = STUDY.chooses_threshold(wildcards.experiment)
@@ -383,9 +395,8 @@ def thresholds_of(wildcards):
 def chosen_of(wildcards):
     """What was chosen for the cases of a batch."""
     experiment, fold = wildcards.experiment, batch_of(wildcards)[0].fold
-    return [
-        str(LAYOUT.chosen(experiment, what, fold)) for what in STUDY.choices(experiment)
-    ]
+    cleaning = [what for what in STUDY.choices(experiment) if what != "model"]
+    return [str(LAYOUT.chosen(experiment, what, fold)) for what in cleaning]
 
 
 def more_tables():
@@ -468,6 +479,7 @@ def questions():
             ]
         chosen = STUDY.choices(experiment)
         stages = [
+            *(["contest", "elect"] if "model" in chosen else []),
             *(["threshold"] if "threshold" in chosen else []),
             *(["candidates", "choose"] if "cleaning" in chosen else []),
         ]
@@ -475,7 +487,7 @@ def questions():
             told[f"{stage}-{experiment}"] = [
                 revision_of(stage),
                 stage_settings(STUDY, stage, experiment),
-                voters_digest() if stage != "candidates" else "",
+                voters_digest() if stage not in ("contest", "candidates") else "",
             ]
     for experiment in STUDY.tune:
         told[f"tune-{experiment}"] = {

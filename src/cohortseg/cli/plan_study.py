@@ -28,7 +28,9 @@ FILES_PER_CASE = {
     "convert": 10,
     "fingerprint": 2,
     "preprocess": 9,
+    "contest": 2,
     "predict": 5,
+    "candidates": 2,
     "postprocess": 5,
     "evaluate": 2,
     "export": 3,
@@ -102,7 +104,10 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
         seeds = len(seeds_of(method)) if isinstance(method, UNetMethod | LearnedMethod) else 1
-        stages = ["predict", "postprocess", "evaluate", *(["export"] if study.export.formats else [])]
+        chosen = study.choices(experiment)
+        stages = ["contest"] if "model" in chosen else []
+        stages += ["predict", *(["candidates"] if "cleaning" in chosen else []), "postprocess", "evaluate"]
+        stages += ["export"] if study.export.formats else []
         for stage in stages:
             gpu = trained and on_gpu and stage == "predict"
             row = _row(stage, experiment, cases, len(fold_batches), needs, (n_channels, n_classes), gpu=gpu, runs=seeds)

@@ -314,4 +314,14 @@ METHODS: dict[str, Method] = {
         test="tests/steps/test_networks_of_a_study.py",
         summary="finished networks of another study, with its plan; the mean of their probabilities",
     ),
+    "best": Method(
+        load=None,
+        scope="pointwise",
+        needs_weights=True,
+        dims=(2, 3),
+        source="Isensee et al. 2021 (nnU-Net): the best model or ensemble in cross-validation",
+        summary="the best of other experiments or the mean of their networks, for each fold chosen by the other folds",
+        rows=("Q10",),
+        test="tests/steps/test_best.py",
+    ),
 }

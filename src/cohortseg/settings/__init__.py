@@ -5,6 +5,7 @@
 """
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
 from cohortseg.settings.crf import CRFSettings
 from cohortseg.settings.learned import LearnedMethod
@@ -35,6 +36,7 @@ from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
+    "BestMethod",
     "CRFSettings",
     "Code",
     "CohortSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "JobSettings",
     "LabelSettings",
     "LearnedMethod",
+    "Member",
     "Method",
     "MetricSettings",
     "Name",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 from cohortseg.settings.learned import (
     LEARNED_SETTINGS,
@@ -209,7 +210,8 @@ Method: TypeAlias = Annotated[
     | MeanShapeMethod
     | EllipsoidMethod
     | UNetMethod
-    | PretrainedMethod,
+    | PretrainedMethod
+    | BestMethod,
     Field(discriminator="method"),
 ]
 
@@ -229,4 +231,5 @@ METHOD_SETTINGS: dict[str, type[Part]] = {
     **LEARNED_SETTINGS,
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
+    "best": BestMethod,
 }

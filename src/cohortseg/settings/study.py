@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.learned import LearnedMethod
@@ -140,9 +141,18 @@ class Study(Part):
                 and len(self.cohort.labels.classes) != 1
             ):
                 raise ValueError(f"experiments.{name}.threshold: only with a single class")
+            if isinstance(experiment, BestMethod):
+                self._check_members(name, experiment)
         if len({one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)}) > 1:
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
+
+    def _check_members(self, name: str, best: BestMethod) -> None:
+        others = [other for other, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        strangers = sorted(set(best.among) - set(others))
+        if strangers or not others:
+            known = f"choices: {', '.join(sorted(others))}" if others else "there is no other experiment"
+            raise ValueError(f"experiments.{name}.among: {', '.join(strangers) or 'empty'}; {known}")
 
     @model_validator(mode="after")
     def _searches_are_possible(self) -> "Study":
@@ -150,6 +160,8 @@ class Study(Part):
             experiment = self.experiments.get(name)
             if experiment is None:
                 raise ValueError(f"tune.{name}: no such experiment; choices: {', '.join(sorted(self.experiments))}")
+            if self.members(name):
+                raise ValueError(f"tune.{name}: `best` takes what others predict; search in those")
             if search.steps is not None and not isinstance(experiment, UNetMethod):
                 raise ValueError(f"tune.{name}.steps: only where a network is trained")
             if getattr(experiment, "minutes", None) is not None:
@@ -195,10 +207,27 @@ class Study(Part):
         """Whether the probability threshold of an experiment is chosen on validation folds."""
         return getattr(self.experiments[experiment], "threshold", None) == "auto"
 
+    def members(self, experiment: str) -> list[Member]:
+        """The experiments among which the best is chosen; none for another method."""
+        best = self.experiments[experiment]
+        if not isinstance(best, BestMethod):
+            return []
+        others = [name for name, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        return [
+            Member(
+                experiment=name,
+                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                has_probabilities=getattr(self.experiments[name], "probabilities", False)
+                or self.chooses_threshold(name),
+            )
+            for name in best.among or others
+        ]
+
     def choices(self, experiment: str) -> list[str]:
         """What is chosen for an experiment on validation folds."""
+        model = ["model"] if self.members(experiment) else []
         threshold = ["threshold"] if self.chooses_threshold(experiment) else []
-        return threshold + (["cleaning"] if self.postprocess.choose else [])
+        return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
     def n_trials(self) -> dict[str, int]:

@@ -9,15 +9,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
-from cohortseg.settings import LearnedMethod, NetworkMethod, Part, PretrainedMethod, UNetMethod
+from cohortseg.settings import BestMethod, LearnedMethod, NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.best import predict_best
 from cohortseg.steps.channels import read_channel
 from cohortseg.steps.learners import predict_learned
 from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
@@ -50,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
         _run_trained(arguments, settings.experiment, len(settings.classes))
     elif isinstance(settings.experiment, LearnedMethod):
         predict_learned(arguments, settings, settings.experiment)
+    elif isinstance(settings.experiment, BestMethod):
+        predict_best(arguments, {case.case: case.fold for case in read_cases(arguments.study.cases_table)})
     else:
         tuned = getattr(arguments, "tuned", None)
         _run_classical(arguments, tuned_method(settings.experiment, tuned), settings.channels, tuned)
