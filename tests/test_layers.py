@@ -46,6 +46,8 @@ SHARED_STEPS = {
 }
 SHARED_STEPS |= {
     "chosen",
+    "objective",
+    "refine",
     "choice_tables",
     "clinical",
     "comparisons",
