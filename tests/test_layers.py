@@ -48,6 +48,8 @@ SHARED_STEPS |= {
     "channels",
     "best",
     "chosen",
+    "objective",
+    "refine",
     "choice_tables",
     "clinical",
     "comparisons",
@@ -55,9 +57,7 @@ SHARED_STEPS |= {
     "curves",
     "groups",
     "learners",
-    "objective",
     "objects",
-    "refine",
     "trial_table",
     "tuning",
 }

@@ -38,10 +38,17 @@ class LossOptions(Part):
     )
     eta: NotNegative = Field(1.5, description="iou_balanced: exponent of the intersection over union")
     contour_weight: NotNegative = Field(1.0, description="dcan, gated_scnn: weight of the loss of the contour head")
+    shape_weight: NotNegative = Field(
+        0.0,
+        description="any loss: weight of the difference of shape codes (ACNN); an autoencoder of the label maps of the training cases is trained first, in addition to `minutes`",
+    )
+    shape_steps: int = Field(300, ge=1, description="optimiser steps of that autoencoder")
+    shape_code: int = Field(16, ge=1, description="channels of its code")
 
     def of_others(self, loss: str, architecture: str | None) -> list[str]:
         """The options that are set though neither loss nor network has them."""
-        known = {*OPTIONS.get(loss, ()), *(["contour_weight"] if architecture in WITH_CONTOURS else [])}
+        known = {"shape_weight", *OPTIONS.get(loss, ()), *(["contour_weight"] if architecture in WITH_CONTOURS else [])}
+        known |= {"shape_steps", "shape_code"} if self.shape_weight else set()
         plain = type(self)()
         changed = [name for name in type(self).model_fields if getattr(self, name) != getattr(plain, name)]
         return [name for name in changed if name not in known]

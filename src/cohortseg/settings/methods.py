@@ -165,6 +165,26 @@ class UNetMethod(NetworkMethod):
         return self
 
     @model_validator(mode="after")
+    def _loss_and_its_numbers(self) -> "UNetMethod":
+        network = self.architecture.name if self.architecture is not None else None
+        strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
+        if strange:
+            raise ValueError(f"`loss_options.{strange[0]}` is nothing that loss {self.loss!r} or the network has")
+        if self.loss == "weighted_cross_entropy" and not (self.loss_options and self.loss_options.class_weights):
+            raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
+        return self
+
+    @model_validator(mode="after")
+    def _transferred(self) -> "UNetMethod":
+        if self.frozen and self.transfer is None:
+            raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        if self.fine_tuned_layers and self.transfer is None:
+            raise ValueError("`fine_tuned_layers` need weights: name them with `transfer`")
+        if self.frozen and self.fine_tuned_layers:
+            raise ValueError("`frozen` and `fine_tuned_layers` are two ways to say what is kept; name one")
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> "UNetMethod":
         if self.steps is not None and self.minutes is not None:
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
@@ -174,22 +194,6 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
-        return self
-
-    @model_validator(mode="after")
-    def _loss_and_transfer(self) -> "UNetMethod":
-        network = self.architecture.name if self.architecture is not None else None
-        strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
-        if strange:
-            raise ValueError(f"`loss_options.{strange[0]}` is nothing that loss {self.loss!r} or the network has")
-        if self.loss == "weighted_cross_entropy" and not (self.loss_options and self.loss_options.class_weights):
-            raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
-        if self.frozen and self.transfer is None:
-            raise ValueError("`frozen` parts need weights: name them with `transfer`")
-        if self.fine_tuned_layers and self.transfer is None:
-            raise ValueError("`fine_tuned_layers` need weights: name them with `transfer`")
-        if self.frozen and self.fine_tuned_layers:
-            raise ValueError("`frozen` and `fine_tuned_layers` are two ways to say what is kept; name one")
         if self.decay_per_epoch is not None and self.schedule != "exponential":
             raise ValueError("`decay_per_epoch` goes with `schedule: exponential`")
         return self

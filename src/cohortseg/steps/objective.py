@@ -1,6 +1,6 @@
 """The loss and the learning rate of a training, from its settings, and as they change from epoch to epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from cohortseg.choose import choose
@@ -8,8 +8,11 @@ from cohortseg.errors import SettingsError
 from cohortseg.settings import UNetMethod
 from cohortseg.settings.losses import OPTIONS, LossOptions
 from cohortseg.train.losses import LOSSES, LossFunction
+from cohortseg.train.patches import Source
+from cohortseg.train.recipe import Recipe
 from cohortseg.train.schedules import SCHEDULES, ScheduleFunction, per_epoch
 from cohortseg.train.shape_losses import SHAPE_LOSSES
+from cohortseg.train.shape_prior import learn_shapes, with_shapes
 
 Objective: TypeAlias = Callable[[float], LossFunction]
 """From an epoch, counted from 0, to the loss in it."""
@@ -78,3 +81,26 @@ def schedule_of(method: UNetMethod, epoch_steps: float) -> ScheduleFunction:
     if method.decay_per_epoch is not None:
         return per_epoch(method.decay_per_epoch, epoch_steps)
     return choose("schedule", method.schedule, SCHEDULES).factor
+
+
+def held_to(recipe: Recipe, method: UNetMethod, source: Source, sizes: Mapping[str, Any], device: Any) -> Recipe:
+    """The recipe, with the difference of shape codes where the settings weigh it: then shapes are learnt here first.
+
+    Parameters
+    ----------
+    sizes : mapping
+        `dims`, `n_classes` (background included), and `size` of the finest result for a patch.
+    """
+    options = method.loss_options or LossOptions()
+    if not options.shape_weight:
+        return recipe
+    shapes = learn_shapes(
+        source,
+        dims=sizes["dims"],
+        n_classes=sizes["n_classes"],
+        steps=options.shape_steps,
+        code=options.shape_code,
+        seed=recipe.seed,
+        device=device,
+    )
+    return with_shapes(recipe, shapes, options.shape_weight, sizes["size"])

@@ -28,7 +28,7 @@ from cohortseg.steps.arguments import add_experiment, add_settings, add_study, a
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
-from cohortseg.steps.objective import changing
+from cohortseg.steps.objective import changing, held_to
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
@@ -163,6 +163,12 @@ class Pieces:
         planned = [level["features"] for level in self.plan["network"]["levels"]]
         name, arguments = self.network(list(self.method.features or planned))
         return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
+
+    @property
+    def result_sizes(self) -> dict[str, Any]:
+        """Dimensions, classes with the background, and size of what the network gives of a patch."""
+        dims, (extent, patch) = self.plan["dims"], self.sizes
+        return {"dims": dims, "n_classes": len(self.classes) + 1, "size": extent.output_size(patch[3 - dims :])}
 
     @property
     def batch_size(self) -> int:
@@ -316,11 +322,12 @@ def fit(
         if method.fine_tuned_layers is not None:
             size = pieces.sizes[1][3 - plan["dims"] :]
             freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
+        source, recipe = pieces.source(), pieces.recipe(budget["steps"], budget["precision"])
         history = train(
             network,
-            pieces.source(),
+            source,
             pieces.validate(budget["precision"]),
-            pieces.recipe(budget["steps"], budget["precision"]),
+            held_to(recipe, method, source, pieces.result_sizes, device),
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
