@@ -102,6 +102,11 @@ class UNetMethod(NetworkMethod):
         description="time to train for instead of steps: measured once on the device that trains, then frozen as steps",
     )
     batch: int | None = Field(None, ge=1, description="patches per step; from the plan when empty")
+    processes: int = Field(
+        1,
+        ge=1,
+        description="processes that train one network together, one per GPU or share of the CPUs; each computes its part of every batch, which stays as large as it is",
+    )
     accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, to save memory")
     gradient_clip: NotNegative = Field(12.0, description="largest norm of the gradient; 0: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="keep a running average of the weights; 0: the weights")
@@ -142,6 +147,8 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
+        if self.batch is not None and self.batch % self.processes:
+            raise ValueError(f"a `batch` of {self.batch} cannot be shared evenly by {self.processes} `processes`")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.frozen and self.transfer is None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cohortseg.infer.architectures.parts import middle as inner
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.recipe import OPTIMISERS, Recipe
+from cohortseg.train.team import ALONE, Team
 
 Row: TypeAlias = dict[str, float]
 
@@ -68,26 +69,32 @@ def initial_state(network: nn.Module, recipe: Recipe) -> State:
     return State(network, average, optimiser, [], nothing, call)
 
 
-def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
-    """Augment, forward, backward in as many parts as the recipe says, clip, update weights and their average."""
+def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, team: Team = ALONE) -> None:
+    """Augment, forward, backward in as many parts as the recipe says, clip, update weights and their average.
+
+    Images and labels are the rows of the batch that this process of the team computes; the loss is that of all.
+    """
     device = state.loss_sum.device
     images, labels = images.to(device), labels.to(device)
     seed = int(np.random.SeedSequence([recipe.seed, state.step]).generate_state(1, np.uint32)[0])
     torch.manual_seed(seed)
     if recipe.augmentation is not None:
         images, labels = recipe.augmentation(images, labels, seed=seed)
+    if team.rank:
+        torch.manual_seed(seed + team.rank)  # dropout of other rows is other dropout
     if recipe.channels_last:
         images = images.to(memory_format=torch.channels_last if images.ndim == 4 else torch.channels_last_3d)
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
     state.optimiser.zero_grad()
-    parts = min(recipe.accumulate, len(images))
+    parts, loss = min(recipe.accumulate, len(images)), team.loss_of_all(recipe.loss)
     for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             logits = state.call(some)
-        value = supervised(recipe.loss, logits, truth) * (len(some) / len(images))
+        value = supervised(loss, logits, truth) * (len(some) / len(images))
         value.backward()  # type: ignore[no-untyped-call]
         state.loss_sum += value.detach()
+    team.add_up_gradients(state.network)
     if recipe.gradient_clip:
         nn.utils.clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
     state.optimiser.step()
