@@ -42,7 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
                 train.train_fold(arguments, team=team, device=device)
             leave()
     except Interrupted as stopped:
-        print(f"cohortseg train: {stopped}", file=sys.stderr, flush=True)
+        if not rank:
+            print(f"cohortseg train: {stopped}", file=sys.stderr, flush=True)
         return 128 + int(signal.Signals[str(stopped).split()[0]])
     except CohortError as error:
         print(f"cohortseg train: {error}", file=sys.stderr, flush=True)

@@ -61,8 +61,9 @@ def train_together(layout: Layout, size: int) -> None:
             commands = [
                 ([*MEMBER, *sys.argv[2:]], {**told, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(size)
             ]
-        processes = [subprocess.Popen(line, env=env) for line, env in commands]
+        processes: list[subprocess.Popen[bytes]] = []
         with _passing_on(processes):
+            processes += [subprocess.Popen(line, env=env) for line, env in commands]
             watch(processes)
 
 
@@ -82,14 +83,13 @@ def watch(processes: list["subprocess.Popen[bytes]"]) -> None:
     """
     try:
         deadline = None
-        while any(process.poll() is None for process in processes):
-            codes = [process.returncode for process in processes if process.returncode]
+        while None in (ends := [process.poll() for process in processes]):
+            codes = [code for code in ends if code]
             if codes and deadline is None:
                 deadline = time.monotonic() + (STOPPED_S if stopped_by(codes) else GRACE_S)
             if deadline is not None and time.monotonic() > deadline:
                 break
             time.sleep(POLL_S)
-        ends = [process.poll() for process in processes]
     finally:
         for process in processes:
             if process.poll() is None:
