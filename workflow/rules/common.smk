@@ -109,6 +109,16 @@ def experiment_tokens(stage):
     ]
 
 
+def predictions_of(test):
+    """The tokens of the raw predictions of the independent test set, or of all others."""
+    return [
+        token("predict", batch, experiment)
+        for experiment in sorted(STUDY.experiments)
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if (cases[0].fold == TEST) == test
+    ]
+
+
 def log_of(rule, name="{batch}"):
     """The log of a job."""
     return str(LAYOUT.root / "logs" / rule / f"{name}.log")
@@ -158,7 +168,10 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+    crf = STUDY.postprocess.crf is not None
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
+        stage, crf=crf
+    )
 
 
 def memory_of(stage):
@@ -343,9 +356,56 @@ def converted_of(wildcards):
     return sorted({token("convert", case.batch) for case in batch_of(wildcards)})
 
 
+def voting_batches():
+    """The batches whose cases some fold keeps out of its training on purpose: choices are made by them alone."""
+    return {
+        batch: cases
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if cases[0].fold != TEST
+        and (STUDY.split.refit or any(case.role == "cohort" for case in cases))
+    }
+
+
+def voters_digest():
+    """The digest of the cases by which choices are made, with their folds and subjects."""
+    return digest(
+        [
+            [case.case, case.fold, case.subject]
+            for cases in voting_batches().values()
+            for case in cases
+        ]
+    )
+
+
+def voting_tokens(stage):
+    """The tokens of a stage of an experiment for the batches that take part in choices."""
+    return [token(stage, batch, "{experiment}") for batch in voting_batches()]
+
+
+def chosen_files(what, experiment="{experiment}"):
+    """What was chosen for each fold and for the test set, and the list of what it was chosen from."""
+    folds = [*map(str, range(STUDY.split.folds)), TEST]
+    chosen = [str(LAYOUT.chosen(experiment, what, fold)) for fold in folds]
+    return [*chosen, str(LAYOUT.choices(experiment, what))]
+
+
+def thresholds_of(wildcards):
+    """The chosen probability thresholds of an experiment, where it chooses."""
+    chooses = STUDY.chooses_threshold(wildcards.experiment)
+    return chosen_files("threshold", wildcards.experiment) if chooses else []
+
+
+def chosen_of(wildcards):
+    """What was chosen for the cases of a batch."""
+    experiment, fold = wildcards.experiment, batch_of(wildcards)[0].fold
+    return [
+        str(LAYOUT.chosen(experiment, what, fold)) for what in STUDY.choices(experiment)
+    ]
+
+
 def more_tables():
     """Further tables of results."""
-    names = "trials ranks variance agreement gaps interactions covariates lesions instances calibration curves froc data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 
@@ -420,6 +480,17 @@ def questions():
             told[f"{stage}-{experiment}"] = [
                 revision_of(stage),
                 stage_settings(STUDY, stage, experiment),
+            ]
+        chosen = STUDY.choices(experiment)
+        stages = [
+            *(["threshold"] if "threshold" in chosen else []),
+            *(["candidates", "choose"] if "cleaning" in chosen else []),
+        ]
+        for stage in stages:
+            told[f"{stage}-{experiment}"] = [
+                revision_of(stage),
+                stage_settings(STUDY, stage, experiment),
+                voters_digest() if stage != "candidates" else "",
             ]
     for experiment in STUDY.tune:
         told[f"tune-{experiment}"] = {

@@ -6,6 +6,7 @@
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.crf import CRFSettings
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -30,6 +31,7 @@ from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
+    "CRFSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",

@@ -17,6 +17,7 @@ from cohortseg.settings.results import (
     ExportSettings,
     JobSettings,
     MetricSettings,
+    Postprocessing,
     PostprocessSettings,
     ReportSettings,
     StatisticsSettings,
@@ -41,9 +42,7 @@ class Study(Part):
     tune: dict[Name, TuneSettings] = Field(
         default_factory=dict, description="name of an experiment: search over its settings, in each fold by itself"
     )
-    postprocess: PostprocessSettings = Field(
-        default_factory=PostprocessSettings, description="cleaning of predicted labels"
-    )
+    postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
@@ -58,6 +57,25 @@ class Study(Part):
                 raise ValueError(
                     f"experiments.{name}.architecture: {architecture.name} is for planes; set `plan.dims` to 2"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_kept(self) -> "Study":
+        if self.postprocess.crf is None:
+            return self
+        if not self.networks:
+            raise ValueError("postprocess.crf: no experiment has probabilities to refine")
+        for name, method in self.networks.items():
+            if not method.probabilities:
+                raise ValueError(f"postprocess.crf: needs `probabilities: true` in experiments.{name}")
+            if method.threshold is not None:
+                raise ValueError(
+                    f"experiments.{name}.threshold: after `postprocess.crf` the most probable class counts"
+                )
+        for channel in self.postprocess.crf.channels:
+            if channel not in self.cohort.channel_names:
+                known = ", ".join(self.cohort.channel_names)
+                raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
         return self
 
     @model_validator(mode="after")
@@ -150,6 +168,15 @@ class Study(Part):
     def networks(self) -> dict[str, NetworkMethod]:
         """The experiments that predict with networks, trained here or elsewhere."""
         return {name: method for name, method in self.experiments.items() if isinstance(method, NetworkMethod)}
+
+    def chooses_threshold(self, experiment: str) -> bool:
+        """Whether the probability threshold of an experiment is chosen on validation folds."""
+        return getattr(self.experiments[experiment], "threshold", None) == "auto"
+
+    def choices(self, experiment: str) -> list[str]:
+        """What is chosen for an experiment on validation folds."""
+        threshold = ["threshold"] if self.chooses_threshold(experiment) else []
+        return threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
     def n_trials(self) -> dict[str, int]:

@@ -25,18 +25,18 @@ from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.objective import changing
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_team import train_together
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
-from cohortseg.train.schedules import SCHEDULES
+from cohortseg.train.sparse import sparse_cases
 from cohortseg.train.team import ALONE, Share, Team
-from cohortseg.train.transfer import freeze, take_over
+from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
 from cohortseg.train.validate import validation
 from cohortseg.volume import Shape
 
@@ -169,12 +169,7 @@ class Pieces:
     @property
     def share(self) -> Share | None:
         """The rows of each batch that this process computes."""
-        return self.team.share(self.method.batch or self.plan["batch"]["value"], self.method.accumulate)
-
-    @property
-    def loss(self) -> Any:
-        """The loss function."""
-        return choose("loss", self.method.loss, LOSSES).build()
+        return self.team.share(self.batch_size, self.method.accumulate)
 
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
@@ -187,12 +182,17 @@ class Pieces:
         name, arguments = self.network(list(self.method.features or planned))
         return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
 
+    @property
+    def batch_size(self) -> int:
+        """Patches per step."""
+        return int(self.method.batch or self.plan["batch"]["value"])
+
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            [_case(self.layout, name) for name in self.used["train"]],
+            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
             patch=self.sizes[1],
-            batch_size=self.method.batch or self.plan["batch"]["value"],
+            batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
             negative_share=self.method.negative_share,
             balance=self.method.balance,
@@ -208,7 +208,7 @@ class Pieces:
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
-            loss=self.loss,
+            loss=self.recipe(1, precision).loss,
             n_cases=VALIDATION_CASES,
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
@@ -217,12 +217,16 @@ class Pieces:
 
     def recipe(self, steps: int, precision: str) -> Recipe:
         """What is computed."""
-        method = self.method
-        change = partial(augment, spacing_mm=model_spacing_mm(self.plan), share=self.share)
+        method, spacing_mm = self.method, model_spacing_mm(self.plan)
+        change = partial(augment, spacing_mm=spacing_mm, share=self.share)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
         return Recipe(
-            loss=self.loss,
-            schedule=choose("schedule", method.schedule, SCHEDULES).factor,
+            **changing(
+                method,
+                n_classes=len(self.classes),
+                spacing_mm=spacing_mm,
+                epoch_steps=len(self.used["train"]) / self.batch_size,
+            ),
             steps=steps,
             learning_rate=method.learning_rate,
             weight_decay=method.weight_decay,
@@ -332,6 +336,9 @@ def fit(
             left = take_over(network, read_tensors(method.transfer))
             log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
             freeze(network, method.frozen)
+        if method.fine_tuned_layers is not None:
+            size = pieces.sizes[1][3 - plan["dims"] :]
+            freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
         history = train(
             network,
             pieces.source(),

@@ -41,6 +41,11 @@ class Augmentation:
         Largest change of the exponent on intensities scaled to [0, 1]: from 1 / (1 + gamma) to 1 + gamma.
     low_resolution : float
         Largest coarsening: down to this share of the voxels fewer per axis, and back.
+    stretch : float
+        Largest change of size of each axis by itself: factors from 1 - stretch to 1 + stretch.
+    elastic : float
+        Standard deviation, in voxels, of the random displacement at the nodes of a grid of three by three (by three),
+        between which it is cubic; along an axis of one voxel nothing moves.
     source : str
         Where the numbers come from.
     """
@@ -55,11 +60,20 @@ class Augmentation:
     contrast: float = 0.0
     gamma: float = 0.0
     low_resolution: float = 0.0
+    stretch: float = 0.0
+    elastic: float = 0.0
     source: str = "-"
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(source="-"),
+    "shift_rotate_zoom": Augmentation(
+        rotation_deg=10.0,
+        shift=0.1,
+        stretch=0.1,
+        source="Primakov 2022 and its program: shift and zoom of each axis 0.1, 10 degrees; labels stay whole here",
+    ),
+    "elastic": Augmentation(elastic=10.0, source="Ronneberger 2015: 3 x 3 grid, 10 voxels, bicubic"),
     "light": Augmentation(
         share=0.5,
         rotation_deg=15.0,
@@ -117,7 +131,7 @@ def augment(
     """
     draws = Draws(torch.Generator(device=images.device).manual_seed(seed), len(images), share)
     dims = images.ndim - 2
-    if how.rotation_deg or how.scale or how.shift:
+    if how.rotation_deg or how.scale or how.shift or how.stretch or how.elastic:
         images, labels = _move(images, labels, how, draws, spacing_mm or (1.0,) * dims)
     for axis in how.flip_axes:
         if axis < dims:
@@ -137,7 +151,12 @@ class Draws:
         """A number in [0, 1) per sample."""
         whole = self.n if self.share is None else self.share.of
         numbers = torch.rand(whole, generator=self.generator, device=self.generator.device)
-        return numbers if self.share is None else numbers[self._places(1)]
+        return self._own(numbers, 1)
+
+    def normal(self, sizes: Sequence[int]) -> Tensor:
+        """Normal numbers of a size per sample."""
+        whole = self.n if self.share is None else self.share.of
+        return self._own(torch.randn((whole, *sizes), generator=self.generator, device=self.generator.device), 1)
 
     def uniform(self, limit: float, share: float, *, each: int = 1) -> Tensor:
         """`each` numbers per sample in [-limit, limit], and zero for all but the share of them."""
@@ -177,17 +196,51 @@ def _move(
     angles = [draws.uniform(math.radians(how.rotation_deg), how.share) for _ in range(3 if dims == 3 else 1)]
     sizes = draws.uniform(math.log1p(how.scale), how.share)
     shifts = [draws.uniform(how.shift, how.share) for _ in range(dims)]
-    chosen = _chosen(torch.stack([*angles, sizes, *shifts], 1))
+    factors = [draws.uniform(how.stretch, how.share) for _ in range(dims)] if how.stretch else []
+    bends = _bends(tuple(images.shape[2:]), how, draws) if how.elastic else None
+    moves = [*angles, sizes, *shifts, *factors, *([] if bends is None else [bends.flatten(1).abs().amax(1)])]
+    chosen = _chosen(torch.stack(moves, 1))
     if not len(chosen):
         return images, labels
     matrix = _rotation([angle[chosen] for angle in angles], dims) * torch.exp(sizes[chosen]).view(-1, 1, 1)
+    if factors:
+        matrix = matrix * torch.stack([1.0 + factor[chosen] for factor in factors], 1).unsqueeze(1)
     spacing = torch.tensor(spacing_mm, device=images.device)
     matrix = matrix * (spacing.view(1, 1, -1) / spacing.view(1, -1, 1))
     grid = _sampling_grid(matrix, [shift[chosen] for shift in shifts], tuple(images.shape[2:]))
+    if bends is not None:
+        grid = grid + _in_grid(bends[chosen])
     moved = grid_sample(images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=True)
     truth = labels[chosen].unsqueeze(1).float()
     kept = grid_sample(truth, grid, mode="nearest", padding_mode="border", align_corners=True)
     return images.index_copy(0, chosen, moved), labels.index_copy(0, chosen, kept.squeeze(1).long())
+
+
+def _bends(sizes: tuple[int, ...], how: Augmentation, draws: Draws) -> Tensor:
+    """Displacements in voxels, shape (n, axis, ...): drawn at three nodes per axis, the outer ones on the border."""
+    dims, device = len(sizes), draws.generator.device
+    nodes = draws.normal((dims, *(3,) * dims)) * how.elastic
+    kept = draws.chances() < how.share
+    nodes = nodes * kept.view(-1, *[1] * (dims + 1))
+    for axis, size in enumerate(sizes):
+        if size == 1:
+            nodes[:, axis] = 0.0
+        nodes = torch.tensordot(nodes, _cubic(size).to(device), dims=([2], [1]))  # the new axis comes last
+    return nodes
+
+
+def _cubic(size: int) -> Tensor:
+    """Matrix (size, 3) that interpolates three nodes, the outer ones at the first and the last voxel."""
+    if size == 1:
+        return torch.tensor([[0.0, 1.0, 0.0]])
+    return interpolate(torch.eye(3)[None, None], (size, 3), mode="bicubic", align_corners=True)[0, 0]
+
+
+def _in_grid(displacements: Tensor) -> Tensor:
+    """Displacements (n, axis, ...) in voxels, as `grid_sample` counts (last axis x, y, z)."""
+    sizes = displacements.shape[2:]
+    parts = [displacements[:, axis] * (2.0 / max(size - 1, 1)) for axis, size in enumerate(sizes)]
+    return torch.stack(parts[::-1], dim=-1)
 
 
 def _chosen(amounts: Tensor) -> Tensor:

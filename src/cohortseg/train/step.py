@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cohortseg.infer.architectures.parts import WithContours
 from cohortseg.infer.architectures.parts import middle as inner
+from cohortseg.train.contours import contour_loss
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.recipe import OPTIMISERS, Recipe
 from cohortseg.train.team import ALONE, Team
@@ -87,11 +89,12 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, te
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
     state.optimiser.zero_grad()
-    parts, loss = min(recipe.accumulate, len(images)), team.loss_of_all(recipe.loss)
+    parts = min(recipe.accumulate, len(images))
     for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             logits = state.call(some)
-        value = supervised(loss, logits, truth) * (len(some) / len(images))
+        loss = recipe.loss if recipe.loss_at is None else recipe.loss_at(state.step)
+        value = supervised(loss, logits, truth, recipe.contour_weight, team) * (len(some) / len(images))
         value.backward()  # type: ignore[no-untyped-call]
         state.loss_sum += value.detach()
     team.add_up_gradients(state.network)
@@ -104,11 +107,22 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, te
         _follow(state.average, state.network, min(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step)))
 
 
-def supervised(loss: LossFunction, logits: Tensor | list[Tensor], target: Tensor) -> Tensor:
+def supervised(
+    loss: LossFunction,
+    logits: Tensor | list[Tensor] | WithContours,
+    target: Tensor,
+    contour_weight: float = 1.0,
+    team: Team = ALONE,
+) -> Tensor:
     """The loss of the logits; of several resolutions (finest first) the mean, each weighted half as much as the finer.
 
-    The target of a coarser one holds the nearest voxels, so that no class appears that is not there.
+    The target of a coarser one holds the nearest voxels, so that no class appears that is not there. The contours of
+    networks that find them too have a loss of their own, which is added.
     """
+    if isinstance(logits, WithContours):
+        edges = supervised(contour_loss, logits.contours, target, team=team)
+        return supervised(loss, logits.classes, target, team=team) + contour_weight * edges
+    loss = team.loss_of_all(loss)
     if isinstance(logits, Tensor):
         # A network without padding says nothing of the border of its patch.
         return loss(logits, inner(target[:, None], logits.shape[2:])[:, 0])
