@@ -145,8 +145,10 @@ def test_too_few_graphics_cards_are_refused_in_one_line(study, monkeypatch):
 
 
 def test_only_a_slurm_job_with_a_task_for_each_starts_them_by_srun(monkeypatch):
-    monkeypatch.setattr(training_team.shutil, "which", lambda _: "/usr/bin/srun")
-    assert training_team.has_tasks_for(2, {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2"})
-    assert not training_team.has_tasks_for(2, {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1"})
-    assert not training_team.has_tasks_for(2, {"SLURM_JOB_ID": "7"})
-    assert not training_team.has_tasks_for(2, {})
+    told = "JobId=7 JobName=x NumNodes=1-1 NumCPUs=4 NumTasks=2 CPUs/Task=2 ReqB:S:C:T=0:0:*:*"
+    monkeypatch.setattr(training_team, "_of_job", lambda number: told if number == "7" else "")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert training_team.srun_line(2) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert training_team.srun_line(3) is None
+    assert {"--ntasks=2", "--cpus-per-task=2", "--kill-on-bad-exit=1"} <= set(training_team.srun_line(2) or [])

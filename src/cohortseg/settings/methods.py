@@ -57,9 +57,9 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment",
+        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment; fp16: with a scaled loss, trains on GPUs alone",
     )
 
 
@@ -164,6 +164,8 @@ class UNetMethod(NetworkMethod):
     def _shared(self) -> "UNetMethod":
         if self.batch is not None and self.batch % self.processes:
             raise ValueError(f"a `batch` of {self.batch} cannot be shared evenly by {self.processes} `processes`")
+        if self.foreground_share + self.negative_share > 1:
+            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         return self
 
     @model_validator(mode="after")
@@ -180,8 +182,6 @@ class UNetMethod(NetworkMethod):
             raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
-        if self.foreground_share + self.negative_share > 1:
-            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.frozen and self.transfer is None:
             raise ValueError("`frozen` parts need weights: name them with `transfer`")
         if self.fine_tuned_layers and self.transfer is None:

@@ -6,13 +6,13 @@ port is never guessed, and watches.
 """
 
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 
 from cohortseg.alone import alone
@@ -42,7 +42,8 @@ def train_together(layout: Layout, size: int) -> None:
     import torch
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    by_slurm = has_tasks_for(size, os.environ)
+    srun = srun_line(size)
+    by_slurm = srun is not None
     cards = torch.cuda.device_count()
     if not by_slurm and 0 < cards < size:
         raise StudyError(f"{size} processes need a graphics card each, this machine has {cards}; set `processes`")
@@ -52,9 +53,8 @@ def train_together(layout: Layout, size: int) -> None:
     # Two such trainings on one machine could each hold a card that the other waits for.
     one_at_a_time = alone(layout.locks / "cards.lock", f"cards of {os.uname().nodename}") if cards else nullcontext()
     with ExitStack() as held:
-        if by_slurm:
-            line = ["srun", "--overlap", f"--ntasks={size}", "--kill-on-bad-exit=1", *MEMBER, *sys.argv[2:]]
-            commands = [(line, told)]
+        if srun is not None:
+            commands = [([*srun, *MEMBER, *sys.argv[2:]], told)]
         else:
             held.enter_context(one_at_a_time)
             told |= {"GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"), "PARENT": str(os.getpid())}
@@ -67,10 +67,29 @@ def train_together(layout: Layout, size: int) -> None:
             watch(processes)
 
 
-def has_tasks_for(size: int, environment: Mapping[str, str]) -> bool:
-    """Whether this is the script of a SLURM job with as many tasks as there are processes."""
-    tasks = environment.get("SLURM_NTASKS", "1")
-    return "SLURM_JOB_ID" in environment and tasks == str(size) and shutil.which("srun") is not None
+def srun_line(size: int) -> list[str] | None:
+    """The `srun` that starts a process per task of the SLURM job around this one; None where there is no such job.
+
+    The controller is asked, because Snakemake takes all but the job's number out of the environment of its jobs.
+    """
+    told = _of_job(os.environ.get("SLURM_JOB_ID"))
+    facts = dict(re.findall(r"(\S+?)=(\S*)", told))
+    if facts.get("NumTasks") != str(size):
+        return None
+    shape = [f"--nodes={facts['NumNodes']}", f"--ntasks={size}", f"--cpus-per-task={facts['CPUs/Task']}", "--mem=0"]
+    return ["srun", "--overlap", "--kill-on-bad-exit=1", *shape]
+
+
+def _of_job(number: str | None) -> str:
+    """What SLURM says of a job; nothing where it does not answer."""
+    if number is None:
+        return ""
+    line = ["scontrol", "--oneliner", "show", "job", number]
+    try:
+        done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def watch(processes: list["subprocess.Popen[bytes]"]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cohortseg.errors import SettingsError
 from cohortseg.infer.architectures.parts import WithContours
 from cohortseg.infer.architectures.parts import middle as inner
 from cohortseg.train.contours import contour_loss
@@ -17,6 +18,9 @@ from cohortseg.train.recipe import OPTIMISERS, Recipe
 from cohortseg.train.team import ALONE, Team
 
 Row: TypeAlias = dict[str, float]
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Kinds of numbers of half the width, in which convolutions are computed; weights, loss and optimiser are fp32."""
 
 
 @dataclass
@@ -29,6 +33,7 @@ class State:
     history: list[Row]
     loss_sum: Tensor
     call: Callable[[Tensor], Any]
+    scaler: torch.amp.GradScaler
     step: int = 0
     best: dict[str, Tensor] | None = None
 
@@ -47,6 +52,7 @@ class State:
             "loss_sum": self.loss_sum,
             "step": self.step,
             "best": self.best,
+            "scaler": self.scaler.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -58,17 +64,39 @@ class State:
         self.history = list(saved["history"])
         self.loss_sum.copy_(saved["loss_sum"])
         self.step, self.best = saved["step"], saved["best"]
+        self.scaler.load_state_dict(saved.get("scaler", {}))
 
 
 def initial_state(network: nn.Module, recipe: Recipe) -> State:
-    """Before the first step; frozen parameters are not given to the optimiser."""
+    """Before the first step; frozen parameters are not given to the optimiser.
+
+    Raises
+    ------
+    SettingsError
+        For fp16 on a CPU.
+    """
     build = OPTIMISERS[recipe.optimiser].build
     average = copy.deepcopy(network) if recipe.ema_decay else None
     nothing = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = build(trained, recipe.learning_rate, recipe.weight_decay)
     call = torch.compile(network) if recipe.compile else network
-    return State(network, average, optimiser, [], nothing, call)
+    return State(network, average, optimiser, [], nothing, call, loss_scaler(nothing.device, recipe.precision))
+
+
+def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """What keeps small gradients of fp16 from vanishing (Micikevicius 2018): the loss times a factor that adapts.
+
+    Other kinds of numbers reach far enough and are left as they are.
+
+    Raises
+    ------
+    SettingsError
+        For fp16 on a CPU, which gains nothing by it.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise SettingsError("`precision: fp16` trains on graphics cards alone; take bf16, fp32 or auto on a CPU")
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, team: Team = ALONE) -> None:
@@ -91,16 +119,19 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, te
     state.optimiser.zero_grad()
     parts = min(recipe.accumulate, len(images))
     for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with torch.autocast(device.type, HALF.get(recipe.precision), enabled=recipe.precision in HALF):
             logits = state.call(some)
         loss = recipe.loss if recipe.loss_at is None else recipe.loss_at(state.step)
         value = supervised(loss, logits, truth, recipe.contour_weight, team) * (len(some) / len(images))
-        value.backward()  # type: ignore[no-untyped-call]
+        state.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
         state.loss_sum += value.detach()
     team.add_up_gradients(state.network)
+    # Summed before: a gradient that overflowed in one process makes all leave out the step.
+    state.scaler.unscale_(state.optimiser)
     if recipe.gradient_clip:
         nn.utils.clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
-    state.optimiser.step()
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
     state.step += 1
     if state.average is not None:
         # Early on the average follows faster: the first weights are of no use.
