@@ -3,9 +3,18 @@
 import shutil
 
 import pytest
-from on_cluster import jobs_of, run_on_cluster, write_study
+from on_cluster import (
+    finish_on_cluster,
+    jobs_of,
+    run_on_cluster,
+    slurm,
+    start_again_now,
+    start_on_cluster,
+    wait_for,
+    write_study,
+)
 from safetensors.torch import load_file
-from tiny_study import study_of
+from tiny_study import run, study_of
 
 from cohortseg.io.sidecar import read_json
 
@@ -33,3 +42,25 @@ def test_two_tasks_train_one_network_on_one_node_or_two(tmp_path, admitted, clus
     record = read_json(token)
     assert record["steps"] == 6
     assert load_file(token.with_name("weights.safetensors"))
+
+
+def test_the_end_of_its_time_stops_all_tasks_and_the_job_goes_on_with_the_same_weights(tmp_path, admitted, cluster):
+    home, uncut = tmp_path / "home", tmp_path / "uncut"
+    shutil.copytree(admitted, home)
+    write_study(home, experiments={"unet": {**NETWORK, "steps": 600, "validate_every": 50}})
+    shutil.copytree(home, uncut)
+    token = "results/tiny/experiments/unet/fold-0-seed-1/train.json"
+    alone = run(uncut, "--", token)
+    assert alone.returncode == 0, alone.output
+    process = start_on_cluster(home, token)
+    log = study_of(home) / "logs" / "train" / "unet" / "fold-0-seed-1.log"
+    wait_for(lambda: log.exists() and "step 50: " in log.read_text(), seconds=200)
+    (job,) = [job for job in jobs_of(home) if job.rules == "rule_train"]
+    # What `--signal=USR1@120` of the profile does two minutes before the time limit.
+    slurm("scancel", "--signal=USR1", job.number)
+    start_again_now(job.number)
+    done = finish_on_cluster(home, process)
+    assert done.returncode == 0, done.output
+    assert [job.restarts for job in jobs_of(home) if job.rules == "rule_train"] == [1]
+    weights = [(place / token).with_name("weights.safetensors").read_bytes() for place in (home, uncut)]
+    assert weights[0] == weights[1]

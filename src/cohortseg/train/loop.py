@@ -113,6 +113,7 @@ def train(  # noqa: PLR0913 (each has its name)
             if last:
                 break
             if stop:
+                team.largest(0)  # nobody leaves before the first has written: srun ends all when one has ended
                 raise Interrupted(f"{signal.Signals(stop).name} after step {state.step} of {recipe.steps}")
     network.load_state_dict(state.best if state.best is not None else state.judged.state_dict())
     return state.history
