@@ -42,6 +42,9 @@ def main(arguments: argparse.Namespace) -> int:
                 train.train_fold(arguments, team=team, device=device)
             leave()
     except Interrupted as stopped:
+        # All is written. srun ends those that are still leaving, which must not look like another end.
+        for number in signal.SIGTERM, signal.SIGUSR1:
+            signal.signal(number, signal.SIG_IGN)
         if not rank:
             print(f"cohortseg train: {stopped}", file=sys.stderr, flush=True)
         return 128 + int(signal.Signals[str(stopped).split()[0]])

@@ -125,7 +125,7 @@ def stopped_by(codes: list[int]) -> signal.Signals | None:
     """The signal to stop that exit codes other than 0 speak of; None where any of them speaks of something else."""
     names = {code: number for number in STOPS for code in (-number, 128 + number)}
     found = {names.get(code) for code in codes}
-    return max(number for number in found if number is not None) if found and None not in found else None
+    return min(number for number in found if number is not None) if found and None not in found else None
 
 
 def _ends(codes: list[int | None]) -> str:
