@@ -61,8 +61,8 @@ def test_the_end_of_its_time_stops_all_tasks_and_the_job_goes_on_with_the_same_w
     start_again_now(job.number)
     done = finish_on_cluster(home, process)
     assert done.returncode == 0, done.output
-    # Back in the queue, which only a saved training asks for. As this test does not wait two minutes, SLURM may take the end of
-    # the first start for that of the second; then the job was sent once more.
+    # Back in the queue, which only a saved training asks for. As this test does not wait two minutes, SLURM may take
+    # the end of the first start for that of the second; then the job was sent once more.
     assert next(job.restarts for job in jobs_of(home) if job.rules == "rule_train") == 1
     weights = [(place / token).with_name("weights.safetensors").read_bytes() for place in (home, uncut)]
     assert weights[0] == weights[1]
