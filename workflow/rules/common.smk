@@ -199,6 +199,21 @@ def gpus_of(wildcards):
     return int(wildcards.experiment in STUDY.networks)
 
 
+def processes_of(wildcards):
+    """The processes that train one network together."""
+    return STUDY.trained[wildcards.experiment].processes
+
+
+def several(value):
+    """What only a training by several processes asks of SLURM: a task for each, on one node unless the profile says more."""
+    return lambda wildcards: (value(wildcards) if processes_of(wildcards) > 1 else None)
+
+
+def training_memory(wildcards, attempt):
+    """The memory of a training: each of its processes holds images and the network."""
+    return processes_of(wildcards) * memory_once("train")(wildcards, attempt)
+
+
 def prepared_tokens():
     """What must be there before the folds are checked: model-space images where a network is trained."""
     return tokens("preprocess") if STUDY.networks else tokens("convert")

@@ -66,9 +66,9 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment",
+        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment; fp16: with a scaled loss, trains on GPUs alone",
     )
 
 
@@ -122,6 +122,11 @@ class UNetMethod(NetworkMethod):
         description="time to train for instead of steps: measured once on the device that trains, then frozen as steps",
     )
     batch: int | None = Field(None, ge=1, description="patches per step; from the plan when empty")
+    processes: int = Field(
+        1,
+        ge=1,
+        description="processes that train one network together, one per GPU or share of the CPUs; each computes its part of every batch, which stays as large as it is",
+    )
     accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, to save memory")
     gradient_clip: NotNegative = Field(12.0, description="largest norm of the gradient; 0: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="keep a running average of the weights; 0: the weights")
@@ -165,6 +170,16 @@ class UNetMethod(NetworkMethod):
         return self
 
     @model_validator(mode="after")
+    def _shared(self) -> "UNetMethod":
+        if self.batch is not None and self.batch % self.processes:
+            raise ValueError(f"a `batch` of {self.batch} cannot be shared evenly by {self.processes} `processes`")
+        if self.processes > 1 and self.loss_options is not None and self.loss_options.shape_weight:
+            raise ValueError("`loss_options.shape_weight` trains an autoencoder first, in one of `processes` alone")
+        if self.foreground_share + self.negative_share > 1:
+            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
+        return self
+
+    @model_validator(mode="after")
     def _loss_and_its_numbers(self) -> "UNetMethod":
         network = self.architecture.name if self.architecture is not None else None
         strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
@@ -192,8 +207,6 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
-        if self.foreground_share + self.negative_share > 1:
-            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.decay_per_epoch is not None and self.schedule != "exponential":
             raise ValueError("`decay_per_epoch` goes with `schedule: exponential`")
         return self
