@@ -63,8 +63,11 @@ def record(dice: float, volume_ml: float, left: float, *, empty: bool = False) -
     return {**found, "instances": {"raw": None, "post": None}, "location": location}
 
 
-def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South")) -> Layout:
-    """A study in which half of the cases come from a manufacturer that scores `GAP` lower."""
+def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South"), bonus: float = 0.0) -> Layout:
+    """A study in which half of the cases come from a manufacturer that scores `GAP` lower.
+
+    The best experiment scores `bonus` more on these cases alone.
+    """
     rng = np.random.default_rng(50)
     base, noise = rng.normal(0.7, 0.02, N_CASES), rng.normal(0, 0.005, (len(EXPERIMENTS), N_CASES))
     cases: list[Case] = [
@@ -85,7 +88,7 @@ def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South")) -> Layou
         units = []
         for i, case in enumerate(cases):
             folder = layout.prediction(experiment, f"fold-{case.fold}-seed-1", case.case)
-            dice = float(base[i] + gain - GAP * (i % 2) + noise[number, i])
+            dice = float(base[i] + gain - (GAP - bonus * (experiment == "best")) * (i % 2) + noise[number, i])
             found = record(dice, 10.0 + i, left=0.3 + 0.4 * (i % 2), empty=experiment == "plain" and i < 2)
             write_sidecar(folder / "metrics.json", sidecar_of("evaluate", **found))
             write_sidecar(folder / "raw.json", sidecar_of("predict", **raw))
@@ -137,6 +140,18 @@ def test_the_planted_gap_comes_back_and_no_other(study: Layout) -> None:
         assert found.loc[(experiment, "lesion_volume"), "p_groups_holm"] > 0.05
     # nothing was planted between experiments and groups
     assert (table(study, "interactions")["p_interaction_holm"] > 0.01).all()
+
+
+def test_a_planted_interaction_comes_back_with_the_pairs_that_have_it(tmp_path: Path) -> None:
+    layout = planted(tmp_path, bonus=0.03)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    found = table(layout, "interactions").set_index(["experiment_a", "experiment_b", "property"])
+    for other in ("middle", "plain"):
+        line = found.loc[("best", other, "manufacturer")]
+        assert (line["lowest_group"], line["highest_group"]) == ("Norse", "South")
+        assert line["ci_low"] < 0.03 < line["ci_high"]
+        assert line["p_interaction_holm"] < 0.01
+    assert found.loc[("middle", "plain", "manufacturer"), "p_interaction_holm"] > 0.01
 
 
 def test_groups_hold_the_planted_means_by_split(study: Layout) -> None:
