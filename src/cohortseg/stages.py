@@ -151,7 +151,7 @@ STAGES: dict[str, Stage] = {
     "train": Stage(2, ExperimentStage, 6000, 0, 0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
-    "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
+    "evaluate": Stage(3, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
     "report": Stage(3, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),

@@ -31,7 +31,7 @@ def test_scans_without_a_label_stay_and_are_mentioned():
     assert [(group.n, group.status) for group in converted.among] == [
         (1, "without a reference label: predicted, not scored")
     ]
-    assert converted.n_leaving == 1
+    assert sum(group.n for group in converted.leaving) == 1
 
 
 def test_without_a_found_line_the_first_stage_says_what_was_found():

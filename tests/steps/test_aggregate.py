@@ -178,8 +178,10 @@ def test_agreement_froc_calibration_and_curves_follow_what_was_planted(study: La
     froc = table(study, "froc")
     post = froc[(froc["stage"] == "post") & (froc["experiment"] == "best")]
     assert post.iloc[0][["false_per_case", "sensitivity"]].tolist() == [0.0, 0.0]
-    assert post.iloc[-1][["threshold_ml", "false_per_case", "sensitivity"]].tolist() == [0.1, 1.0, 1.0]
+    assert post.iloc[-1][["threshold", "false_per_case", "sensitivity"]].tolist() == [0.1, 1.0, 1.0]
     assert post.iloc[-2][["false_per_case", "sensitivity"]].tolist() == [0.0, 1.0]
+    assert set(froc["score"]) == {"volume_ml"}  # no probabilities were stored
+    assert table(study, "detection").empty  # every case has a lesion
     calibration = table(study, "calibration")
     assert (calibration.groupby("experiment")["n_voxels"].sum() == 200 * N_CASES).all()
     curves = table(study, "curves")
@@ -187,6 +189,29 @@ def test_agreement_froc_calibration_and_curves_follow_what_was_planted(study: La
     trimap = curves[(curves["curve"] == "trimap") & (curves["stage"] == "post") & (curves["experiment"] == "best")]
     assert trimap["x"].tolist() == [1.0, 4.0]
     assert len(table(study, "lesions")) == 3 * 2 * N_CASES * 3
+
+
+def test_with_stored_probabilities_lesions_are_kept_by_them_and_cases_told_apart(tmp_path: Path) -> None:
+    layout = planted(tmp_path)
+    for i, path in enumerate(sorted(layout.root.glob("experiments/best/*/cases/*/metrics.json"))):
+        found = json.loads(path.read_text())
+        for stage in ("raw", "post"):
+            hit, *predicted = found["lesions"][stage]["tumour"]
+            hit["match_max_probability"] = predicted[0]["max_probability"] = 0.9
+            predicted[1]["max_probability"] = 0.6
+            if i % 2:  # a healthy case, in which only the false lesion is found
+                found["lesions"][stage]["tumour"] = [predicted[1]]
+                found["metrics"][stage]["tumour"] |= {"reference_ml": 0.0, "n_lesions_reference": 0}
+        write_json(path, found)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    froc = table(layout, "froc")
+    curve = froc[(froc["experiment"] == "best") & (froc["stage"] == "post") & (froc["score"] == "max_probability")]
+    assert curve["threshold"].tolist() == [math.inf, 0.9, 0.6]
+    assert curve["false_per_case"].tolist() == [0.0, 0.0, 1.0]
+    assert curve["sensitivity"].tolist() == [0.0, 1.0, 1.0]
+    detection = table(layout, "detection").set_index(["experiment", "stage", "score"])
+    line = detection.loc[("best", "post", "max_probability")]
+    assert (line["roc_auc"], line["n_positive"], line["n_cases"]) == (1.0, N_CASES // 2, N_CASES)
 
 
 def test_every_column_of_every_table_stands_in_the_dictionary(study: Layout) -> None:

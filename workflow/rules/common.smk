@@ -240,7 +240,8 @@ def converted_of(wildcards):
 
 def more_tables():
     """Further tables of results."""
-    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves"
+    names += " froc detection data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 

@@ -16,7 +16,7 @@ from cohortseg.report import paper
 from cohortseg.report.content import of_leading_split
 from cohortseg.report.curves import points
 from cohortseg.report.glance import best
-from cohortseg.report.overlays import key_slice
+from cohortseg.report.key_slice import key_slice
 from cohortseg.settings import Study
 from cohortseg.steps.report import last_study
 from cohortseg.steps.units import all_units, split_unit

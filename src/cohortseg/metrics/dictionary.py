@@ -249,6 +249,9 @@ TABLES: dict[str, Table] = {
                 (0.0, 1.0),
                 True,
             ),
+            "max_probability": share("largest probability of its voxels; of predicted lesions, where `probabilities`"),
+            "mean_probability": share("mean probability of its voxels; likewise"),
+            "match_max_probability": share("of the reference: largest max_probability of the lesions that touch it"),
         },
     ),
     "instances": Table(
@@ -307,15 +310,39 @@ TABLES: dict[str, Table] = {
         },
     ),
     "froc": Table(
-        "lesions found against false ones, as the least volume of a lesion varies",
+        "lesions found against false ones, as the score varies from which a predicted lesion counts",
         {
             **_BY,
             "n_cases": count("cases (times seeds)"),
             "n_lesions": count("lesions of the reference"),
-            "threshold_ml": ml("predicted lesions below this volume are dropped"),
+            "score": text(
+                "what a predicted lesion is kept by: its largest probability (max_probability), where probabilities "
+                "were stored, and its volume (volume_ml)"
+            ),
+            "threshold": number("1 or ml, as the score", "predicted lesions with a lower score are dropped", 0.0),
             "false_per_case": number("count", "predicted lesions per case that touch no reference lesion", 0.0),
             "sensitivity": share("reference lesions that a kept predicted lesion touches"),
             "mean_sensitivity": share("mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false lesions per case", "Setio 2017"),
+        },
+    ),
+    "detection": Table(
+        "cases with the structure told from cases without it",
+        {
+            **_BY,
+            "score": text("score of a case: its largest max_probability (0 without a lesion), or its predicted volume"),
+            "n_cases": count("cases (times seeds)"),
+            "n_subjects": count("subjects"),
+            "n_positive": count("cases whose reference holds the structure"),
+            "roc_auc": Column(
+                "fraction",
+                "chance that a case with the structure has the higher score, ties half",
+                (0.0, 1.0),
+                True,
+                "Hanley 1982",
+            ),
+            "ci_low": share("low end of its interval: percentiles over resampled subjects"),
+            "ci_high": share("high end of its interval"),
+            **_NOTE,
         },
     ),
     **COHORT_TABLES,

@@ -58,11 +58,6 @@ class FlowStep:
     leaving: tuple[Group, ...] = ()
     among: tuple[Group, ...] = ()
 
-    @property
-    def n_leaving(self) -> int:
-        """How many left between the box above and this one."""
-        return sum(group.n for group in self.leaving)
-
 
 @dataclass(frozen=True)
 class Flow:

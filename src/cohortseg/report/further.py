@@ -27,6 +27,9 @@ ANALYSES: dict[str, Analysis] = {
     "agreement": Analysis(
         "Agreement of volumes", "How far predicted volumes lie from those of the reference (Bland & Altman; ICC)."
     ),
+    "detection": Analysis(
+        "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
+    ),
     "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
     "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
     "gaps": Analysis("Gaps between subgroups", "The largest difference between two groups of cases, with its test."),

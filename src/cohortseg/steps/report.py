@@ -53,6 +53,7 @@ TABLES: dict[str, str] = {
     "calibration": "predicted and observed shares",
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
+    "detection": "cases with the structure told from cases without",
     "data_dictionary": "what each column means",
 }
 """Table: what it holds."""
