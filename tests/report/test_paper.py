@@ -66,13 +66,6 @@ def test_average_precision_is_the_area_of_the_steps():
     assert only_axes(figure).get_legend().get_texts()[0].get_text() == "unet (AP 0.750)"
 
 
-@pytest.mark.parametrize(
-    ("text", "share"), [("89", 0.89), ("90.98%", 0.9098), ("97.3 %", 0.973), (0.79, 0.79), ("1", 1.0)]
-)
-def test_published_tables_mix_shares_and_per_cent(text, share):
-    assert paper.as_share(text) == pytest.approx(share)
-
-
 def test_a_table_shows_its_numbers_and_dashes():
     values = pd.DataFrame({"sensitivity": [0.89, np.nan], "accuracy": [0.9, 0.97]}, index=["a", "b"])
     (table,) = only_axes(paper.metric_table(values, decimals=2)).tables
