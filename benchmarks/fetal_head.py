@@ -1,6 +1,6 @@
 """Does the plan for pictures find the head in ultrasound? By arrays alone, without a study folder.
 
-    python benchmarks/fetal_head.py FOLDER [--steps 150] [--threads 1] [--out FILE.csv]
+    python benchmarks/fetal_head.py FOLDER [--steps 600] [--threads 1] [--out FILE.csv]
 
 FOLDER holds images/*.png and labels/*.png of the HC18 pictures, head filled. Every fifth picture is held out; fingerprint
 and plan see the others. Dice on the native grid of the held-out pictures, raw label.
@@ -39,7 +39,7 @@ def read(path: Path) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -89,7 +89,7 @@ def main() -> None:
         learning_rate=3e-3,
         seed=1,
         ema_decay=0.97,
-        augmentation=lambda images, labels, *, seed: augment(images, labels, AUGMENTATIONS["light"], seed=seed),
+        augmentation=lambda images, labels, *, seed: augment(images, labels, AUGMENTATIONS["full"], seed=seed),
         validate_every=arguments.steps,
     )
     began = time.process_time()

@@ -230,3 +230,32 @@ def members(ledger: dict[str, Any], cases: list[Case], fold: str, *, refit: bool
         "train": [name for name, entry in frozen.items() if entry["fold"] not in (fold, TEST)],
         "validation": [name for name, entry in frozen.items() if entry["fold"] == fold],
     }
+
+
+def inner_folds(train: Iterable[str], subjects: dict[str, str], *, folds: int, seed: int) -> list[dict[str, list[str]]]:
+    """The training cases of a fold, dealt into inner folds by subject: what a search trains and scores on.
+
+    Parameters
+    ----------
+    train : iterable of str
+        Training cases of the outer fold; its held-out cases and the test set are in no inner fold.
+    subjects : dict
+        Case: subject.
+    folds, seed : int
+        Number of inner folds, and what decides the order of the subjects.
+
+    Returns
+    -------
+    list of dict
+        For each inner fold its `train` and `validation` cases, sorted. A fold may be empty when subjects are few.
+    """
+    names = sorted(train)
+    ordered = sorted({subjects[name] for name in names}, key=lambda subject: _order(subject, seed))
+    place = {subject: number % folds for number, subject in enumerate(ordered)}
+    return [
+        {
+            "train": [name for name in names if place[subjects[name]] != fold],
+            "validation": [name for name in names if place[subjects[name]] == fold],
+        }
+        for fold in range(folds)
+    ]

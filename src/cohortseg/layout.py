@@ -36,6 +36,10 @@ class Layout:
         """The frozen training and validation cases of one fold."""
         return self.root / "cohort" / "members" / f"fold-{fold}.json"
 
+    def inner(self, experiment: str, fold: str) -> Path:
+        """The frozen inner split of the training cases of a fold, which a search over an experiment works on."""
+        return self.members(fold).with_name(f"fold-{fold}-inner-{experiment}.json")
+
     @property
     def folds(self) -> Path:
         """The folds of all converted cases, after the leakage check."""
@@ -117,9 +121,25 @@ class Layout:
         """The frozen number of steps that fit the minutes of an experiment."""
         return self.root / "experiments" / experiment / "budget.json"
 
+    def trial(self, experiment: str, fold: str, number: int) -> Path:
+        """The record of one trial of a search: what was tried, and its score."""
+        return self.tuned(experiment, fold).with_name(f"trial-{number:03d}.json")
+
+    def tuned(self, experiment: str, fold: str) -> Path:
+        """The settings that the search of a fold has chosen, and nothing else."""
+        return self.root / "experiments" / experiment / "tune" / f"fold-{fold}" / "tuned.json"
+
     def prediction(self, experiment: str, model: str, case: str) -> Path:
         """The folder of one model's results on one case."""
         return self.root / "experiments" / experiment / model / "cases" / case
+
+    def chosen(self, experiment: str, what: str, fold: str) -> Path:
+        """What was chosen for the cases of one fold (`cleaning`, `threshold`), and nothing else."""
+        return self.root / "experiments" / experiment / "chosen" / f"{what}-{fold}.json"
+
+    def choices(self, experiment: str, what: str) -> Path:
+        """What each candidate of a choice was worth."""
+        return self.root / "experiments" / experiment / "chosen" / f"{what}.json"
 
     def token(self, stage: str, batch: str, experiment: str | None = None) -> Path:
         """The file that says a batch is done."""

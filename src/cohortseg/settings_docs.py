@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from cohortseg.settings import METHOD_SETTINGS, Study
+from cohortseg.settings import METHOD_SETTINGS, Range, Study, TuneSettings
 from cohortseg.settings.networks import NETWORK_SETTINGS
 
 HEAD = """# Settings
@@ -78,7 +78,7 @@ def _tables() -> list[str]:
     for network in NETWORK_SETTINGS:
         names = " or ".join(f"`{name}`" for name in get_args(network.model_fields["name"].annotation))
         tables.append(_table(f"experiments.NAME.architecture with `name:` {names}", network))
-    return tables
+    return [*tables, _table("tune.NAME", TuneSettings), _table("tune.NAME.space.SETTING", Range)]
 
 
 def _part_tables(model: type[BaseModel], prefix: str) -> list[str]:

@@ -5,7 +5,7 @@ A stage's `revision` is raised by hand when its computation changes, because Sna
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from cohortseg.settings import (
     SplitSettings,
     StatisticsSettings,
     Study,
+    TuneSettings,
 )
 
 
@@ -76,11 +77,44 @@ class ExperimentStage(Part):
     experiment: Method
 
 
+class TrialStage(Part):
+    """Settings of `trial`: how many trials there are is none of them, so that more may follow."""
+
+    classes: list[str]
+    channels: list[str]
+    experiment: Method
+    tune: TuneSettings
+    postprocess: PostprocessSettings
+    metrics: MetricSettings
+
+
 class PostprocessStage(Part):
     """Settings of `postprocess`."""
 
     classes: list[str]
+    channels: list[str] = Field(default_factory=lambda: ["image"])
     postprocess: PostprocessSettings
+    choose_threshold: bool = False
+
+
+class CandidatesStage(Part):
+    """Settings of `candidates`."""
+
+    classes: list[str]
+    choose_threshold: bool
+
+
+class ChooseStage(Part):
+    """Settings of `threshold` and `choose`."""
+
+    classes: list[str]
+    choose_threshold: bool
+    folds: int
+    keep_if: Literal["interval", "gain"]
+    min_subjects: int
+    seed: int
+    bootstrap: int
+    confidence: float
 
 
 class EvaluateStage(Part):
@@ -96,6 +130,8 @@ class AggregateStage(Part):
     study: str
     classes: list[str]
     experiment_names: list[str]
+    n_trials: dict[str, int] = Field(default_factory=dict)
+    choices: dict[str, list[str]] = Field(default_factory=dict)
     metrics: MetricSettings
     statistics: StatisticsSettings
     report: ReportSettings
@@ -145,11 +181,15 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "convert": Stage(2, ConvertStage, 600, 4, 1.0),
     "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
-    "plan": Stage(2, PlanStage, 500, 0, 0),
+    "plan": Stage(3, PlanStage, 500, 0, 0),
     "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(2, ExperimentStage, 6000, 0, 0),
+    "train": Stage(3, ExperimentStage, 6000, 0, 0),
+    "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
+    "threshold": Stage(1, ChooseStage, 500, 0, 0),
+    "candidates": Stage(1, CandidatesStage, 500, 20, 2.0),
+    "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(3, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
@@ -171,7 +211,14 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         "min_slices": min(selection.min_slices for selection in selections),
     }
     available["experiment_names"] = sorted(study.experiments)
+    available["n_trials"] = study.n_trials
+    available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
+    available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
+    available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        available["choose_threshold"] = study.chooses_threshold(experiment)
+        if experiment in study.tune:
+            available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
     return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()

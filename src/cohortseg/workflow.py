@@ -22,7 +22,15 @@ AHEAD_S = 60.0
 """The clocks of two machines may differ by so much."""
 OF_THE_GRAPH = (
     *("cohort/**/*.json", "cohort/*.tsv", "plan.json", "settings.yaml"),
-    *("experiments/*/done/*/*.json", "experiments/*/*/train.json", "tables/*", "report/*.html", "report/figures/*"),
+    *(
+        "experiments/*/done/*/*.json",
+        "experiments/*/*/train.json",
+        "experiments/*/tune/*/tuned.json",
+        "experiments/*/chosen/*.json",
+        "tables/*",
+        "report/*.html",
+        "report/figures/*",
+    ),
 )
 """Inputs and outputs of the rules, below the folder of a study."""
 

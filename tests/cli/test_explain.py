@@ -73,6 +73,31 @@ def test_a_case_is_led_from_its_series_to_its_models(layout):
         assert text.count(f"  {stage} (revision 1): ok") == 2
 
 
+def search_of(layout, experiment, *scores):
+    """Finished trials of fold 0, and the settings of the best of them."""
+    for number, score in enumerate(scores):
+        facts = {"number": number, "score": score, "metric": "dice", "n_cases": 3, "settings": {"low": 10 * number}}
+        write_sidecar(layout.trial(experiment, "0", number), sidecar_of("trial", **facts))
+    chosen = {"low": 10 * scores.index(max(scores))}
+    write_json(layout.tuned(experiment, "0"), {"settings": chosen})
+    return chosen
+
+
+def test_the_trial_that_gave_the_settings_is_told_for_both_kinds_of_methods(layout):
+    chosen = search_of(layout, "net", 0.2, 0.7, 0.5)
+    record = sidecar_of("train", weights="sha256:abc", members={"train": ["p2_ct1"]}, tuned=chosen)
+    write_sidecar(layout.model("net", "0", 1) / "train.json", record)
+    search_of(layout, "otsu", 0.4, 0.3)
+    folder = layout.prediction("otsu", "untrained", CASE)
+    write_sidecar(folder / "raw.json", sidecar_of("predict") | {"inputs": {"tuned": "sha256:1"}})
+    text = told(layout)
+    assert "  settings of trial 1 of 3 in fold 0 (dice 0.7000 on 3 training cases): low 10\n  trained: fold 0" in text
+    assert "  settings of trial 0 of 2 in fold 0 (dice 0.4000 on 3 training cases): low 0" in text
+    assert text.count("settings of trial") == 2
+    layout.trial("net", "0", 1).unlink()
+    assert "settings of a search, whose trial is gone: low 10" in told(layout)
+
+
 def test_every_row_of_metrics_is_told_and_an_undefined_one_with_its_reason(layout):
     folder = layout.prediction("net", MODEL, CASE)
     values = {"dice": 0.87654, "hd95_mm": 3.25, "nsd": None, "undefined": ""}

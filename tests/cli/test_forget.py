@@ -253,6 +253,40 @@ def test_all_others_stay_as_they_are(layout):
     assert b'MRN-2"' not in layout.headers_cache.read_bytes(), "deleted rows are overwritten"
 
 
+def _search(layout: Layout) -> None:
+    """Two searches of two trials: fold 0 trains on the person, fold 1 keeps it out."""
+    for fold, names in (("0", [CASES[0], "sub-0020_ct1"]), ("1", ["sub-0001_ct1"])):
+        write_json(layout.inner("net", fold), {"folds": [{"train": [], "validation": names}]})
+        for number in (0, 1):
+            record = sidecar_of("trial", number=number, score=0.5, inner=[{name: [0.5] for name in names}])
+            write_json(layout.trial("net", fold, number), record)
+            write_json(layout.token("trial", f"fold-{fold}-{number:03d}", "net"), {"cases": {}, "trial": number})
+        write_json(layout.tuned("net", fold), {"settings": {"batch": 2}})
+
+
+def test_a_search_that_saw_the_person_goes_with_the_models_and_another_one_stays(layout):
+    shutil.rmtree(layout.root / "experiments" / "net" / "fold-0-seed-1")
+    shutil.rmtree(layout.root / "experiments" / "net" / "fold-1-seed-1")
+    _search(layout)
+    forget(layout, PERSON, "--yes")
+    assert who_is_named(layout) == {"private/identities.json", "plan.json"}
+    assert not layout.tuned("net", "0").exists()
+    assert not layout.token("trial", "fold-0-000", "net").exists()
+    assert layout.tuned("net", "1").exists()
+    assert layout.token("trial", "fold-1-001", "net").exists()
+
+
+def test_where_models_stay_the_settings_of_their_search_stay_without_the_scores_of_the_person(layout):
+    _search(layout)
+    half_done = layout.trial("net", "0", 2).with_suffix(".scratch") / "inner-0" / f"{CASES[0]}.zarr"
+    write_text(half_done / "c", "voxels")
+    forget(layout, PERSON, "--yes")
+    assert who_is_named(layout) == KEPT_WITH_MODELS | {"cohort/members/fold-0-inner-net.json"}
+    assert read_json(layout.trial("net", "0", 1))["inner"] == [{"sub-0020_ct1": [0.5]}]
+    assert layout.tuned("net", "0").exists()
+    assert layout.token("trial", "fold-0-001", "net").exists()
+
+
 def test_the_index_is_told_by_a_hash_never_to_take_the_person_in_again(layout):
     forget(layout, "--original-id", "MRN-2", "--yes")
     # printf MRN-2 | sha256sum

@@ -14,7 +14,19 @@ from cohortseg.cli import main as cli
 from cohortseg.cli.main import COMMANDS, STEPS
 from cohortseg.errors import Rejected, SettingsError, StudyError
 
-HEAVY = ("torch", "numpy", "pandas", "SimpleITK", "matplotlib", "skimage", "scipy", "zarr", "pydicom", "pydantic")
+HEAVY = (
+    "torch",
+    "numpy",
+    "pandas",
+    "SimpleITK",
+    "matplotlib",
+    "skimage",
+    "scipy",
+    "zarr",
+    "pydicom",
+    "pydantic",
+    "optuna",
+)
 
 
 def call(monkeypatch, *words: str) -> int | str | None:
@@ -61,7 +73,12 @@ def test_only_training_imports_torch_and_only_tables_import_pandas():
     modules = "\n".join(f"import {(COMMANDS | STEPS)[name].module}" for name in light)
     found = imported_by(modules)
     assert "numpy" in found, "the check sees what is imported"
-    assert found & {"torch", "pandas", "SimpleITK", "matplotlib", "skimage", "scipy", "pydicom"} == set()
+    assert found & {"torch", "pandas", "SimpleITK", "matplotlib", "skimage", "scipy", "pydicom", "optuna"} == set()
+
+
+def test_the_workflow_is_parsed_without_arrays_and_samplers():
+    modules = "import cohortseg.workflow, cohortseg.steps.tuning, cohortseg.sizing, cohortseg.slurm_guard"
+    assert imported_by(modules) <= {"pydantic"}
 
 
 def test_looking_at_a_study_waits_for_no_package():
@@ -94,8 +111,8 @@ def test_no_step_is_a_command_as_well():
 def test_every_step_has_a_stage_with_settings():
     from cohortseg.stages import STAGES
 
-    # `survey` only gathers: it has no settings and no revision of its own.
-    assert STEPS.keys() - STAGES.keys() == {"survey"}
+    # They only gather: they have no settings and no revision of their own.
+    assert STEPS.keys() - STAGES.keys() == {"survey", "tune"}
     assert STAGES.keys() <= STEPS.keys()
 
 

@@ -275,6 +275,14 @@ def test_a_plan_for_a_gpu_has_larger_patches_and_more_features():
         plan_of(large, device="tpu")
 
 
+def test_planes_get_smaller_patches_and_more_of_them_in_a_step_of_a_cpu():
+    large = [fingerprint_of((1, 1, 1), (20, 600, 620), with_label=False)]
+    small, big = (plan_of(large, dims=2, device=device) for device in ("cpu", "gpu"))
+    assert [plan["patch"]["value"] for plan in (small, big)] == [[128, 128], [512, 512]]
+    assert [plan["batch"]["value"] for plan in (small, big)] == [6, 15]
+    assert [plan["network"]["levels"][0]["features"] for plan in (small, big)] == [16, 32]
+
+
 def test_small_patches_come_in_larger_batches():
     large = [fingerprint_of((1, 1, 1), (200, 210, 220), with_label=False)]
     assert plan_of(large, patch_voxels=40_000)["batch"]["value"] == 200_000 // (32 * 32 * 32)

@@ -1,5 +1,6 @@
 """Made-up but plausible content of a report: 2 experiments, 14 cases, raw and post, and hostile strings on demand."""
 
+import json
 from functools import cache
 
 import numpy as np
@@ -228,6 +229,24 @@ def ranks_table():
     )
 
 
+def trials_table():
+    """Two folds of four trials; in fold 1 one has failed."""
+    lines = [
+        ("unet2d", fold, trial, "failed" if (fold, trial) == (1, 3) else "ok", "yes" if trial == best else "", rate)
+        for fold, best in ((0, 2), (1, 1))
+        for trial, rate in enumerate((0.003, 0.001, 0.0004, 0.3))
+    ]
+    table = pd.DataFrame(lines, columns=["experiment", "fold", "trial", "status", "is_chosen", "rate"])
+    failed, losses = table["status"] == "failed", ("focal", "dice")
+    return table.drop(columns="rate").assign(
+        metric="dice",
+        score=[0.5, 0.61, 0.72, 0.1, 0.55, 0.7, 0.6, float("nan")],
+        n_cases=3,
+        settings=[json.dumps({"learning_rate": rate, "loss": losses[rate < 0.002]}) for rate in table["rate"]],
+        reason=failed.map({True: "the loss is no longer finite at step 7", False: ""}),
+    )
+
+
 def study_settings():
     values = {
         "study": "sarcoma-ct",
@@ -294,7 +313,7 @@ def _values():
             }
         ),
         "quality": quality_table(),
-        "tables": {"ranks": ranks_table()},
+        "tables": {"ranks": ranks_table(), "trials": trials_table()},
         "study_settings": study_settings(),
         "n_parameters": {"unet2d": 271706},
         "digests": {"plan (plan.json)": "5f" * 32},

@@ -1,5 +1,6 @@
 """The page: complete in itself, safe, readable by machines that read aloud, and calm about what is missing."""
 
+import json
 import re
 from base64 import b64encode
 from collections import Counter
@@ -89,7 +90,7 @@ def test_every_picture_has_words(page):
     assert len(sliders) == 18
     assert {a["aria-valuetext"] for a in sliders} == {"slice 13 of 40"}
     figures = [a for tag, a, above in page.elements if tag == "svg" and above and above[-1] == "figure"]
-    assert len(figures) == 8
+    assert len(figures) == 10
     assert all(a["role"] == "img" and a["aria-label"] for a in figures)
     rest = [a for tag, a, above in page.elements if tag == "svg" and above[-1] != "figure"]
     assert all(a["aria-hidden"] == "true" for a in rest)
@@ -151,6 +152,13 @@ def evil_settings(hostile):
     return settings
 
 
+def evil_trials(hostile):
+    """Trials whose every name and text is hostile."""
+    settings = json.dumps({hostile: hostile})
+    texts = {"experiment": hostile, "fold": hostile, "status": hostile, "metric": hostile, "reason": hostile}
+    return pd.DataFrame([{**texts, "settings": settings, "trial": 0, "score": 0.5, "is_chosen": "yes", "n_cases": 1}])
+
+
 def evil_content(text=EVIL):
     """A study whose every name and text is hostile."""
     return _spoiled(text)
@@ -181,7 +189,7 @@ def _spoiled(hostile):
         warnings=[hostile],
         metric_info={hostile: (hostile, hostile)},
         quality=full.quality.replace({"sts-031": hostile, "unet2d": hostile}).assign(findings=hostile),
-        tables={"ranks": pd.DataFrame({hostile: [hostile], "rank": [1]})},
+        tables={"ranks": pd.DataFrame({hostile: [hostile], "rank": [1]}), "trials": evil_trials(hostile)},
         dictionary=pd.DataFrame({"table": ["ranks"], "column": [hostile], "unit": [hostile], "definition": [hostile]}),
         study_settings=evil_settings(hostile),
         n_parameters={hostile: 3},

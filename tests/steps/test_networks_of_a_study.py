@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from study_by_hand import case_of, study_of
 from test_channels import CHANNELS, HELD_OUT, MODEL, prepare, run, study_with_channels, write_case
 
@@ -55,6 +56,22 @@ def test_minutes_become_steps_once_and_the_next_training_needs_no_clock(study):
     again = train_fold(study, settings, experiment="minutes")
     assert (again["steps"], again["features"]) == (2, [8, 16])
     assert train_fold(study, settings, fold="1", experiment="minutes")["steps"] == 2
+
+
+def test_the_precision_of_the_machine_is_found_once_and_predictions_follow_it(study, monkeypatch):
+    monkeypatch.setattr(train, "native_precision", lambda device: "bf16")
+    settings = stage_of(precision="auto")
+    first = train_fold(study, settings, experiment="auto")
+    assert read_json(study.budget("auto"))["precision"] == "bf16"
+    assert first["weights"] == train_fold(study, stage_of(precision="bf16"), experiment="by_name")["weights"]
+    asked = []
+    monkeypatch.setattr("cohortseg.infer.networks.forward_of", lambda *_, precision, **__: asked.append(precision))
+    predict._load(study, "auto", MODEL, settings.experiment, torch.device("cpu"))
+    predict._load(study, "auto", MODEL, UNetMethod(method="unet", precision="fp32"), torch.device("cpu"))
+    assert asked == ["bf16", "fp32"]
+    monkeypatch.setattr(train, "native_precision", lambda device: "fp32")  # another machine: the choice is frozen
+    train_fold(study, settings, fold="1", experiment="auto")
+    assert read_json(study.budget("auto"))["precision"] == "bf16"
 
 
 def test_transferred_and_frozen_parts_are_those_of_the_given_weights(study):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import snakemake_executor_plugin_slurm
@@ -17,6 +18,7 @@ from cohortseg.slurm_guard import guard
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 from cohortseg.stages import STAGES, stage_settings
 from cohortseg.steps.records import needs_of, work_of
+from cohortseg.steps.tuning import needed_trials, searched_folds
 from cohortseg.workflow import (
     advice,
     bring_back_to_now,
@@ -107,6 +109,16 @@ def experiment_tokens(stage):
     ]
 
 
+def predictions_of(test):
+    """The tokens of the raw predictions of the independent test set, or of all others."""
+    return [
+        token("predict", batch, experiment)
+        for experiment in sorted(STUDY.experiments)
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if (cases[0].fold == TEST) == test
+    ]
+
+
 def log_of(rule, name="{batch}"):
     """The log of a job."""
     return str(LAYOUT.root / "logs" / rule / f"{name}.log")
@@ -156,7 +168,10 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+    crf = STUDY.postprocess.crf is not None
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
+        stage, crf=crf
+    )
 
 
 def memory_of(stage):
@@ -201,12 +216,25 @@ def members_of(wildcards):
 
 def upstream_of(wildcards):
     """The digest of the settings that shape what a network is trained on."""
-    return digest(
-        [
-            [STAGES[s].revision, stage_settings(STUDY, s)]
-            for s in ("convert", "plan", "preprocess")
-        ]
-    )
+    return settings_digest("convert", "plan", "preprocess")
+
+
+def settings_digest(*stages):
+    """The digest of the settings of some stages of the cohort."""
+    return digest([[STAGES[s].revision, stage_settings(STUDY, s)] for s in stages])
+
+
+def shaped_by(experiment):
+    """The digest of the settings that shape what a trial of an experiment sees."""
+    if experiment in STUDY.networks:
+        return upstream_of(None)
+    return settings_digest("convert")
+
+
+def inner_digest(experiment, fold):
+    """The digest of the frozen cases that the search of a fold may see: searched again when it changes."""
+    paths = (LAYOUT.members(fold), LAYOUT.inner(experiment, fold))
+    return digest([text_of(path) for path in paths])
 
 
 def trainings(experiment, folds):
@@ -227,6 +255,81 @@ def models_of(wildcards):
     return trainings(wildcards.experiment, folds)
 
 
+def tuned(experiment, fold):
+    """The settings that the search of a fold has chosen, as an input; nothing where there is no search."""
+    return [str(LAYOUT.tuned(experiment, fold))] if experiment in STUDY.tune else []
+
+
+def tuned_of_training(wildcards):
+    """The settings that a network of a fold is trained with."""
+    return tuned(wildcards.experiment, wildcards.fold)
+
+
+def tuned_of_batch(wildcards):
+    """The settings that a method without weights segments a batch with; a network has them in its weights."""
+    if wildcards.experiment in STUDY.networks:
+        return []
+    return tuned(wildcards.experiment, batch_of(wildcards)[0].fold)
+
+
+def tuned_argument(wildcards, input):
+    """The same for the command line."""
+    return ["--tuned", *input.tuned] if input.tuned else []
+
+
+def earlier_trials(wildcards):
+    """The tokens of the trials that a trial learns from: those of the rounds before its own."""
+    needed = needed_trials(STUDY.tune[wildcards.experiment], int(wildcards.number))
+    return trials(wildcards.experiment, wildcards.fold, needed)
+
+
+def trials(experiment, fold, n):
+    """The tokens of the first trials of a fold."""
+    return [
+        token("trial", f"fold-{fold}-{number:03d}", experiment) for number in range(n)
+    ]
+
+
+def trials_of_fold(wildcards):
+    """The tokens of all trials of a fold."""
+    n = STUDY.n_trials[wildcards.experiment]
+    return trials(wildcards.experiment, wildcards.fold, n)
+
+
+def n_trials_of(wildcards):
+    """How many trials a search has."""
+    return STUDY.n_trials[wildcards.experiment]
+
+
+@cache
+def sizes_of_trial(fold):
+    """What of the cases that a trial of a fold may see decides its cost."""
+    seen = [case for case in CASES.values() if case.fold != fold]
+    return [Size(case.voxels, N_CHANNELS, N_CLASSES) for case in seen] or [Size(0)]
+
+
+def memory_of_trial(wildcards, attempt):
+    """The memory of a training, or of the largest case that a trial sees; a retry gets more."""
+    if wildcards.experiment in STUDY.networks:
+        return memory_once("train")(wildcards, attempt)
+    need = need_of("predict", wildcards)
+    sizes = sizes_of_trial(wildcards.fold)
+    return max(memory_mb("predict", size, need, attempt) for size in sizes)
+
+
+def runtime_of_trial(wildcards, attempt):
+    """The time of a training, or of all cases that a trial sees; a retry gets more."""
+    if wildcards.experiment in STUDY.networks:
+        return 1440
+    need = need_of("predict", wildcards)
+    return runtime_minutes("predict", sizes_of_trial(wildcards.fold), need, attempt)
+
+
+def plan_of(wildcards):
+    """The plan, where an experiment needs one."""
+    return [str(LAYOUT.plan)] if wildcards.experiment in STUDY.networks else []
+
+
 def images_of(wildcards):
     """The tokens of the images that a method sees: in model space for networks, as converted for classical methods."""
     stage = "preprocess" if wildcards.experiment in STUDY.networks else "convert"
@@ -238,10 +341,57 @@ def converted_of(wildcards):
     return sorted({token("convert", case.batch) for case in batch_of(wildcards)})
 
 
+def voting_batches():
+    """The batches whose cases some fold keeps out of its training on purpose: choices are made by them alone."""
+    return {
+        batch: cases
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if cases[0].fold != TEST
+        and (STUDY.split.refit or any(case.role == "cohort" for case in cases))
+    }
+
+
+def voters_digest():
+    """The digest of the cases by which choices are made, with their folds and subjects."""
+    return digest(
+        [
+            [case.case, case.fold, case.subject]
+            for cases in voting_batches().values()
+            for case in cases
+        ]
+    )
+
+
+def voting_tokens(stage):
+    """The tokens of a stage of an experiment for the batches that take part in choices."""
+    return [token(stage, batch, "{experiment}") for batch in voting_batches()]
+
+
+def chosen_files(what, experiment="{experiment}"):
+    """What was chosen for each fold and for the test set, and the list of what it was chosen from."""
+    folds = [*map(str, range(STUDY.split.folds)), TEST]
+    chosen = [str(LAYOUT.chosen(experiment, what, fold)) for fold in folds]
+    return [*chosen, str(LAYOUT.choices(experiment, what))]
+
+
+def thresholds_of(wildcards):
+    """The chosen probability thresholds of an experiment, where it chooses."""
+    chooses = STUDY.chooses_threshold(wildcards.experiment)
+    return chosen_files("threshold", wildcards.experiment) if chooses else []
+
+
+def chosen_of(wildcards):
+    """What was chosen for the cases of a batch."""
+    experiment, fold = wildcards.experiment, batch_of(wildcards)[0].fold
+    return [
+        str(LAYOUT.chosen(experiment, what, fold)) for what in STUDY.choices(experiment)
+    ]
+
+
 def more_tables():
     """Further tables of results."""
     names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves"
-    names += " froc detection data_dictionary"
+    names += " froc detection choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 
@@ -281,6 +431,16 @@ def shown_settings():
     return digest(text_of(LAYOUT.settings))
 
 
+def searches():
+    """What the searches of all experiments and folds have chosen."""
+    return [
+        path
+        for experiment in sorted(STUDY.tune)
+        for fold in searched_folds(STUDY, experiment)
+        for path in tuned(experiment, fold)
+    ]
+
+
 def questions():
     """What is asked of each piece of work; once more what the rules have as params, for the case that Snakemake forgets."""
     cohort_stages = ("fingerprint", "plan", "preprocess", "split", "report")
@@ -306,6 +466,29 @@ def questions():
             told[f"{stage}-{experiment}"] = [
                 revision_of(stage),
                 stage_settings(STUDY, stage, experiment),
+            ]
+        chosen = STUDY.choices(experiment)
+        stages = [
+            *(["threshold"] if "threshold" in chosen else []),
+            *(["candidates", "choose"] if "cleaning" in chosen else []),
+        ]
+        for stage in stages:
+            told[f"{stage}-{experiment}"] = [
+                revision_of(stage),
+                stage_settings(STUDY, stage, experiment),
+                voters_digest() if stage != "candidates" else "",
+            ]
+    for experiment in STUDY.tune:
+        told[f"tune-{experiment}"] = {
+            "trials": STUDY.n_trials[experiment],
+            "folds": searched_folds(STUDY, experiment),
+        }
+        for fold in searched_folds(STUDY, experiment):
+            told[f"trial-{experiment}-{fold}"] = [
+                revision_of("trial"),
+                stage_settings(STUDY, "trial", experiment),
+                shaped_by(experiment),
+                inner_digest(experiment, fold),
             ]
     for experiment in STUDY.trained:
         for fold in range(STUDY.split.folds):

@@ -6,6 +6,7 @@ rule train:
     input:
         plan=str(LAYOUT.plan),
         folds=ancient(str(LAYOUT.folds)),
+        tuned=tuned_of_training,
         asked=asked("train-{experiment}-{fold}"),
     output:
         token=str(LAYOUT.model("{experiment}", "{fold}", "{seed}") / "train.json"),
@@ -24,6 +25,7 @@ rule train:
         study=study_folder,
         members=members_of,
         upstream=upstream_of,
+        tuned=tuned_argument,
         settings=settings_of("train"),
         revision=revision_of("train"),
     message:
@@ -31,7 +33,7 @@ rule train:
     shell:
         "cohortseg train --study {params.study:q} --experiment {wildcards.experiment:q} --threads {threads}"
         " --fold {wildcards.fold} --seed {wildcards.seed} --upstream {params.upstream:q}"
-        " --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --token {output.token:q} {params.tuned:q} > {log:q} 2>&1"
 
 
 rule predict:
@@ -39,6 +41,7 @@ rule predict:
     input:
         images_of,
         models_of,
+        tuned=tuned_of_batch,
         asked=asked("predict-{experiment}"),
     output:
         token=token("predict", "{fold_batch}", "{experiment}"),
@@ -56,19 +59,22 @@ rule predict:
     params:
         study=study_folder,
         cases=names_of,
+        tuned=tuned_argument,
         settings=settings_of("predict"),
         revision=revision_of("predict"),
     message:
         "predict {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
     shell:
         "cohortseg predict --study {params.study:q} --experiment {wildcards.experiment:q} --threads {threads}"
-        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} {params.tuned:q}"
+        " > {log:q} 2>&1"
 
 
 rule postprocess:
     """Clean predicted labels: morphology and components; the raw label is kept."""
     input:
         token("predict", "{fold_batch}", "{experiment}"),
+        chosen_of,
         asked=asked("postprocess-{experiment}"),
     output:
         token=token("postprocess", "{fold_batch}", "{experiment}"),

@@ -7,6 +7,7 @@ rule aggregate:
         experiment_tokens("evaluate"),
         str(LAYOUT.folds),
         clinical(),
+        searches(),
         asked=asked("aggregate"),
     output:
         str(LAYOUT.table("metrics_by_case")),

@@ -8,8 +8,9 @@ from typing import Any
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_path, write_text
-from cohortseg.layout import Layout
+from cohortseg.layout import TEST, Layout
 from cohortseg.steps.model_space import read_plan
+from cohortseg.steps.tuning import best_of, read_trials, score_text
 from cohortseg.steps.units import all_units, folds_of_model, seed_of_model, split_unit
 
 
@@ -149,6 +150,22 @@ def _run(path: Path) -> list[str]:
     return [f"  {run['seconds']} s, {run['peak_memory_mb']} MB, cohortseg {run['cohortseg']}, {run['finished']}"]
 
 
+def _chosen(layout: Layout, experiment: str, name: str, folder: Path) -> list[str]:
+    """What of the post-processing was chosen on validation folds, and what it was worth there."""
+    used = (read_sidecar(folder / "post.json") or {}).get("inputs", {})
+    fold = next(case.fold for case in read_cases(layout.cases_table) if case.case == name)
+    judges = "all folds" if fold == TEST else "the other folds"
+    lines = []
+    for what in ("threshold", "cleaning"):
+        path = layout.choices(experiment, what)
+        # A label that was made without a choice says so: an older choice may still lie there.
+        for one in read_json(path) if what in used and path.exists() else []:
+            if one["applied_to"] == fold and one["verdict"] == "kept":
+                gain = f", gain {one['gain']:+.4f} ({one['n_subjects']} subjects)" if one["n_subjects"] else ""
+                lines.append(f"    chosen for fold {fold} by {judges}: {one['label']} {what} {one['candidate']}{gain}")
+    return lines
+
+
 def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
     model, name = split_unit(unit)
     lines = [f"experiment {experiment}, model {model}"]
@@ -156,6 +173,7 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
     for fold in folds_of_model(layout, model) if seed else []:
         record = read_sidecar(layout.model(experiment, fold, int(seed)) / "train.json")
         if record is not None:
+            lines += _search(layout, experiment, fold, record.get("tuned"))
             lines += [
                 f"  trained: fold {fold}, seed {seed}, {len(record['members']['train'])} cases",
                 f"    revision {record['revision']}",
@@ -163,11 +181,29 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
                 f"    weights {record['weights']}",
             ]
     folder = layout.prediction(experiment, model, name)
+    raw = read_sidecar(folder / "raw.json") or {}
+    if "tuned" in raw.get("inputs", {}):
+        fold = next(case.fold for case in read_cases(layout.cases_table) if case.case == name)
+        lines += _search(layout, experiment, fold, read_json(layout.tuned(experiment, fold))["settings"])
     for stage in ("raw", "post", "metrics", "export"):
         lines += [f"  {line}" for line in _stage(folder / f"{stage}.json")]
+        lines += _chosen(layout, experiment, name, folder) if stage == "post" else []
     metrics: dict[str, Any] = (read_sidecar(folder / "metrics.json") or {}).get("metrics") or {}
     for stage in ("raw", "post"):
         for label, values in metrics.get(stage, {}).items():
             shown = [f"{key} {values[key]:.4g}" for key in ("dice", "hd95_mm", "nsd") if values[key] is not None]
             lines.append(f"  row {stage} {label}: {'; '.join(filter(None, [', '.join(shown), values['undefined']]))}")
     return lines
+
+
+def _search(layout: Layout, experiment: str, fold: str, chosen: dict[str, Any] | None) -> list[str]:
+    """The trial that gave a fold its settings; nothing where they are as written."""
+    if chosen is None:
+        return []
+    n_trials = len(list(layout.trial(experiment, fold, 0).parent.glob("trial-*[0-9].json")))
+    best = best_of([one for one in read_trials(layout, experiment, fold, n_trials) if one["settings"] == chosen])
+    settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    if best is None:
+        return [f"  settings of a search, whose trial is gone: {settings}"]
+    score = f"{best['metric']} {score_text(best['score'])} on {best['n_cases']} training cases"
+    return [f"  settings of trial {best['number']} of {n_trials} in fold {fold} ({score}): {settings}"]

@@ -36,6 +36,7 @@ TABLES = (
     Table("Schedules", "cohortseg.train.schedules", "SCHEDULES", "done"),
     Table("Augmentations", "cohortseg.train.augment", "AUGMENTATIONS", "done"),
     Table("Post-processing", "cohortseg.postprocess.chain", "POSTPROCESSES", "done"),
+    Table("What `postprocess: auto` chooses from", "cohortseg.postprocess.candidates", "CANDIDATES", "done"),
 )
 
 STEPS = {
@@ -58,7 +59,6 @@ STEPS = {
 
 NOT_DONE = {
     "C14": "definition not public",
-    "C19": "dense CRF: not written yet; no library builds",
     "C20": "self-training rounds: belong to the training loop",
     "C21": "nuclei by type: no public labels of types here",
     "C22": "saliency with ultra-contrast: no definition in the source",

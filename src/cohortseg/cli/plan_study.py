@@ -16,6 +16,7 @@ from cohortseg.settings import Study, UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.sizing import Need, Size, memory_mb, shipped
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, records_of, work_of
+from cohortseg.steps.tuning import searched_folds
 
 JOB_START_S = 2.0
 """CPU seconds that a job takes beside its work: the start of Python, and on a cluster two starts of Snakemake."""
@@ -96,6 +97,8 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False)
     for experiment, method in sorted(study.experiments.items()):
         trained = isinstance(method, UNetMethod)
+        if experiment in study.tune:
+            yield _search(study, experiment, cases, needs, on_gpu=on_gpu)
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
         seeds = len(method.seeds) if isinstance(method, UNetMethod) else 1
@@ -145,6 +148,26 @@ def _row(  # noqa: PLR0913 (what one row is made of)
         files=runs * len(cases) * FILES_PER_CASE.get(stage, 0),
         measured=f"{need.seconds.n} cases" if need.seconds.n else "shipped",
     )
+
+
+def _search(study: Study, experiment: str, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Row:
+    """The trials of a search: trainings of inner folds and what they predict, or predictions of all training cases."""
+    search, method, folds = study.tune[experiment], study.experiments[experiment], searched_folds(study, experiment)
+    sizes = [Size(case.voxels, len(study.cohort.channel_names), len(study.cohort.labels.classes)) for case in cases]
+    need = needs.get(work_of("predict", experiment)) or shipped("predict")
+    predicted = sum(need.seconds.at(size.for_time("predict")) for size in sizes)
+    seconds, memory = predicted, max(memory_mb("predict", size, need) for size in sizes)
+    if isinstance(method, UNetMethod):
+        steps = (search.steps or method.steps or DEFAULT_STEPS) * search.scored_folds
+        seconds = steps * SECONDS_PER_STEP["gpu" if on_gpu else "cpu"]
+        seconds += predicted * search.scored_folds / search.inner_folds
+        memory = memory_mb("train", Size(0), shipped("train"))
+    n_jobs = len(folds) * study.n_trials[experiment]
+    hours = n_jobs * seconds / 3600
+    gpu_hours = hours if on_gpu and isinstance(method, UNetMethod) else 0.0
+    start = (n_jobs + len(folds)) * JOB_START_S / 3600
+    work = work_of("trial", experiment)
+    return Row(work, n_jobs + len(folds), 0, hours + start, gpu_hours, memory, 0.0, 2 * n_jobs + len(folds), "shipped")
 
 
 def _training(experiment: str, method: UNetMethod, folds: int, *, on_gpu: bool) -> Row:

@@ -11,10 +11,10 @@ from pathlib import Path
 from cohortseg.cohort import Case, read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_seconds
-from cohortseg.layout import Layout
+from cohortseg.layout import TEST, Layout
 
 COHORT_STAGES = ("convert", "fingerprint", "preprocess")
-EXPERIMENT_STAGES = ("predict", "postprocess", "evaluate", "export")
+EXPERIMENT_STAGES = ("predict", "candidates", "postprocess", "evaluate", "export")
 SLURM_LOGS = Path(".snakemake/slurm_logs")
 """Where Snakemake's executor keeps what SLURM says of jobs that failed."""
 KILLED = re.compile(r"exceeded memory limit|oom.?kill|DUE TO|CANCELLED AT|\bKilled\b", re.IGNORECASE)
@@ -69,6 +69,8 @@ def progress(layout: Layout) -> list[Line]:
     cases = read_cases(layout.cases_table)
     lines = [_cohort_line(layout, stage, cases) for stage in COHORT_STAGES if _begun(layout, stage)]
     for folder in sorted(path for path in (layout.root / "experiments").glob("*") if path.is_dir()):
+        if (folder / "tune").is_dir() and layout.asked(f"tune-{folder.name}").exists():
+            lines.append(_search_line(layout, folder))
         models = sorted(folder.glob("fold-*-seed-*"))
         if models:
             done = [model for model in models if (model / "train.json").exists()]
@@ -84,6 +86,17 @@ def progress(layout: Layout) -> list[Line]:
         ]
     lines.append(Line("report", int(layout.report.exists()), 0, 1, 0.0))
     return lines
+
+
+def _search_line(layout: Layout, folder: Path) -> Line:
+    """The trials of a search; failed ones count as rejected proposals."""
+    asked = read_json(layout.asked(f"tune-{folder.name}"))
+    numbers = range(int(asked["trials"]))
+    paths = [layout.trial(folder.name, fold, number) for fold in asked["folds"] for number in numbers]
+    records = {path: record for path in paths if (record := read_sidecar(path)) is not None}
+    failed = sum(record["status"] != "ok" for record in records.values())
+    seconds = sum(run_seconds(path) or 0.0 for path in records)
+    return Line(f"{folder.name}: trials", len(records) - failed, failed, len(paths), seconds)
 
 
 def _training(layout: Layout, model: Path) -> str:
@@ -107,8 +120,11 @@ def _cohort_line(layout: Layout, stage: str, cases: list[Case]) -> Line:
 
 
 def _experiment_line(layout: Layout, experiment: str, stage: str, cases: list[Case]) -> Line:
-    name = {"predict": "raw", "postprocess": "post", "evaluate": "metrics", "export": "export"}[stage]
+    name = {"predict": "raw", "postprocess": "post", "evaluate": "metrics"}.get(stage, stage)
     found = sorted((layout.root / "experiments" / experiment).glob(f"*/cases/*/{name}.json"))
+    if stage == "candidates":
+        # Only cases that a fold kept out from the beginning take part in choices.
+        cases = [case for case in cases if case.role == "cohort" and case.fold != TEST]
     present = {case.case for case in cases}
     models = {path.parts[-4] for path in found}
     seeds = max(1, len({model.rpartition("-seed-")[2] for model in models}))

@@ -21,7 +21,7 @@ from cohortseg.layout import Layout
 LEFT_OVER = ".forgotten-"
 """Begins the name of a folder that is being removed."""
 FOLDERS_OF_CASES = ("cases", "experiments/*/*/cases")
-FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "export/*")
+FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "experiments/*/tune", "export/*")
 RESULTS = ("tables/*.csv", "report/*", "ro-crate-metadata.json")
 
 
@@ -97,6 +97,7 @@ def traces(layout: Layout, subject: Subject, models: list[Model], *, with_models
     """
     found = [*(_models(layout, subject, models) if with_models else []), *_cases(layout, subject)]
     found += [*_texts(layout, subject), *_records(layout, subject)]
+    found += _searches(layout, subject, is_kept=bool(models) and not with_models)
     if with_models or not models:
         found += _frozen(layout, subject)
     found += _private(layout, subject)
@@ -203,6 +204,20 @@ def _records(layout: Layout, subject: Subject) -> Iterator[Trace]:
         yield from _without_rows(path, lambda row: _is_of(row, subject))
 
 
+def _searches(layout: Layout, subject: Subject, *, is_kept: bool) -> Iterator[Trace]:
+    """Searches that saw the subject; where models stay only its scores go, or the models would be made anew."""
+    for folder in sorted(layout.root.glob("experiments/*/tune/fold-*")):
+        experiment, fold = folder.parts[-3], folder.name.removeprefix("fold-")
+        if is_kept:
+            yield from (whole(path) for path in sorted(folder.glob("*.scratch")))
+            for path in sorted(folder.glob("trial-*[0-9].json")):
+                yield from _without(path, subject)
+        elif names(layout.inner(experiment, fold), subject, only_cases=True):
+            tokens = layout.token("trial", f"fold-{fold}-*", experiment)
+            yield from (whole(path) for path in sorted(tokens.parent.glob(tokens.name)))
+            yield whole(folder)
+
+
 def _frozen(layout: Layout, subject: Subject) -> Iterator[Trace]:
     """The ledger and the members of the folds."""
     for path in [*sorted(layout.members("any").parent.glob("*.json")), layout.ledger]:
@@ -266,8 +281,9 @@ def _without(path: Path, subject: Subject) -> Iterator[Trace]:
 def _take_out(value: Any, names: set[str], *, by_value: bool = False) -> tuple[Any, int]:
     """A record without the entries of lists and mappings that are `names` (mappings: by key, or by value)."""
     if isinstance(value, list):
-        kept = [item for item in value if not (isinstance(item, str) and item in names)]
-        return kept, len(value) - len(kept)
+        below = [_take_out(item, names, by_value=by_value) for item in value]
+        kept = [item for item, _ in below if not (isinstance(item, str) and item in names)]
+        return kept, len(value) - len(kept) + sum(n for _, n in below)
     if not isinstance(value, dict):
         return value, 0
     result, n_gone = {}, 0

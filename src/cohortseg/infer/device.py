@@ -55,6 +55,15 @@ def _wait_for_card(lock_dir: Path, n_cards: int, poll_seconds: float) -> tuple[i
         time.sleep(poll_seconds)
 
 
+def native_precision(device: torch.device) -> str:
+    """'bf16' where the device multiplies such numbers in hardware, which is quicker, else 'fp32'."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if native else "fp32"
+
+
 def limit_threads(n_threads: int) -> None:
     """Use so many CPU threads, and arithmetic that gives the same bytes every time where torch has it.
 

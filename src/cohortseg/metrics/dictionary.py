@@ -6,7 +6,9 @@ import pandas as pd
 
 from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
+from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
+from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -345,6 +347,8 @@ TABLES: dict[str, Table] = {
             **_NOTE,
         },
     ),
+    **SEARCH_TABLES,
+    **CHOICE_TABLES,
     **COHORT_TABLES,
     "data_dictionary": Table(
         "this table",

@@ -6,6 +6,7 @@ compared with what it saw (drift.py), they do not change it.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,33 @@ PICTURES = frozenset({"US", "SM", "GM", "XC", "ES"})
 ABSOLUTE = ("ct", "window")
 """Normalisations for absolute units; of several channels they go to those of CT."""
 GROUPS = {"whole": "all voxels", "nonzero": "voxels other than 0", "foreground": "the labelled voxels"}
-SMALL_BUDGET = 500_000
-"""Voxels of a patch below which a thinner network is planned: the budget of a machine without a large GPU."""
-PATCH_VOXELS = {"cpu": 110_592, "gpu": 2_097_152}
-"""Voxels of a patch where the settings name none: 48 and 128 along each edge."""
-STEP_VOXELS = {"cpu": 200_000, "gpu": 4_000_000}
-"""Voxels that one step sees, about: decides the batch."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a device can do in the time that people give it.
+
+    Parameters
+    ----------
+    patch_voxels : int
+        Voxels of a patch where the settings name none.
+    step_voxels : int
+        Voxels that one step sees, about: decides the batch.
+    features : int
+        Channels at full resolution.
+    """
+
+    patch_voxels: int
+    step_voxels: int
+    features: int
+
+
+MEANS: dict[str, dict[int, Means]] = {
+    "cpu": {2: Means(16_384, 100_000, 16), 3: Means(110_592, 200_000, 16)},
+    "gpu": {2: Means(262_144, 4_000_000, 32), 3: Means(2_097_152, 4_000_000, 32)},
+}
+"""By device and dimensions of the network. Edges of a patch: 128 and 512 in 2D, 48 and 128 in 3D. In 2D a CPU
+learns more from many coarse pictures than from few fine ones (benchmarks/RESULTS.md: fetal head)."""
 
 
 def make_plan(  # noqa: PLR0913 (all but one are named options)
@@ -98,13 +120,14 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         raise SettingsError("a plan needs at least one usable case")
     if dims not in (2, 3) or len(cases) != len(fingerprints):
         raise ValueError(f"dims must be 2 or 3, got {dims}; {len(cases)} names for {len(fingerprints)} fingerprints")
-    budget = patch_voxels or choose("device", device, PATCH_VOXELS)
+    means = choose("device", device, MEANS)[dims]
+    budget = patch_voxels or means.patch_voxels
     spacing = _spacing(fingerprints, dims, spacing_mm)
     if spacing_mm is None:
         spacing = with_context(spacing, fingerprints, dims, budget)
     shape = _shape(fingerprints, spacing["value"])
     usual_mm = model_spacing({"spacing_mm": spacing}, _median(fingerprints, "spacing_mm"))
-    features = base_features or (16 if budget < SMALL_BUDGET else 32)
+    features = base_features or means.features
     geometry = plan_network(
         usual_mm[3 - dims :], tuple(shape["value"][3 - dims :]), patch_voxels=budget, base_features=features
     )
@@ -120,7 +143,7 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         "shape": shape,
         "normalisation": _normalisations(fingerprints, modalities, normalisation, window_hu),
         **_network(geometry, budget, features),
-        "batch": _batch(geometry, device),
+        "batch": _batch(geometry, means.step_voxels, device),
         "seen": _seen(fingerprints, cases, list(modalities)),
     }
     rounded: dict[str, Any] = _rounded(plan)
@@ -292,10 +315,9 @@ def _network(geometry: Geometry, patch_voxels: int, features: int) -> dict[str, 
     }
 
 
-def _batch(geometry: Geometry, device: str) -> dict[str, Any]:
-    voxels = math.prod(geometry.patch)
-    why = f"a step sees about {STEP_VOXELS[device]} voxels on a {device}, and two patches at least"
-    return {"value": max(2, STEP_VOXELS[device] // voxels), "because": why}
+def _batch(geometry: Geometry, step_voxels: int, device: str) -> dict[str, Any]:
+    why = f"a step sees about {step_voxels} voxels on a {device}, and two patches at least"
+    return {"value": max(2, step_voxels // math.prod(geometry.patch)), "because": why}
 
 
 def _seen(fingerprints: Sequence[Fingerprint], cases: Sequence[str], channels: Sequence[str]) -> dict[str, Any]:

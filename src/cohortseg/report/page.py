@@ -18,6 +18,7 @@ from cohortseg.report import (
     resources,
     results,
     subgroups,
+    tuning,
 )
 from cohortseg.report.assets import fill
 from cohortseg.report.content import (
@@ -54,6 +55,7 @@ SECTIONS: dict[str, str] = {
     "further": "Further analyses",
     "quality": "Quality control",
     "heterogeneity": "Heterogeneity",
+    "tuning": "Search of settings",
     "training": "Training",
     "rejected": "Rejected scans",
     "plan": "Plan",
@@ -65,7 +67,7 @@ SECTIONS: dict[str, str] = {
 }
 """Anchor: heading, in the order of the page."""
 
-OPTIONAL = ("further", "quality", "methods", "files")
+OPTIONAL = ("further", "quality", "tuning", "methods", "files")
 """Sections that are left out where there is nothing for them; all others then say so."""
 
 
@@ -266,11 +268,25 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         "further": bool(analyses or shown),
         "analyses": analyses,
         "study_curves": shown,
+        **_tuning(content),
         "quality": quality.quality_sentence(content),
         "quality_table": quality.quality_table(content),
         "methods": methods_text.methods_text(facts),
         "files": sorted(content.files.items()),
     }
+
+
+def _tuning(content: ReportContent) -> dict[str, object]:
+    """The searches of settings, each with its figures put into the page."""
+    shown = []
+    for position, each in enumerate(tuning.searches(content)):
+        name = f"Search of {each.experiment}. Numbers: tables below. "
+        figures = [
+            Figure(inline_svg(svg, name=f"{name}{title}.", prefix=f"search{position}-{k}"), title)
+            for k, (title, svg) in enumerate(each.plots)
+        ]
+        shown.append((each, figures))
+    return {"tuning": bool(shown), "searches": shown}
 
 
 def _experiments(content: ReportContent) -> list[tuple[str, Series]]:

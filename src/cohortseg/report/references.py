@@ -29,6 +29,24 @@ REFERENCES: dict[str, tuple[str, str]] = {
         "Lin et al. 2017",
         "Lin TY, Goyal P, Girshick R, He K, Dollár P. Focal loss for dense object detection. ICCV 2017:2980–2988.",
     ),
+    "random_search": (
+        "Bergstra & Bengio 2012",
+        "Bergstra J, Bengio Y. Random search for hyper-parameter optimization. J Mach Learn Res 2012;13:281–305.",
+    ),
+    "tpe": (
+        "Bergstra et al. 2011",
+        "Bergstra J, Bardenet R, Bengio Y, Kégl B. Algorithms for hyper-parameter optimization. NIPS 2011:2546–2554.",
+    ),
+    "optuna": (
+        "Akiba et al. 2019",
+        "Akiba T, Sano S, Yanase T, Ohta T, Koyama M. Optuna: a next-generation hyperparameter optimization framework. "
+        "KDD 2019:2623–2631.",
+    ),
+    "varma": (
+        "Varma & Simon 2006",
+        "Varma S, Simon R. Bias in error estimation when using cross-validation for model selection. BMC "
+        "Bioinformatics 2006;7:91.",
+    ),
     "highdicom": (
         "Bridge et al. 2022",
         "Bridge CP, Gorman C, Pieper S, et al. Highdicom: a Python library for standardized encoding of image "

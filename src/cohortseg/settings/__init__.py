@@ -6,6 +6,7 @@
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.crf import CRFSettings
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -26,9 +27,11 @@ from cohortseg.settings.results import (
     StatisticsSettings,
 )
 from cohortseg.settings.study import Study
+from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
+    "CRFSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",
@@ -44,12 +47,14 @@ __all__ = [
     "PostprocessSettings",
     "PreprocessSettings",
     "PretrainedMethod",
+    "Range",
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
     "StatisticsSettings",
     "Study",
     "ThresholdMethod",
+    "TuneSettings",
     "UNetMethod",
     "load_study",
 ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from cohortseg.errors import SettingsError
 from cohortseg.settings.methods import METHOD_SETTINGS
 from cohortseg.settings.study import Study
+from cohortseg.settings.tune import TuneSettings
 
 
 def load_study(values: dict[str, Any]) -> Study:
@@ -53,7 +54,10 @@ def _user_keys(location: tuple[Any, ...]) -> list[Any]:
     if keys[:3] == ["cohort", "labels", "structures"]:
         # A single pattern stands for a list of one.
         del keys[4:]
-    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-int", str(keys[-1])):
+    if keys[:1] == ["tune"] and keys[2:3] == ["space"]:
+        # Limits or a list of values.
+        del keys[4:5]
+    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-(int|float)", str(keys[-1])):
         del keys[-1]
     return keys
 
@@ -64,6 +68,8 @@ def _known_keys(location: tuple[Any, ...]) -> str:
     for depth, part in enumerate(location[:-1]):
         if depth == 2 and location[0] == "experiments":
             model = METHOD_SETTINGS[part]
+        elif depth == 1 and location[0] == "tune":
+            model = TuneSettings
         elif isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             model = model.model_fields[part].annotation
     if isinstance(model, type) and issubclass(model, BaseModel):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.networks import Network
 
 DEFAULT_STEPS = 1000
@@ -45,8 +46,9 @@ class NetworkMethod(Part):
 
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
     mirror: bool = Field(False, description="average over mirrored inputs when predicting")
-    threshold: float | None = Field(
-        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
+        None,
+        description="probability threshold for a single class; else the most probable class; `auto`: chosen for each fold by the validation cases of the other folds, applied in `postprocess` (keeps the probabilities)",
     )
     skip_empty: bool = Field(
         True, description="tiles of one single value (air, masked background) are background and are not computed"
@@ -55,7 +57,10 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the forward pass")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32",
+        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment",
+    )
 
 
 class UNetMethod(NetworkMethod):
@@ -84,12 +89,21 @@ class UNetMethod(NetworkMethod):
         "jaccard",
         "generalised_dice",
         "lovasz_softmax",
+        "weighted_cross_entropy",
+        "border_weighted",
+        "boundary",
+        "hausdorff",
+        "iou_balanced",
     ] = Field("dice_ce", description="loss function")
+    loss_options: LossOptions | None = Field(None, description="numbers of the loss; its usual ones when empty")
     optimiser: Literal["adamw", "sgd_nesterov"] = Field("adamw", description="optimiser")
     learning_rate: Positive = Field(3e-3, description="largest learning rate")
     weight_decay: NotNegative = Field(1e-4, description="weight decay")
     schedule: Literal["constant", "cosine", "poly", "exponential", "step_wise"] = Field(
         "cosine", description="learning-rate schedule"
+    )
+    decay_per_epoch: float | None = Field(
+        None, gt=0, le=1, description="schedule `exponential`: the factor of each epoch, such as 0.8"
     )
     steps: int | None = Field(
         None, ge=1, description=f"number of optimiser steps; {DEFAULT_STEPS} when there are no minutes either"
@@ -109,12 +123,22 @@ class UNetMethod(NetworkMethod):
     balance: Literal["case", "class"] = Field(
         "case", description="patches on labelled voxels: each case as often, or each class of the cohort as often"
     )
-    augmentation: Literal["none", "light", "full"] = Field("light", description="augmentation preset")
+    augmentation: Literal["none", "light", "full", "shift_rotate_zoom", "elastic"] = Field(
+        "light", description="augmentation preset (docs/methods.md)"
+    )
+    annotated_every: int = Field(
+        1,
+        ge=1,
+        description="only each n-th slice of the training cases has a label, the others count for nothing; with a small `foreground_share`, or patches always have theirs in the middle",
+    )
     transfer: Path | None = Field(
         None, description="weights (.safetensors) to begin with, as far as the layers have the same shape"
     )
     frozen: list[Literal["encoder", "decoder", "up", "head"]] = Field(
         default_factory=list, description="parts of the network that keep the transferred weights"
+    )
+    fine_tuned_layers: int | None = Field(
+        None, ge=1, description="train only so many layers, the last ones, and keep the transferred weights before"
     )
     channels_last: bool = Field(False, description="memory format of the network: quicker on some devices")
     compile: bool = Field(False, description="compile the network with torch (needs a C++ compiler on the machine)")
@@ -137,12 +161,24 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
         if self.architecture is not None and (self.features or self.encoder != "plain" or self.deep_supervision):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
+        network = self.architecture.name if self.architecture is not None else None
+        strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
+        if strange:
+            raise ValueError(f"`loss_options.{strange[0]}` is nothing that loss {self.loss!r} or the network has")
+        if self.loss == "weighted_cross_entropy" and not (self.loss_options and self.loss_options.class_weights):
+            raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         if self.frozen and self.transfer is None:
             raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        if self.fine_tuned_layers and self.transfer is None:
+            raise ValueError("`fine_tuned_layers` need weights: name them with `transfer`")
+        if self.frozen and self.fine_tuned_layers:
+            raise ValueError("`frozen` and `fine_tuned_layers` are two ways to say what is kept; name one")
+        if self.decay_per_epoch is not None and self.schedule != "exponential":
+            raise ValueError("`decay_per_epoch` goes with `schedule: exponential`")
         return self
 
 

@@ -1,14 +1,14 @@
 """A study: all its settings together."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import Method, NetworkMethod, PretrainedMethod, UNetMethod
+from cohortseg.settings.methods import METHOD_SETTINGS, Method, NetworkMethod, PretrainedMethod, UNetMethod
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.results import (
@@ -17,10 +17,12 @@ from cohortseg.settings.results import (
     ExportSettings,
     JobSettings,
     MetricSettings,
+    Postprocessing,
     PostprocessSettings,
     ReportSettings,
     StatisticsSettings,
 )
+from cohortseg.settings.tune import TuneSettings, why_not
 
 
 class Study(Part):
@@ -37,9 +39,10 @@ class Study(Part):
     preprocess: PreprocessSettings = Field(default_factory=PreprocessSettings, description="into model space")
     split: SplitSettings = Field(default_factory=SplitSettings, description="folds")
     experiments: dict[Name, Method] = Field(min_length=1, description="name: method with its settings")
-    postprocess: PostprocessSettings = Field(
-        default_factory=PostprocessSettings, description="cleaning of predicted labels"
+    tune: dict[Name, TuneSettings] = Field(
+        default_factory=dict, description="name of an experiment: search over its settings, in each fold by itself"
     )
+    postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
@@ -54,6 +57,25 @@ class Study(Part):
                 raise ValueError(
                     f"experiments.{name}.architecture: {architecture.name} is for planes; set `plan.dims` to 2"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_kept(self) -> "Study":
+        if self.postprocess.crf is None:
+            return self
+        if not self.networks:
+            raise ValueError("postprocess.crf: no experiment has probabilities to refine")
+        for name, method in self.networks.items():
+            if not method.probabilities:
+                raise ValueError(f"postprocess.crf: needs `probabilities: true` in experiments.{name}")
+            if method.threshold is not None:
+                raise ValueError(
+                    f"experiments.{name}.threshold: after `postprocess.crf` the most probable class counts"
+                )
+        for channel in self.postprocess.crf.channels:
+            if channel not in self.cohort.channel_names:
+                known = ", ".join(self.cohort.channel_names)
+                raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
         return self
 
     @model_validator(mode="after")
@@ -101,6 +123,37 @@ class Study(Part):
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
 
+    @model_validator(mode="after")
+    def _searches_are_possible(self) -> "Study":
+        for name, search in self.tune.items():
+            experiment = self.experiments.get(name)
+            if experiment is None:
+                raise ValueError(f"tune.{name}: no such experiment; choices: {', '.join(sorted(self.experiments))}")
+            if search.steps is not None and not isinstance(experiment, UNetMethod):
+                raise ValueError(f"tune.{name}.steps: only where a network is trained")
+            if getattr(experiment, "minutes", None) is not None:
+                raise ValueError(f"tune.{name}: say `steps` in the experiment, not `minutes`")
+            if getattr(experiment, "precision", None) == "auto":
+                raise ValueError(f"tune.{name}: say a `precision` in the experiment, not `auto`")
+            for key in search.space:
+                if reason := why_not(key, METHOD_SETTINGS[experiment.method]):
+                    raise ValueError(f"tune.{name}.space.{key}: {reason}")
+            self._check_corners(name, search)
+        return self
+
+    def _check_corners(self, name: str, search: TuneSettings) -> None:
+        """Every corner of a space must be settings that the study could have been written with."""
+        experiment = self.experiments[name]
+        given = {field: getattr(self, field) for field in type(self).model_fields if field != "tune"}
+        for corner in search.corners(METHOD_SETTINGS[experiment.method]):
+            tried = {**self.experiments, name: {**experiment.model_dump(), **corner}}
+            try:
+                Study.model_validate(given | {"experiments": tried})
+            except ValidationError as error:
+                first, point = error.errors()[0], ", ".join(f"{key} {_short(value)}" for key, value in corner.items())
+                reason = first["msg"].removeprefix("Value error, ")
+                raise ValueError(f"tune.{name}.space: with {point}: {reason}") from None
+
     @property
     def folder(self) -> Path:
         """The study's folder."""
@@ -116,7 +169,28 @@ class Study(Part):
         """The experiments that predict with networks, trained here or elsewhere."""
         return {name: method for name, method in self.experiments.items() if isinstance(method, NetworkMethod)}
 
+    def chooses_threshold(self, experiment: str) -> bool:
+        """Whether the probability threshold of an experiment is chosen on validation folds."""
+        return getattr(self.experiments[experiment], "threshold", None) == "auto"
+
+    def choices(self, experiment: str) -> list[str]:
+        """What is chosen for an experiment on validation folds."""
+        threshold = ["threshold"] if self.chooses_threshold(experiment) else []
+        return threshold + (["cleaning"] if self.postprocess.choose else [])
+
+    @property
+    def n_trials(self) -> dict[str, int]:
+        """The trials of a fold of each experiment that is searched."""
+        return {
+            name: search.n_trials(METHOD_SETTINGS[self.experiments[name].method])
+            for name, search in sorted(self.tune.items())
+        }
+
     @property
     def model(self) -> Path | None:
         """The model package whose plan the study has; none where it plans itself."""
         return next((one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)), None)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

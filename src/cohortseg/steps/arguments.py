@@ -46,3 +46,8 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """`--experiment`."""
     parser.add_argument("--experiment", required=True, metavar="NAME", help="name of the experiment")
+
+
+def add_tuned(parser: argparse.ArgumentParser) -> None:
+    """`--tuned`."""
+    parser.add_argument("--tuned", type=Path, metavar="FILE", help="settings that the search of the fold has chosen")

@@ -18,6 +18,7 @@ from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
 from cohortseg.settings.results import COVARIATES, PROPERTIES
 from cohortseg.steps.clinical import keep_clinical
+from cohortseg.steps.tuning import write_inner_folds
 
 SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
 PREVIEW_COLUMNS = (
@@ -47,6 +48,7 @@ def index(study: Study) -> str:
     for fold in range(study.split.folds):
         listed = members(ledger, cases, str(fold), refit=study.split.refit)
         write_if_changed(layout.members(str(fold)), _json(listed))
+    write_inner_folds(layout, study, ledger, cases)
     _write_tables(layout, result)
     write_if_changed(layout.settings, settings_text(study))
     write_if_changed(layout.cases_table, cases_text(cases))

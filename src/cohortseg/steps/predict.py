@@ -12,14 +12,15 @@ import numpy as np
 from cohortseg.choose import choose
 from cohortseg.errors import Rejected, StudyError
 from cohortseg.io import store
-from cohortseg.io.sidecar import read_json, read_sidecar
+from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
 from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
-from cohortseg.steps.arguments import add_experiment_batch, add_threads
+from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
+from cohortseg.steps.tuning import tuned_method
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A batch of an experiment, and threads."""
     add_experiment_batch(parser)
     add_threads(parser)
+    add_tuned(parser)
 
 
 Network: TypeAlias = tuple[str, dict[str, Any]]
@@ -46,30 +48,34 @@ def run(arguments: argparse.Namespace) -> None:
     if isinstance(settings.experiment, NetworkMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
     else:
-        _run_classical(arguments, settings.experiment, settings.channels)
+        tuned = getattr(arguments, "tuned", None)
+        _run_classical(arguments, tuned_method(settings.experiment, tuned), settings.channels, tuned)
 
 
 # ---- methods without weights -----------------------------------------------------------------------------------
 
 
-def _run_classical(arguments: argparse.Namespace, method: Part, channels: list[str]) -> None:
+def _run_classical(arguments: argparse.Namespace, method: Part, channels: list[str], tuned: Path | None) -> None:
     layout: Layout = arguments.study
+    inputs = {} if tuned is None else {"tuned": digest(read_json(tuned))}
     run_batch(
         plan_units(layout, arguments.cases, None),
-        lambda unit: _classical_work(layout, arguments.experiment, unit, method, channels),
+        lambda unit: _classical_work(layout, arguments.experiment, unit, method, channels, inputs),
         arguments.settings,
         arguments.token,
     )
 
 
-def _classical_work(layout: Layout, experiment: str, unit: str, method: Part, channels: list[str]) -> Work:
+def _classical_work(
+    layout: Layout, experiment: str, unit: str, method: Part, channels: list[str], inputs: dict[str, str]
+) -> Work:
     image = read_json(layout.case(split_unit(unit)[1]) / "image.json")
     folder = layout.prediction(experiment, *split_unit(unit))
     return Work(
         stage="predict",
         sidecar=folder / "raw.json",
         stores=(folder / "raw.zarr",),
-        inputs={"image": image["content"]},
+        inputs={"image": image["content"], **inputs},
         upstream=image,
         make=lambda: predict_classical(layout, split_unit(unit)[1], folder / "raw.zarr", method, channels),
     )
@@ -133,10 +139,10 @@ def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, de
 
     paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
     found = [load_network(path, device) for path in paths]
-    forward = forward_of(
-        [network for network, _ in found], device, precision=method.precision, entropy=method.uncertainty
-    )
     metadata = found[0][1]
+    # As they were trained; networks of before there was a choice were trained in full precision.
+    precision = metadata.get("precision", "fp32") if method.precision == "auto" else method.precision
+    forward = forward_of([network for network, _ in found], device, precision=precision, entropy=method.uncertainty)
     return forward, (metadata["architecture"], metadata["arguments"])
 
 
@@ -226,7 +232,8 @@ def predict_trained(
             name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)
             for name, channels in _extras(method, n_classes).items()
         }
-        result = Result(n_classes, method.threshold, extras)
+        threshold = None if method.threshold == "auto" else method.threshold
+        result = Result(n_classes, threshold, extras)
         content = store.write(
             target, native, np.uint8, result.labels(finished, _reference(folder, native)), name="label"
         )
@@ -237,7 +244,8 @@ def predict_trained(
 def _extras(method: NetworkMethod, n_classes: int) -> dict[str, list[str]]:
     """The further stores that the settings ask for, with their channels."""
     probabilities = {"probabilities": [f"class {number}" for number in range(n_classes + 1)]}
-    return (probabilities if method.probabilities else {}) | (
+    kept = method.probabilities or method.threshold == "auto"
+    return (probabilities if kept else {}) | (
         {"uncertainty": ["entropy", "disagreement"]} if method.uncertainty else {}
     )
 

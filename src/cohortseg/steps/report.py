@@ -31,6 +31,7 @@ from cohortseg.steps.quality import drifting, quality, write_quality
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
 CURVE_TABLES = sorted({curve.table for curve in CURVES.values()})
+SHOWN_TABLES = (*ANALYSES, *CURVE_TABLES, "trials")
 TABLES: dict[str, str] = {
     "metrics_by_case": "every metric of every case",
     "summary": "statistics by experiment",
@@ -42,6 +43,7 @@ TABLES: dict[str, str] = {
     "heterogeneity": "properties of each scan",
     "heterogeneity_summary": "properties of the cohort",
     "quality": "predictions to look at",
+    "trials": "every trial of every search",
     "ranks": "order of the experiments, and how stable it is",
     "agreement": "predicted against reference volumes",
     "covariates": "metrics against numbers of the cases",
@@ -54,6 +56,8 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "choices": "what was chosen on validation folds",
+    "candidates": "candidates of the choices",
     "data_dictionary": "what each column means",
 }
 """Table: what it holds."""
@@ -136,7 +140,9 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         metric_info={name: (column.unit, column.definition) for name, column in COLUMNS.items()},
         quality=to_look_at,
         tables={
-            name: table for name in (*ANALYSES, *CURVE_TABLES) if (table := _table_if_there(layout, name)) is not None
+            name: table
+            for name in (*ANALYSES, *CURVE_TABLES, "trials")
+            if (table := _table_if_there(layout, name)) is not None
         },
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
@@ -232,6 +238,7 @@ def resources(layout: Layout) -> pd.DataFrame:
         "preprocess": "cases/*/prepared.run.json",
         "train": "experiments/*/*/train.run.json",
         "predict": "experiments/*/*/cases/*/raw.run.json",
+        "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",
         "evaluate": "experiments/*/*/cases/*/metrics.run.json",
         "export": "experiments/*/*/cases/*/export.run.json",

@@ -14,7 +14,7 @@ import numpy as np
 
 from cohortseg.choose import choose
 from cohortseg.errors import StudyError
-from cohortseg.infer.device import limit_threads, take_device
+from cohortseg.infer.device import limit_threads, native_precision, take_device
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.networks import build_network, extent_of, tile_for
 from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
@@ -24,17 +24,18 @@ from cohortseg.layout import Layout
 from cohortseg.settings import UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
-from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
+from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.objective import changing
+from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
-from cohortseg.train.schedules import SCHEDULES
-from cohortseg.train.transfer import freeze, take_over
+from cohortseg.train.sparse import sparse_cases
+from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
 from cohortseg.train.validate import validation
 from cohortseg.volume import Shape
 
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     add_experiment(parser)
     add_threads(parser)
+    add_tuned(parser)
     parser.add_argument("--fold", required=True, metavar="K", help="fold that is kept out of the training")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="seed of weights and patches")
     parser.add_argument("--upstream", default="", metavar="DIGEST", help="digest of the settings that shape the images")
@@ -77,27 +79,30 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, or see that it is done."""
     layout: Layout = arguments.study
     settings = ExperimentStage.model_validate_json(arguments.settings)
-    method = settings.experiment
+    method = tuned_method(settings.experiment, getattr(arguments, "tuned", None))
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    used = {role: _usable(layout, list(members[role])) for role in ("train", "validation")}
+    used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
     pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed)
     budget = budget_of(pieces, arguments, plan_digest)
     recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
     given = weights_digest(method.transfer) if method.transfer is not None else None
-    key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given]])
+    found = [budget["precision"]] if method.precision == "auto" else []
+    key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if done is not None and done["key"] == key and _weights_match(folder, done):
         log("already done")
         write_json(arguments.token, done)
         return
     record = fit(pieces, folder, budget, arguments, key)
+    if method is not settings.experiment:
+        record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     # Kept beside the declared output, which Snakemake removes before it runs a job again.
     write_json(folder / "done.json", record)
@@ -115,7 +120,7 @@ def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
     return path.exists() and weights_digest(path) == done["weights"]
 
 
-def _usable(layout: Layout, names: list[str]) -> list[str]:
+def usable(layout: Layout, names: list[str]) -> list[str]:
     """The members that are there, were not rejected and have a label."""
     found = []
     for name in names:
@@ -144,11 +149,6 @@ class Pieces:
     used: dict[str, list[str]]
     seed: int
 
-    @property
-    def loss(self) -> Any:
-        """The loss function."""
-        return choose("loss", self.method.loss, LOSSES).build()
-
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
         return network_of(self.plan, self.method, len(self.classes), features)
@@ -160,12 +160,17 @@ class Pieces:
         name, arguments = self.network(list(self.method.features or planned))
         return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
 
+    @property
+    def batch_size(self) -> int:
+        """Patches per step."""
+        return int(self.method.batch or self.plan["batch"]["value"])
+
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            [_case(self.layout, name) for name in self.used["train"]],
+            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
             patch=self.sizes[1],
-            batch_size=self.method.batch or self.plan["batch"]["value"],
+            batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
             negative_share=self.method.negative_share,
             balance=self.method.balance,
@@ -173,33 +178,37 @@ class Pieces:
             cache_mb=CACHE_MB,
         )
 
-    def validate(self) -> Callable[[Any], dict[str, float]]:
+    def validate(self, precision: str) -> Callable[[Any], dict[str, float]]:
         """The measure of the training curve."""
         return validation(
             [_case(self.layout, name) for name in self.used["validation"]],
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
-            loss=self.loss,
+            loss=self.recipe(1, precision).loss,
             n_cases=VALIDATION_CASES,
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
-            precision=self.method.precision,
+            precision=precision,
         )
 
-    def recipe(self, steps: int) -> Recipe:
+    def recipe(self, steps: int, precision: str) -> Recipe:
         """What is computed."""
         method, spacing_mm = self.method, model_spacing_mm(self.plan)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
         return Recipe(
-            loss=self.loss,
-            schedule=choose("schedule", method.schedule, SCHEDULES).factor,
+            **changing(
+                method,
+                n_classes=len(self.classes),
+                spacing_mm=spacing_mm,
+                epoch_steps=len(self.used["train"]) / self.batch_size,
+            ),
             steps=steps,
             learning_rate=method.learning_rate,
             weight_decay=method.weight_decay,
             seed=self.seed,
             optimiser=method.optimiser,
-            precision=method.precision,
+            precision=precision,
             gradient_clip=method.gradient_clip,
             augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed, spacing_mm=spacing_mm),
             validate_every=method.validate_every,
@@ -213,39 +222,50 @@ class Pieces:
 
 
 def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -> dict[str, Any]:
-    """Steps and features: those of the settings, or what fits the minutes, measured once for the whole experiment.
+    """Steps, features and precision: those of the settings, or what suits minutes and device, found once.
 
-    The measurement stands in `budget.json` of the experiment and is used by all folds and seeds, and whenever they are
+    What was found stands in `budget.json` of the experiment and is used by all folds and seeds, and whenever they are
     trained again; another plan or recipe is measured anew.
     """
     method = pieces.method
     planned = list(method.features or [level["features"] for level in pieces.plan["network"]["levels"]])
-    if method.minutes is None:
-        return {"steps": method.steps or DEFAULT_STEPS, "features": planned}
+    told = {"steps": method.steps or DEFAULT_STEPS, "features": planned, "precision": method.precision}
+    if method.minutes is None and method.precision != "auto":
+        return told
     path = pieces.layout.budget(arguments.experiment)
     key = digest([recipe_text(method), plan_digest, STAGES["train"].revision])
     frozen = read_json(path) if path.exists() else None
     if frozen is not None and frozen["key"] == key:
         return dict(frozen)
-    candidates = [planned] if method.features or method.architecture else _widths(planned)
     limit_threads(arguments.threads)
     with take_device(lock_dir=pieces.layout.locks) as device:
+        made = {"key": key, "threads": arguments.threads, "device": _device_name(device), **told}
+        made["because"] = f"steps and features as the settings say, for {made['device']}"
+        if method.precision == "auto":
+            made["precision"] = native_precision(device)
+        if method.minutes is not None:
+            made |= _measured(pieces, planned, device, made["precision"], method.minutes)
+    made["because"] += f"; computed in {made['precision']}"
+    log(f"budget: {made['because']}")
+    return _freeze(path, made, replace=frozen is not None)
 
-        def build(features: Sequence[int]) -> Any:
-            return build_network(*pieces.network(features), seed=pieces.seed).to(device)
 
-        found = fit_budget(
-            build, candidates, pieces.source(), pieces.validate(), pieces.recipe(DEFAULT_STEPS), minutes=method.minutes
-        )
-        made = {"key": key, "minutes": method.minutes, "threads": arguments.threads, "device": _device_name(device)}
-    made |= asdict(found)
-    made["because"] = (
-        f"{method.minutes:g} minutes at {found.seconds_per_step:.3g} s per step and {found.seconds_per_validation:.3g} "
+def _measured(pieces: Pieces, planned: list[int], device: Any, precision: str, minutes: float) -> dict[str, Any]:
+    """Steps and features for a number of minutes, and how they were found."""
+    method = pieces.method
+    candidates = [planned] if method.features or method.architecture else _widths(planned)
+
+    def build(features: Sequence[int]) -> Any:
+        return build_network(*pieces.network(features), seed=pieces.seed).to(device)
+
+    recipe, validate = pieces.recipe(DEFAULT_STEPS, precision), pieces.validate(precision)
+    found = fit_budget(build, candidates, pieces.source(), validate, recipe, minutes=minutes)
+    because = (
+        f"{minutes:g} minutes at {found.seconds_per_step:.3g} s per step and {found.seconds_per_validation:.3g} "
         f"s per validation every {method.validate_every} steps; steps that would fit, by features at full resolution: "
         + ", ".join(f"{steps} with {width}" for width, steps in found.tried.items())
     )
-    log(f"budget: {made['because']}")
-    return _freeze(path, made, replace=frozen is not None)
+    return {"minutes": minutes, **asdict(found), "because": because}
 
 
 def _widths(planned: list[int]) -> list[list[int]]:
@@ -289,11 +309,14 @@ def fit(
             left = take_over(network, read_tensors(method.transfer))
             log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
             freeze(network, method.frozen)
+        if method.fine_tuned_layers is not None:
+            size = pieces.sizes[1][3 - plan["dims"] :]
+            freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
         history = train(
             network,
             pieces.source(),
-            pieces.validate(),
-            pieces.recipe(budget["steps"]),
+            pieces.validate(budget["precision"]),
+            pieces.recipe(budget["steps"], budget["precision"]),
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
@@ -301,7 +324,7 @@ def fit(
             progress=Progress(budget["steps"]),
         )
         metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
-        metadata |= {"classes": pieces.classes, "channels": plan["channels"]}
+        metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))

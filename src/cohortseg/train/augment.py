@@ -4,6 +4,7 @@ Parameters are drawn per sample, those of intensities per channel too. On CPU th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,11 @@ class Augmentation:
         Largest change of the exponent on intensities scaled to [0, 1]: from 1 / (1 + gamma) to 1 + gamma.
     low_resolution : float
         Largest coarsening: down to this share of the voxels fewer per axis, and back.
+    stretch : float
+        Largest change of size of each axis by itself: factors from 1 - stretch to 1 + stretch.
+    elastic : float
+        Standard deviation, in voxels, of the random displacement at the nodes of a grid of three by three (by three),
+        between which it is cubic; along an axis of one voxel nothing moves.
     source : str
         Where the numbers come from.
     """
@@ -52,11 +58,20 @@ class Augmentation:
     contrast: float = 0.0
     gamma: float = 0.0
     low_resolution: float = 0.0
+    stretch: float = 0.0
+    elastic: float = 0.0
     source: str = "-"
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(source="-"),
+    "shift_rotate_zoom": Augmentation(
+        rotation_deg=10.0,
+        shift=0.1,
+        stretch=0.1,
+        source="Primakov 2022 and its program: shift and zoom of each axis 0.1, 10 degrees; labels stay whole here",
+    ),
+    "elastic": Augmentation(elastic=10.0, source="Ronneberger 2015: 3 x 3 grid, 10 voxels, bicubic"),
     "light": Augmentation(
         share=0.5,
         rotation_deg=15.0,
@@ -111,7 +126,7 @@ def augment(
     """
     generator = torch.Generator(device=images.device).manual_seed(seed)
     dims = images.ndim - 2
-    if how.rotation_deg or how.scale or how.shift:
+    if how.rotation_deg or how.scale or how.shift or how.stretch or how.elastic:
         images, labels = _move(images, labels, how, generator, spacing_mm or (1.0,) * dims)
     for axis in how.flip_axes:
         if axis < dims:
@@ -128,27 +143,69 @@ def _uniform(n: int, limit: float, share: float, generator: torch.Generator) -> 
 def _move(
     images: Tensor, labels: Tensor, how: Augmentation, generator: torch.Generator, spacing_mm: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Rotate, scale and shift by one sampling of the image and one of the label."""
-    grid = _sampling_grid(images.shape, how, generator, spacing_mm)
-    moved = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=True)
-    kept = grid_sample(labels.unsqueeze(1).float(), grid, mode="nearest", padding_mode="border", align_corners=True)
-    return moved, kept.squeeze(1).long()
-
-
-def _sampling_grid(
-    shape: torch.Size, how: Augmentation, generator: torch.Generator, spacing_mm: tuple[float, ...]
-) -> Tensor:
-    """Where each voxel is taken from, in the coordinates of `grid_sample` (last axis x, y, z)."""
-    n, sizes = shape[0], shape[2:]
-    dims, device = len(sizes), generator.device
+    """Rotate, scale and shift by one sampling of the image and one of the label; who stays is not sampled."""
+    n, dims = len(images), images.ndim - 2
     angles = [_uniform(n, math.radians(how.rotation_deg), how.share, generator) for _ in range(3 if dims == 3 else 1)]
-    factor = torch.exp(_uniform(n, math.log1p(how.scale), how.share, generator))
-    matrix = _rotation(angles, dims) * factor.view(n, 1, 1)
-    spacing = torch.tensor(spacing_mm, device=device)
+    sizes = _uniform(n, math.log1p(how.scale), how.share, generator)
+    shifts = [_uniform(n, how.shift, how.share, generator) for _ in range(dims)]
+    factors = [_uniform(n, how.stretch, how.share, generator) for _ in range(dims)] if how.stretch else []
+    bends = _bends(n, tuple(images.shape[2:]), how, generator) if how.elastic else None
+    moves = [*angles, sizes, *shifts, *factors, *([] if bends is None else [bends.flatten(1).abs().amax(1)])]
+    chosen = _chosen(torch.stack(moves, 1))
+    if not len(chosen):
+        return images, labels
+    matrix = _rotation([angle[chosen] for angle in angles], dims) * torch.exp(sizes[chosen]).view(-1, 1, 1)
+    if factors:
+        matrix = matrix * torch.stack([1.0 + factor[chosen] for factor in factors], 1).unsqueeze(1)
+    spacing = torch.tensor(spacing_mm, device=images.device)
     matrix = matrix * (spacing.view(1, 1, -1) / spacing.view(1, -1, 1))
+    grid = _sampling_grid(matrix, [shift[chosen] for shift in shifts], tuple(images.shape[2:]))
+    if bends is not None:
+        grid = grid + _in_grid(bends[chosen])
+    moved = grid_sample(images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=True)
+    truth = labels[chosen].unsqueeze(1).float()
+    kept = grid_sample(truth, grid, mode="nearest", padding_mode="border", align_corners=True)
+    return images.index_copy(0, chosen, moved), labels.index_copy(0, chosen, kept.squeeze(1).long())
+
+
+def _bends(n: int, sizes: tuple[int, ...], how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Displacements in voxels, shape (n, axis, ...): drawn at three nodes per axis, the outer ones on the border."""
+    dims, device = len(sizes), generator.device
+    nodes = torch.randn((n, dims, *(3,) * dims), generator=generator, device=device) * how.elastic
+    kept = torch.rand(n, generator=generator, device=device) < how.share
+    nodes = nodes * kept.view(-1, *[1] * (dims + 1))
+    for axis, size in enumerate(sizes):
+        if size == 1:
+            nodes[:, axis] = 0.0
+        nodes = torch.tensordot(nodes, _cubic(size).to(device), dims=([2], [1]))  # the new axis comes last
+    return nodes
+
+
+def _cubic(size: int) -> Tensor:
+    """Matrix (size, 3) that interpolates three nodes, the outer ones at the first and the last voxel."""
+    if size == 1:
+        return torch.tensor([[0.0, 1.0, 0.0]])
+    return interpolate(torch.eye(3)[None, None], (size, 3), mode="bicubic", align_corners=True)[0, 0]
+
+
+def _in_grid(displacements: Tensor) -> Tensor:
+    """Displacements (n, axis, ...) in voxels, as `grid_sample` counts (last axis x, y, z)."""
+    sizes = displacements.shape[2:]
+    parts = [displacements[:, axis] * (2.0 / max(size - 1, 1)) for axis, size in enumerate(sizes)]
+    return torch.stack(parts[::-1], dim=-1)
+
+
+def _chosen(amounts: Tensor) -> Tensor:
+    """Numbers of the samples, or channels of samples, that are changed at all: rows of `amounts` that are not zero."""
+    return amounts.reshape(len(amounts), -1).any(1).nonzero().flatten()
+
+
+def _sampling_grid(matrix: Tensor, shifts: list[Tensor], sizes: tuple[int, ...]) -> Tensor:
+    """Where each voxel is taken from, in the coordinates of `grid_sample` (last axis x, y, z)."""
+    n, dims, device = len(matrix), len(sizes), matrix.device
     grid = torch.empty((n, *sizes, dims), device=device)
     for row, size in enumerate(sizes):
-        position = (_uniform(n, how.shift, how.share, generator) * size).view(n, *[1] * dims)
+        position = (shifts[row] * size).view(n, *[1] * dims)
         for column, length in enumerate(sizes):
             steps = (torch.arange(length, device=device) - (length - 1) / 2.0).view(-1, *[1] * (dims - 1 - column))
             position = position + matrix[:, row, column].view(n, *[1] * dims) * steps
@@ -177,41 +234,48 @@ def _flip(images: Tensor, labels: Tensor, axis: int, generator: torch.Generator)
 
 
 def _recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Coarsen, add noise, change brightness, contrast and gamma, in this order; each channel by its own numbers."""
-    n, n_channels = images.shape[:2]
-    axes = tuple(range(2, images.ndim))
+    """Coarsen, add noise, change brightness, contrast and gamma, in this order; each channel by its own numbers.
 
-    def drawn(limit: float) -> Tensor:
-        return _uniform(n * n_channels, limit, how.share, generator).view(n, n_channels, *[1] * len(axes))
+    Only channels that something befalls are touched, in a copy.
+    """
+    n, n_channels, *sizes = images.shape
+    axes = tuple(range(1, 1 + len(sizes)))
+    flat = images.flatten(0, 1)
+
+    def changed(limit: float, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        amounts = _uniform(n * n_channels, limit, how.share, generator).view(-1, *[1] * len(sizes))
+        chosen = _chosen(amounts)
+        return flat.index_copy(0, chosen, change(flat[chosen], amounts[chosen])) if len(chosen) else flat
+
+    def noise(some: Tensor, amount: Tensor) -> Tensor:
+        draws = torch.randn(some.shape, generator=generator, device=some.device)
+        return some + draws * amount.abs() * some.std(axes, keepdim=True)
+
+    def contrast(some: Tensor, amount: Tensor) -> Tensor:
+        mean, low, high = some.mean(axes, keepdim=True), some.amin(axes, keepdim=True), some.amax(axes, keepdim=True)
+        return ((some - mean) * (1.0 + amount) + mean).clamp(low, high)
 
     if how.low_resolution:
-        images = _coarsen(images, drawn(how.low_resolution).abs().flatten().tolist())
+        flat = changed(how.low_resolution, _coarsen)
     if how.noise:
-        noise = torch.randn(images.shape, generator=generator, device=images.device)
-        images = images + noise * drawn(how.noise).abs() * images.std(axes, keepdim=True)
+        flat = changed(how.noise, noise)
     if how.brightness:
-        images = images * (1.0 + drawn(how.brightness))
+        flat = changed(how.brightness, lambda some, amount: some * (1.0 + amount))
     if how.contrast:
-        mean, low, high = (
-            images.mean(axes, keepdim=True),
-            images.amin(axes, keepdim=True),
-            images.amax(axes, keepdim=True),
-        )
-        images = ((images - mean) * (1.0 + drawn(how.contrast)) + mean).clamp(low, high)
+        flat = changed(how.contrast, contrast)
     if how.gamma:
-        images = _gamma(images, torch.exp(drawn(math.log1p(how.gamma))), axes)
-    return images
+        flat = changed(math.log1p(how.gamma), lambda some, amount: _gamma(some, torch.exp(amount), axes))
+    return flat.view(images.shape)
 
 
-def _coarsen(images: Tensor, amounts: list[float]) -> Tensor:
+def _coarsen(images: Tensor, amounts: Tensor) -> Tensor:
     """Each channel of each sample with its share of voxels fewer."""
-    mode = "trilinear" if images.ndim == 5 else "bilinear"
+    mode = "trilinear" if images.ndim == 4 else "bilinear"
     parts = []
-    for image, amount in zip(torch.split(images.flatten(0, 1)[:, None], 1), amounts, strict=True):
+    for image, amount in zip(torch.split(images[:, None], 1), amounts.abs().flatten().tolist(), strict=True):
         size = [max(1, round(length * (1.0 - amount))) for length in image.shape[2:]]
-        coarse = interpolate(image, size, mode="nearest-exact")
-        parts.append(interpolate(coarse, image.shape[2:], mode=mode) if amount else image)
-    return torch.cat(parts).view(images.shape)
+        parts.append(interpolate(interpolate(image, size, mode="nearest-exact"), image.shape[2:], mode=mode))
+    return torch.cat(parts)[:, 0]
 
 
 def _gamma(images: Tensor, exponent: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -220,5 +284,4 @@ def _gamma(images: Tensor, exponent: Tensor, axes: tuple[int, ...]) -> Tensor:
     spread = (images.amax(axes, keepdim=True) - low).clamp_min(1e-6)
     bent = ((images - low) / spread).clamp(0.0, 1.0) ** exponent
     mean, deviation = bent.mean(axes, keepdim=True), bent.std(axes, keepdim=True).clamp_min(1e-6)
-    restored = (bent - mean) / deviation * images.std(axes, keepdim=True) + images.mean(axes, keepdim=True)
-    return torch.where(exponent == 1.0, images, restored)
+    return (bent - mean) / deviation * images.std(axes, keepdim=True) + images.mean(axes, keepdim=True)

@@ -73,6 +73,10 @@ class Recipe:
         Memory format of the network and its input.
     compile : bool
         Whether the network is compiled by torch.
+    loss_at : callable, optional
+        Step to the loss of that step, where it changes; `loss` then stands for its last form.
+    contour_weight : float
+        Weight of the contours of networks with a head for them.
 
     Raises
     ------
@@ -97,6 +101,8 @@ class Recipe:
     patience: int = 0
     channels_last: bool = False
     compile: bool = False
+    loss_at: Callable[[int], LossFunction] | None = None
+    contour_weight: float = 1.0
 
     def __post_init__(self) -> None:
         choose("optimiser", self.optimiser, OPTIMISERS)

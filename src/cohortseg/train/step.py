@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cohortseg.infer.architectures.parts import WithContours
 from cohortseg.infer.architectures.parts import middle as inner
+from cohortseg.train.contours import contour_loss
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.recipe import OPTIMISERS, Recipe
 
@@ -85,7 +87,8 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> No
     for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             logits = state.call(some)
-        value = supervised(recipe.loss, logits, truth) * (len(some) / len(images))
+        loss = recipe.loss if recipe.loss_at is None else recipe.loss_at(state.step)
+        value = supervised(loss, logits, truth, recipe.contour_weight) * (len(some) / len(images))
         value.backward()  # type: ignore[no-untyped-call]
         state.loss_sum += value.detach()
     if recipe.gradient_clip:
@@ -97,11 +100,17 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> No
         _follow(state.average, state.network, min(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step)))
 
 
-def supervised(loss: LossFunction, logits: Tensor | list[Tensor], target: Tensor) -> Tensor:
+def supervised(
+    loss: LossFunction, logits: Tensor | list[Tensor] | WithContours, target: Tensor, contour_weight: float = 1.0
+) -> Tensor:
     """The loss of the logits; of several resolutions (finest first) the mean, each weighted half as much as the finer.
 
-    The target of a coarser one holds the nearest voxels, so that no class appears that is not there.
+    The target of a coarser one holds the nearest voxels, so that no class appears that is not there. The contours of
+    networks that find them too have a loss of their own, which is added.
     """
+    if isinstance(logits, WithContours):
+        edges = supervised(contour_loss, logits.contours, target)
+        return supervised(loss, logits.classes, target) + contour_weight * edges
     if isinstance(logits, Tensor):
         # A network without padding says nothing of the border of its patch.
         return loss(logits, inner(target[:, None], logits.shape[2:])[:, 0])
