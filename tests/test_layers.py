@@ -52,6 +52,7 @@ SHARED_STEPS |= {
     "crate",
     "curves",
     "groups",
+    "parquet",
     "trial_table",
     "tuning",
 }

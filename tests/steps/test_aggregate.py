@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,30 @@ def test_formulas_in_texts_are_made_harmless_and_negative_numbers_stay_numbers(t
         if cell[:1] in ("=", "+", "-", "@"):
             assert math.isfinite(float(cell)), name
     assert {f"'{text}" for text in ODD} <= set(cells)
+
+
+def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp_path: Path) -> None:
+    layout = planted(tmp_path, names=ODD)
+    wanted = settings(parquet=True)
+    aggregate.run(argparse.Namespace(study=layout, settings=wanted.model_dump_json()))
+    made = aggregate.tables(layout, wanted)
+    for name, frame in made.items():
+        found = pd.read_parquet(layout.table(name).with_suffix(".parquet"))
+        assert list(found.columns) == list(frame.columns), name
+        for column in frame.columns:
+            if frame[column].dtype.kind in "fi":
+                np.testing.assert_array_equal(found[column].to_numpy(), frame[column].to_numpy(), err_msg=name)
+            else:
+                texts = [None if pd.isna(cell) else str(cell) for cell in frame[column]]
+                assert [None if pd.isna(cell) else str(cell) for cell in found[column]] == texts, (name, column)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    assert not list((layout.root / "tables").glob("*.parquet"))
+
+
+def test_without_pyarrow_parquet_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SettingsError, match=r"pip install 'cohortseg\[parquet\]'"):
+        aggregate.run(argparse.Namespace(study=Layout(tmp_path), settings=settings(parquet=True).model_dump_json()))
 
 
 def test_a_study_in_which_nothing_was_scored_has_empty_tables_with_their_columns(tmp_path: Path) -> None:
