@@ -42,6 +42,11 @@ ANALYSES: dict[str, Analysis] = {
     "interactions": Analysis(
         "Interactions", "Whether the difference between two experiments depends on the group of cases."
     ),
+    "estimates": Analysis(
+        "Estimates of memory and time",
+        "What a first run asks for each case before anything was measured, and what was used: medians, the least "
+        "memory asked per memory used (below 1 a job would have needed a retry), and the median error of the seconds.",
+    ),
 }
 """Name of the table: its presentation, in the order of the page."""
 
@@ -60,6 +65,8 @@ HEADINGS = {
         "sd_of_means": "SD of means",
         "sd_within": "SD within",
         "sd_component": "SD component",
+        **{"asked_mb": "Asked, MB", "used_mb": "Used, MB", "mb_asked_per_used": "Least asked / used"},
+        **{"expected_s": "Expected, s", "used_s": "Used, s", "s_error_percent": "Error of s, %", "work": "Stage"},
     },
 }
 RESULTS = {
