@@ -145,7 +145,8 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
             name: table
             for name in (*ANALYSES, *CURVE_TABLES, "trials")
             if (table := _table_if_there(layout, name)) is not None
-        },
+        }
+        | {"estimates": estimates(layout, settings)},
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
         n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
