@@ -416,7 +416,8 @@ def chosen_of(wildcards):
 
 def more_tables():
     """Further tables of results."""
-    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc choices candidates trials data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves"
+    names += " froc detection choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 
