@@ -27,6 +27,9 @@ from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials,
 
 __all__ = ["add_arguments", "run"]
 
+CLEANING = ("opening_mm", "closing_mm", "fill_holes", "min_volume_ml", "keep")
+"""What is done to a label before it is scored, as far as the settings name it."""
+
 Scores = dict[str, list[float]]
 """Case: score of each class."""
 
@@ -211,7 +214,10 @@ def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> lis
     label, spacing_mm = prediction.array, prediction.grid.spacing_mm
     if settings.tune.stage == "post":
         label = postprocess_label(
-            label, spacing_mm=spacing_mm, n_classes=len(settings.classes), **settings.postprocess.model_dump()
+            label,
+            spacing_mm=spacing_mm,
+            n_classes=len(settings.classes),
+            **settings.postprocess.model_dump(include=set(CLEANING)),
         )
     shutil.rmtree(target)
     return label_scores(
