@@ -44,7 +44,17 @@ SHARED_STEPS = {
     "views",
     "quality",
 }
-SHARED_STEPS |= {"clinical", "comparisons", "crate", "curves", "groups", "trial_table", "tuning"}
+SHARED_STEPS |= {
+    "chosen",
+    "choice_tables",
+    "clinical",
+    "comparisons",
+    "crate",
+    "curves",
+    "groups",
+    "trial_table",
+    "tuning",
+}
 COMPOSED = {"trial": {"train", "predict"}}
 """A trial of a search is a small training and prediction of its own."""
 

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohortseg.errors import SettingsError
-from cohortseg.settings import METHOD_SETTINGS, LabelSettings, Study, ThresholdMethod, UNetMethod, load_study
+from cohortseg.settings import (
+    METHOD_SETTINGS,
+    LabelSettings,
+    PostprocessSettings,
+    Study,
+    ThresholdMethod,
+    UNetMethod,
+    load_study,
+)
 
 GOOD = {
     "study": "sarcoma-ct",
@@ -232,6 +240,8 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
             "experiments.my-unet: `foreground_share` and",
         ),
         ("experiments.my-unet.frozen", ["encoder"], "experiments.my-unet: `frozen` parts need weights"),
+        ("postprocess", "always", "postprocess: `auto`, or keys with what is done"),
+        ("postprocess", {"choose": True, "keep": "largest"}, "postprocess: `choose` decides what is done; leave out"),
         (
             "experiments",
             {"a": {"method": "pretrained", "model": "m1"}, "b": {"method": "pretrained", "model": "m2"}},
@@ -241,6 +251,16 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
 )
 def test_what_does_not_go_together_is_said_at_its_group(key, value, line):
     assert refusal(changed(key, value)).startswith(line)
+
+
+def test_what_is_chosen_is_told_of_each_experiment():
+    values = changed("postprocess", "auto")
+    values["experiments"]["net"] = {"method": "unet", "threshold": "auto"}
+    study = load_study(values)
+    assert study.postprocess == PostprocessSettings(choose=True)
+    assert study.choices("otsu") == ["cleaning"]
+    assert study.choices("net") == ["threshold", "cleaning"]
+    assert load_study(changed("postprocess", {"keep": 2})).choices("otsu") == []
 
 
 def test_a_classical_method_finds_one_class_only():

@@ -133,6 +133,14 @@ class Layout:
         """The folder of one model's results on one case."""
         return self.root / "experiments" / experiment / model / "cases" / case
 
+    def chosen(self, experiment: str, what: str, fold: str) -> Path:
+        """What was chosen for the cases of one fold (`cleaning`, `threshold`), and nothing else."""
+        return self.root / "experiments" / experiment / "chosen" / f"{what}-{fold}.json"
+
+    def choices(self, experiment: str, what: str) -> Path:
+        """What each candidate of a choice was worth."""
+        return self.root / "experiments" / experiment / "chosen" / f"{what}.json"
+
     def token(self, stage: str, batch: str, experiment: str | None = None) -> Path:
         """The file that says a batch is done."""
         home = self.root / "cohort" if experiment is None else self.root / "experiments" / experiment

@@ -22,6 +22,7 @@ TIME_GROWS_WITH: Mapping[str, str] = {
     "fingerprint": "channels",
     "preprocess": "channels",
     "predict": "classes",
+    "candidates": "classes",
     "postprocess": "classes",
     "evaluate": "classes",
 }

@@ -5,7 +5,7 @@ A stage's `revision` is raised by hand when its computation changes, because Sna
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -93,6 +93,27 @@ class PostprocessStage(Part):
 
     classes: list[str]
     postprocess: PostprocessSettings
+    choose_threshold: bool = False
+
+
+class CandidatesStage(Part):
+    """Settings of `candidates`."""
+
+    classes: list[str]
+    choose_threshold: bool
+
+
+class ChooseStage(Part):
+    """Settings of `threshold` and `choose`."""
+
+    classes: list[str]
+    choose_threshold: bool
+    folds: int
+    keep_if: Literal["interval", "gain"]
+    min_subjects: int
+    seed: int
+    bootstrap: int
+    confidence: float
 
 
 class EvaluateStage(Part):
@@ -109,6 +130,7 @@ class AggregateStage(Part):
     classes: list[str]
     experiment_names: list[str]
     n_trials: dict[str, int] = Field(default_factory=dict)
+    choices: dict[str, list[str]] = Field(default_factory=dict)
     metrics: MetricSettings
     statistics: StatisticsSettings
     report: ReportSettings
@@ -164,6 +186,9 @@ STAGES: dict[str, Stage] = {
     "train": Stage(3, ExperimentStage, 6000, 0, 0),
     "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
+    "threshold": Stage(1, ChooseStage, 500, 0, 0),
+    "candidates": Stage(1, CandidatesStage, 500, 20, 2.0),
+    "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
@@ -186,8 +211,12 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     }
     available["experiment_names"] = sorted(study.experiments)
     available["n_trials"] = study.n_trials
+    available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
+    available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
+    available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        available["choose_threshold"] = study.chooses_threshold(experiment)
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings

@@ -26,6 +26,7 @@ OF_THE_GRAPH = (
         "experiments/*/done/*/*.json",
         "experiments/*/*/train.json",
         "experiments/*/tune/*/tuned.json",
+        "experiments/*/chosen/*.json",
         "tables/*",
         "report/*.html",
         "report/figures/*",

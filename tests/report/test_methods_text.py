@@ -81,6 +81,18 @@ def test_a_change_of_settings_changes_the_text():
     assert "averaged over mirrored inputs" in text
 
 
+def test_what_was_chosen_on_validation_folds_is_said_with_its_rule():
+    settings = load_study({**FACTS.settings, "postprocess": "auto"}).model_dump(mode="json")
+    settings["experiments"]["unet2d"]["threshold"] = "auto"
+    text = text_of(replace(FACTS, settings=settings))
+    assert "The probability threshold of unet2d was chosen from 0.1 to 0.9 for each fold, by the validation" in text
+    assert "was chosen for each fold by the validation cases of the other folds, among filling of holes" in text
+    assert "mean gain in Dice over subjects was at least 0.001 and its bootstrap interval above zero" in text
+    assert "keeping the largest component" not in text
+    settings["postprocess"]["keep_if"] = "gain"
+    assert "mean gain in Dice over subjects was above zero" in text_of(replace(FACTS, settings=settings))
+
+
 def test_the_length_and_the_network_are_those_of_the_settings():
     minutes = {"method": "unet", "minutes": 30, "encoder": "residual_small", "deep_supervision": True}
     text = changed(experiments={"unet2d": minutes})

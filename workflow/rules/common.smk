@@ -328,9 +328,56 @@ def converted_of(wildcards):
     return sorted({token("convert", case.batch) for case in batch_of(wildcards)})
 
 
+def voting_batches():
+    """The batches whose cases some fold keeps out of its training on purpose: choices are made by them alone."""
+    return {
+        batch: cases
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if cases[0].fold != TEST
+        and (STUDY.split.refit or any(case.role == "cohort" for case in cases))
+    }
+
+
+def voters_digest():
+    """The digest of the cases by which choices are made, with their folds and subjects."""
+    return digest(
+        [
+            [case.case, case.fold, case.subject]
+            for cases in voting_batches().values()
+            for case in cases
+        ]
+    )
+
+
+def voting_tokens(stage):
+    """The tokens of a stage of an experiment for the batches that take part in choices."""
+    return [token(stage, batch, "{experiment}") for batch in voting_batches()]
+
+
+def chosen_files(what, experiment="{experiment}"):
+    """What was chosen for each fold and for the test set, and the list of what it was chosen from."""
+    folds = [*map(str, range(STUDY.split.folds)), TEST]
+    chosen = [str(LAYOUT.chosen(experiment, what, fold)) for fold in folds]
+    return [*chosen, str(LAYOUT.choices(experiment, what))]
+
+
+def thresholds_of(wildcards):
+    """The chosen probability thresholds of an experiment, where it chooses."""
+    chooses = STUDY.chooses_threshold(wildcards.experiment)
+    return chosen_files("threshold", wildcards.experiment) if chooses else []
+
+
+def chosen_of(wildcards):
+    """What was chosen for the cases of a batch."""
+    experiment, fold = wildcards.experiment, batch_of(wildcards)[0].fold
+    return [
+        str(LAYOUT.chosen(experiment, what, fold)) for what in STUDY.choices(experiment)
+    ]
+
+
 def more_tables():
     """Further tables of results."""
-    names = "trials ranks variance agreement gaps interactions covariates lesions instances calibration curves froc data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 
@@ -405,6 +452,17 @@ def questions():
             told[f"{stage}-{experiment}"] = [
                 revision_of(stage),
                 stage_settings(STUDY, stage, experiment),
+            ]
+        chosen = STUDY.choices(experiment)
+        stages = [
+            *(["threshold"] if "threshold" in chosen else []),
+            *(["candidates", "choose"] if "cleaning" in chosen else []),
+        ]
+        for stage in stages:
+            told[f"{stage}-{experiment}"] = [
+                revision_of(stage),
+                stage_settings(STUDY, stage, experiment),
+                voters_digest() if stage != "candidates" else "",
             ]
     for experiment in STUDY.tune:
         told[f"tune-{experiment}"] = {

@@ -74,6 +74,7 @@ rule postprocess:
     """Clean predicted labels: morphology and components; the raw label is kept."""
     input:
         token("predict", "{fold_batch}", "{experiment}"),
+        chosen_of,
         asked=asked("postprocess-{experiment}"),
     output:
         token=token("postprocess", "{fold_batch}", "{experiment}"),

@@ -36,6 +36,7 @@ TABLES = (
     Table("Schedules", "cohortseg.train.schedules", "SCHEDULES", "done"),
     Table("Augmentations", "cohortseg.train.augment", "AUGMENTATIONS", "done"),
     Table("Post-processing", "cohortseg.postprocess.chain", "POSTPROCESSES", "done"),
+    Table("What `postprocess: auto` chooses from", "cohortseg.postprocess.candidates", "CANDIDATES", "done"),
 )
 
 STEPS = {

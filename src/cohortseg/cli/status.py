@@ -11,10 +11,10 @@ from pathlib import Path
 from cohortseg.cohort import Case, read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_seconds
-from cohortseg.layout import Layout
+from cohortseg.layout import TEST, Layout
 
 COHORT_STAGES = ("convert", "fingerprint", "preprocess")
-EXPERIMENT_STAGES = ("predict", "postprocess", "evaluate", "export")
+EXPERIMENT_STAGES = ("predict", "candidates", "postprocess", "evaluate", "export")
 SLURM_LOGS = Path(".snakemake/slurm_logs")
 """Where Snakemake's executor keeps what SLURM says of jobs that failed."""
 KILLED = re.compile(r"exceeded memory limit|oom.?kill|DUE TO|CANCELLED AT|\bKilled\b", re.IGNORECASE)
@@ -120,8 +120,11 @@ def _cohort_line(layout: Layout, stage: str, cases: list[Case]) -> Line:
 
 
 def _experiment_line(layout: Layout, experiment: str, stage: str, cases: list[Case]) -> Line:
-    name = {"predict": "raw", "postprocess": "post", "evaluate": "metrics", "export": "export"}[stage]
+    name = {"predict": "raw", "postprocess": "post", "evaluate": "metrics"}.get(stage, stage)
     found = sorted((layout.root / "experiments" / experiment).glob(f"*/cases/*/{name}.json"))
+    if stage == "candidates":
+        # Only cases that a fold kept out from the beginning take part in choices.
+        cases = [case for case in cases if case.role == "cohort" and case.fold != TEST]
     present = {case.case for case in cases}
     models = {path.parts[-4] for path in found}
     seeds = max(1, len({model.rpartition("-seed-")[2] for model in models}))

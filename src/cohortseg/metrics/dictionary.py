@@ -6,6 +6,7 @@ import pandas as pd
 
 from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
+from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 
@@ -310,6 +311,7 @@ TABLES: dict[str, Table] = {
         },
     ),
     **SEARCH_TABLES,
+    **CHOICE_TABLES,
     **COHORT_TABLES,
     "data_dictionary": Table(
         "this table",

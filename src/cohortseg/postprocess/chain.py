@@ -1,6 +1,6 @@
 """The chain that cleans a predicted label, class by class, in memory that does not grow with the number of classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -47,6 +47,15 @@ POSTPROCESSES: dict[str, Postprocess] = {
     "keep_largest": Postprocess(keep_largest, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
     "keep_n": Postprocess(keep_n, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
 }
+
+NOTHING: Mapping[str, Any] = {
+    "opening_mm": 0.0,
+    "closing_mm": 0.0,
+    "fill_holes": False,
+    "min_volume_ml": 0.0,
+    "keep": "all",
+}
+"""The options that leave a label as it is."""
 
 
 def postprocess_label(  # noqa: PLR0913 (all but one are named options)
@@ -95,26 +104,51 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
     ValueError
         For a label value beyond `n_classes`.
     """
+    options: dict[str, Any] = {"opening_mm": opening_mm, "closing_mm": closing_mm, "fill_holes": fill_holes}
+    options |= {"min_volume_ml": min_volume_ml, "keep": keep}
+    return postprocess_classes(label, spacing_mm=spacing_mm, options=[options] * n_classes)
+
+
+def postprocess_classes(
+    label: Array, *, spacing_mm: Triple, options: Sequence[Mapping[str, Any]]
+) -> npt.NDArray[np.uint8]:
+    """Clean each class in its own way; everything else as in `postprocess_label`.
+
+    Parameters
+    ----------
+    label : uint8 array, shape (z, y, x)
+        Class numbers; 0 is the background.
+    spacing_mm : (float, float, float)
+        Voxel size along z, y, x.
+    options : sequence of dict
+        Of each class the options of `postprocess_label`; what is not named is not done.
+    """
     from scipy import ndimage
 
-    if label.size and label.max() > n_classes:
-        raise ValueError(f"the label holds {label.max()}, only {n_classes} classes are named")
-    steps = _steps(spacing_mm, opening_mm, closing_mm, fill_holes, min_volume_ml, keep)
+    if label.size and label.max() > len(options):
+        raise ValueError(f"the label holds {label.max()}, only {len(options)} classes are named")
+    chains = [_steps(spacing_mm, **{**NOTHING, **of_class}) for of_class in options]
     out = np.zeros(label.shape, np.uint8)
-    for value, box in enumerate(ndimage.find_objects(label, max_label=n_classes), start=1):
+    boxes = ndimage.find_objects(label, max_label=len(chains)) if chains else []
+    for value, (box, chain) in enumerate(zip(boxes, chains, strict=True), start=1):
         if box is None:
             continue
-        where = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)  # no step leaves the box
+        where = with_margin(box)
         before, result = label[where], out[where]
         mask = before == value
-        for name, options in steps:
-            mask = choose("postprocess", name, POSTPROCESSES).function(mask, **options)
+        for name, named in chain:
+            mask = choose("postprocess", name, POSTPROCESSES).function(mask, **named)
         result[mask & ((before == value) | ((before == 0) & (result == 0)))] = value
     return out
 
 
+def with_margin(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The box of a class and one voxel around it, which no step leaves."""
+    return tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
+
+
 def _steps(
-    spacing_mm: Triple, opening_mm: float, closing_mm: float, fill: bool, min_volume_ml: float, keep: Keep
+    spacing_mm: Triple, *, opening_mm: float, closing_mm: float, fill_holes: bool, min_volume_ml: float, keep: Keep
 ) -> list[tuple[str, dict[str, Any]]]:
     """Names and options of the steps that have something to do, in order."""
     if keep not in ("all", "largest") and not (isinstance(keep, int) and keep >= 1):
@@ -123,7 +157,7 @@ def _steps(
     steps: list[tuple[bool, str, dict[str, Any]]] = [
         (opening_mm > 0, "opening", {"radius_mm": opening_mm, "spacing_mm": spacing_mm}),
         (closing_mm > 0, "closing", {"radius_mm": closing_mm, "spacing_mm": spacing_mm}),
-        (fill, "fill_holes", {}),
+        (fill_holes, "fill_holes", {}),
         (min_volume_ml > 0, "minimum_volume", {"min_volume_ml": min_volume_ml, "voxel_ml": voxel_ml}),
         (keep == "largest", "keep_largest", {}),
         (isinstance(keep, int), "keep_n", {"n": keep}),

@@ -56,12 +56,16 @@ def minimum_volume(mask: Array, min_volume_ml: float, voxel_ml: float, *, connec
     connectivity : {6, 18, 26}
         What counts as touching.
     """
-    least_voxels = math.ceil(min_volume_ml / voxel_ml * (1 - 1e-9))  # 1e-9: rounding of ml must not remove a tie
     labels, sizes = components(mask, connectivity=connectivity)
-    wanted = sizes >= least_voxels
+    wanted = sizes >= least_voxels(min_volume_ml, voxel_ml)
     wanted[0] = False
     kept: Mask = wanted[labels]
     return kept
+
+
+def least_voxels(min_volume_ml: float, voxel_ml: float) -> int:
+    """Voxels of the smallest component that is kept."""
+    return math.ceil(min_volume_ml / voxel_ml * (1 - 1e-9))  # 1e-9: rounding of ml must not remove a tie
 
 
 def components(mask: Array, *, connectivity: int = CONNECTIVITY) -> tuple[Array, npt.NDArray[np.int64]]:

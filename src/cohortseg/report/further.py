@@ -21,6 +21,11 @@ class Analysis:
 
 
 ANALYSES: dict[str, Analysis] = {
+    "choices": Analysis(
+        "Chosen on validation folds",
+        "What is done to the cases of a fold was chosen by the cases of the other folds, so the gain on the fold "
+        "itself (held out) is an honest one; nothing is done where no gain is beyond chance.",
+    ),
     "ranks": Analysis(
         "Ranks", "Which experiment leads, and how often that order returns when subjects are drawn anew."
     ),

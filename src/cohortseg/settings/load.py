@@ -57,7 +57,7 @@ def _user_keys(location: tuple[Any, ...]) -> list[Any]:
     if keys[:1] == ["tune"] and keys[2:3] == ["space"]:
         # Limits or a list of values.
         del keys[4:5]
-    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-int", str(keys[-1])):
+    if keys and re.fullmatch(r"\[key\]|literal\[.*\]|constrained-(int|float)", str(keys[-1])):
         del keys[-1]
     return keys
 

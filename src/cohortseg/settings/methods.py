@@ -45,8 +45,9 @@ class NetworkMethod(Part):
 
     overlap: float = Field(0.5, ge=0, lt=1, description="overlap of the sliding window")
     mirror: bool = Field(False, description="average over mirrored inputs when predicting")
-    threshold: float | None = Field(
-        None, gt=0, lt=1, description="probability threshold for a single class; else the most probable class"
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
+        None,
+        description="probability threshold for a single class; else the most probable class; `auto`: chosen for each fold by the validation cases of the other folds, applied in `postprocess` (keeps the probabilities)",
     )
     skip_empty: bool = Field(
         True, description="tiles of one single value (air, masked background) are background and are not computed"

@@ -1,14 +1,17 @@
 """Settings of what comes after the methods: cleaning, metrics, report, files for other software, size of jobs."""
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
 
 
 class PostprocessSettings(Part):
-    """What is done to a predicted label, per class, in this order."""
+    """What is done to a predicted label, per class, in this order.
+
+    `postprocess: auto` is short for `{choose: true}`.
+    """
 
     opening_mm: NotNegative = Field(0.0, description="radius of the morphological opening")
     closing_mm: NotNegative = Field(0.0, description="radius of the morphological closing")
@@ -17,6 +20,37 @@ class PostprocessSettings(Part):
     keep: Literal["all", "largest"] | Annotated[int, Field(ge=1)] = Field(
         "all", description="components to keep: all, the largest, or the n largest"
     )
+    choose: bool = Field(
+        False,
+        description="choose the cleaning of each class from a fixed list (docs/methods.md), for each fold by the validation cases of the other folds, instead of the keys above",
+    )
+    keep_if: Literal["interval", "gain"] = Field(
+        "interval",
+        description="what is chosen, and a threshold `auto`, is kept when the mean gain in Dice over subjects is above 0: with its whole interval (and at least 0.001), or by itself",
+    )
+
+    def named(self) -> dict[str, Any]:
+        """What the settings say is done, as the arguments of `postprocess.chain.postprocess_label`."""
+        return self.model_dump(exclude={"choose", "keep_if"})
+
+    @model_validator(mode="after")
+    def _chosen_or_named(self) -> "PostprocessSettings":
+        named = sorted(self.model_fields_set - {"choose", "keep_if"}) if self.choose else []
+        changed = [name for name in named if getattr(self, name) != type(self).model_fields[name].default]
+        if changed:
+            raise ValueError(f"`choose` decides what is done; leave out {', '.join(changed)}")
+        return self
+
+
+def _chosen(value: Any) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise ValueError("`auto`, or keys with what is done")
+    return {"choose": True} if value == "auto" else value
+
+
+Postprocessing: TypeAlias = Annotated[
+    PostprocessSettings, BeforeValidator(_chosen, json_schema_input_type=PostprocessSettings | Literal["auto"])
+]
 
 
 class MetricSettings(Part):

@@ -17,6 +17,7 @@ from cohortseg.settings.results import (
     ExportSettings,
     JobSettings,
     MetricSettings,
+    Postprocessing,
     PostprocessSettings,
     ReportSettings,
     StatisticsSettings,
@@ -41,9 +42,7 @@ class Study(Part):
     tune: dict[Name, TuneSettings] = Field(
         default_factory=dict, description="name of an experiment: search over its settings, in each fold by itself"
     )
-    postprocess: PostprocessSettings = Field(
-        default_factory=PostprocessSettings, description="cleaning of predicted labels"
-    )
+    postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
@@ -150,6 +149,15 @@ class Study(Part):
     def networks(self) -> dict[str, NetworkMethod]:
         """The experiments that predict with networks, trained here or elsewhere."""
         return {name: method for name, method in self.experiments.items() if isinstance(method, NetworkMethod)}
+
+    def chooses_threshold(self, experiment: str) -> bool:
+        """Whether the probability threshold of an experiment is chosen on validation folds."""
+        return getattr(self.experiments[experiment], "threshold", None) == "auto"
+
+    def choices(self, experiment: str) -> list[str]:
+        """What is chosen for an experiment on validation folds."""
+        threshold = ["threshold"] if self.chooses_threshold(experiment) else []
+        return threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
     def n_trials(self) -> dict[str, int]:

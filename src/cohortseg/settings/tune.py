@@ -85,7 +85,8 @@ class TuneSettings(Part):
     seed: int = Field(1, ge=0, description="seed of the draws and of the inner folds")
     metric: Literal["dice", "jaccard", "nsd"] = Field("dice", description="what is made as large as possible")
     stage: Literal["raw", "post"] = Field(
-        "post", description="labels that are scored: as found, or after `postprocess`"
+        "post",
+        description="labels that are scored: as found, or after `postprocess` (what `postprocess: auto` chooses comes later and is left out)",
     )
     inner_folds: int = Field(
         4, ge=2, le=20, description="parts that the training subjects are dealt into, where the method is trained"

@@ -27,6 +27,7 @@ from cohortseg.metrics.dictionary import dictionary
 from cohortseg.metrics.heterogeneity import summarise_properties
 from cohortseg.stages import AggregateStage
 from cohortseg.steps.arguments import add_cohort as add_arguments
+from cohortseg.steps.choice_tables import choice_tables
 from cohortseg.steps.comparisons import (
     agreement_table,
     compared_metrics,
@@ -50,7 +51,7 @@ from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
 from cohortseg.steps.trial_table import trial_table
-from cohortseg.steps.units import all_units, seed_of_model, split_unit
+from cohortseg.steps.units import all_units, seed_of_model, split_unit, validation_cases
 
 __all__ = ["add_arguments", "run"]
 
@@ -100,6 +101,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "heterogeneity": scans,
         "heterogeneity_summary": summarise_properties(scans),
         "repairs": repairs(layout),
+        **choice_tables(layout, settings.choices),
         "data_dictionary": dictionary(),
         # Last, because it is what the report waits for.
         "metrics_by_case": rows,
@@ -118,7 +120,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 def scored_units(layout: Layout, settings: AggregateStage) -> list[Scored]:
     """Every unit that was evaluated, by experiment, model and case."""
     cases = {case.case: case for case in read_cases(layout.cases_table)}
-    kept_out = _validation_cases(layout)
+    kept_out = validation_cases(layout)
     found = []
     for experiment in settings.experiment_names:
         for unit in all_units(layout, experiment, "evaluate"):
@@ -147,12 +149,6 @@ def metric_rows(scored: list[Scored], settings: AggregateStage) -> pd.DataFrame:
     ]
     floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
-
-
-def _validation_cases(layout: Layout) -> set[str]:
-    """The cases that some fold keeps out of its training on purpose; with `split.refit` newcomers are among them."""
-    folds = range(read_json(layout.ledger)["split"]["folds"])
-    return {name for fold in folds for name in read_json(layout.members(str(fold)))["validation"]}
 
 
 def _split_of(case: Case, model: str, kept_out: set[str]) -> str:

@@ -1,15 +1,19 @@
 """Step `postprocess`: a raw predicted label -> the same label, cleaned; both are kept."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from cohortseg.cohort import read_cases
 from cohortseg.io import store
-from cohortseg.io.sidecar import read_json
+from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.stages import PostprocessStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.chosen import label_at, threshold_of
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
 
@@ -19,40 +23,59 @@ __all__ = ["add_arguments", "run"]
 def run(arguments: argparse.Namespace) -> None:
     """Clean a batch."""
     settings = PostprocessStage.model_validate_json(arguments.settings)
+    folds = {case.case: case.fold for case in read_cases(arguments.study.cases_table)}
     run_batch(
         units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit, settings),
+        lambda unit: _work(arguments.study, arguments.experiment, unit, folds[split_unit(unit)[1]], settings),
         arguments.settings,
         arguments.token,
     )
 
 
-def _work(layout: Layout, experiment: str, unit: str, settings: PostprocessStage) -> Work:
+def _work(layout: Layout, experiment: str, unit: str, fold: str, settings: PostprocessStage) -> Work:
     folder = layout.prediction(experiment, *split_unit(unit))
     raw = read_json(folder / "raw.json")
+    cleaning = cleaning_of(layout, experiment, fold, settings)
+    threshold = threshold_of(layout, experiment, fold) if settings.choose_threshold else None
+    inputs = {"raw": raw["content"]}
+    if settings.postprocess.choose:
+        inputs["cleaning"] = digest(cleaning)
+    if threshold is not None:
+        inputs |= {"threshold": threshold, "probabilities": raw.get("contents", {}).get("probabilities")}
     return Work(
         stage="postprocess",
         sidecar=folder / "post.json",
         stores=(folder / "post.zarr",),
-        inputs={"raw": raw["content"]},
+        inputs=inputs,
         upstream=raw,
-        make=lambda: postprocess(layout, experiment, unit, settings),
+        make=lambda: postprocess(layout, experiment, unit, cleaning, threshold),
     )
 
 
-def postprocess(layout: Layout, experiment: str, unit: str, settings: PostprocessStage) -> Record:
+def cleaning_of(layout: Layout, experiment: str, fold: str, settings: PostprocessStage) -> dict[str, dict[str, Any]]:
+    """What is done to each class, in their order, in the cases of a fold: what was chosen, or what settings name."""
+    if settings.postprocess.choose:
+        chosen = read_json(layout.chosen(experiment, "cleaning", fold))
+        return {name: chosen[name] for name in settings.classes}
+    return dict.fromkeys(settings.classes, settings.postprocess.named())
+
+
+def postprocess(
+    layout: Layout, experiment: str, unit: str, cleaning: Mapping[str, Mapping[str, Any]], threshold: float | None
+) -> Record:
     """Write `post.zarr`."""
     from cohortseg.metrics.shape import label_shapes
-    from cohortseg.postprocess.chain import postprocess_label
+    from cohortseg.postprocess.chain import postprocess_classes
 
     folder = layout.prediction(experiment, *split_unit(unit))
-    raw = store.read_volume(folder / "raw.zarr")
-    post = postprocess_label(
-        raw.array,
-        spacing_mm=raw.grid.spacing_mm,
-        n_classes=len(settings.classes),
-        **settings.postprocess.model_dump(),
-    )
-    content = store.write_volume(folder / "post.zarr", Volume(post, raw.grid), name="label")
-    shapes = label_shapes(post, spacing_mm=raw.grid.spacing_mm, n_classes=len(settings.classes))
-    return {"content": content, "n_voxels_changed": int(np.count_nonzero(post != raw.array)), "shapes": shapes}
+    before = label_at(folder, threshold)
+    spacing_mm = before.grid.spacing_mm
+    post = postprocess_classes(before.array, spacing_mm=spacing_mm, options=list(cleaning.values()))
+    content = store.write_volume(folder / "post.zarr", Volume(post, before.grid), name="label")
+    raw = before if threshold is None else store.read_volume(folder / "raw.zarr")
+    return {
+        "content": content,
+        "n_voxels_changed": int(np.count_nonzero(post != raw.array)),
+        "shapes": label_shapes(post, spacing_mm=spacing_mm, n_classes=len(cleaning)),
+        "done": {"threshold": threshold, "cleaning": cleaning},
+    }

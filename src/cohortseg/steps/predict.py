@@ -232,7 +232,8 @@ def predict_trained(
             name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)
             for name, channels in _extras(method, n_classes).items()
         }
-        result = Result(n_classes, method.threshold, extras)
+        threshold = None if method.threshold == "auto" else method.threshold
+        result = Result(n_classes, threshold, extras)
         content = store.write(
             target, native, np.uint8, result.labels(finished, _reference(folder, native)), name="label"
         )
@@ -243,7 +244,8 @@ def predict_trained(
 def _extras(method: NetworkMethod, n_classes: int) -> dict[str, list[str]]:
     """The further stores that the settings ask for, with their channels."""
     probabilities = {"probabilities": [f"class {number}" for number in range(n_classes + 1)]}
-    return (probabilities if method.probabilities else {}) | (
+    kept = method.probabilities or method.threshold == "auto"
+    return (probabilities if kept else {}) | (
         {"uncertainty": ["entropy", "disagreement"]} if method.uncertainty else {}
     )
 

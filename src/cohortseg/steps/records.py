@@ -13,7 +13,12 @@ from cohortseg.sizing import Need, Record, Size, fitted, memory_mb
 MOST_CASES = 60
 """Records are read of so many cases, spread evenly: more would not change a line."""
 COHORT_SIDECARS = {"convert": "image.json", "fingerprint": "fingerprint.json", "preprocess": "prepared.json"}
-EXPERIMENT_SIDECARS = {"predict": "raw.json", "postprocess": "post.json", "evaluate": "metrics.json"}
+EXPERIMENT_SIDECARS = {
+    "predict": "raw.json",
+    "candidates": "candidates.json",
+    "postprocess": "post.json",
+    "evaluate": "metrics.json",
+}
 ERROR_COLUMNS = ("work", "n", "asked_mb", "used_mb", "mb_asked_per_used", "expected_s", "used_s", "s_error_percent")
 
 

@@ -55,6 +55,8 @@ TABLES: dict[str, str] = {
     "calibration": "predicted and observed shares",
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
+    "choices": "what was chosen on validation folds",
+    "candidates": "candidates of the choices",
     "data_dictionary": "what each column means",
 }
 """Table: what it holds."""
@@ -235,6 +237,7 @@ def resources(layout: Layout) -> pd.DataFrame:
         "preprocess": "cases/*/prepared.run.json",
         "train": "experiments/*/*/train.run.json",
         "predict": "experiments/*/*/cases/*/raw.run.json",
+        "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",
         "evaluate": "experiments/*/*/cases/*/metrics.run.json",
         "export": "experiments/*/*/cases/*/export.run.json",

@@ -27,9 +27,6 @@ from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials,
 
 __all__ = ["add_arguments", "run"]
 
-CLEANING = ("opening_mm", "closing_mm", "fill_holes", "min_volume_ml", "keep")
-"""What is done to a label before it is scored, as far as the settings name it."""
-
 Scores = dict[str, list[float]]
 """Case: score of each class."""
 
@@ -84,7 +81,7 @@ def _key(layout: Layout, settings: TrialStage, point: Record, frozen: Any, argum
     tune = settings.tune
     plan = read_plan(layout)[1] if isinstance(settings.experiment, UNetMethod) else None
     judged = [tune.metric, tune.stage, settings.metrics.nsd_tolerance_mm, tune.steps]
-    cleaned = settings.postprocess.model_dump(mode="json") if tune.stage == "post" else None
+    cleaned = settings.postprocess.named() if tune.stage == "post" else None
     method = settings.experiment.model_dump(mode="json") | point
     made = [STAGES["trial"].revision, STAGES["train"].revision, method, settings.classes, settings.channels]
     return digest(["trial", made, frozen, judged, cleaned, plan, arguments.upstream])
@@ -177,18 +174,24 @@ def _trained(
     key: str,
 ) -> Scores:
     """Train on the inner training part, then segment and score the inner validation part on native grids."""
-    from cohortseg.infer.device import limit_threads, take_device
+    from cohortseg.infer.device import limit_threads, native_precision, take_device
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
     from cohortseg.steps.train import Pieces, budget_of, fit, usable
 
-    method = method.model_copy(update={"probabilities": False, "uncertainty": False})
+    # A threshold that is chosen later, from probabilities, is not there yet: the most probable class is scored.
+    threshold = None if method.threshold == "auto" else method.threshold
+    method = method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
     if settings.tune.steps is not None:
         method = method.model_copy(update={"steps": settings.tune.steps})
     plan, plan_digest = read_plan(layout)
     used = {role: usable(layout, parts[role]) for role in ("train", "validation")}
     if not used["train"] or not used["validation"]:
         raise StudyError(f"fold {arguments.fold}: an inner fold has no labelled case; name fewer `inner_folds`")
+    if method.precision == "auto":
+        # The experiment decides once, when it trains; a trial is on its own.
+        with take_device(lock_dir=layout.locks) as device:
+            method = method.model_copy(update={"precision": native_precision(device)})
     pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0])
     folder.mkdir(parents=True, exist_ok=True)
     fit(pieces, folder, budget_of(pieces, arguments, plan_digest), arguments, key)
@@ -214,10 +217,7 @@ def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> lis
     label, spacing_mm = prediction.array, prediction.grid.spacing_mm
     if settings.tune.stage == "post":
         label = postprocess_label(
-            label,
-            spacing_mm=spacing_mm,
-            n_classes=len(settings.classes),
-            **settings.postprocess.model_dump(include=set(CLEANING)),
+            label, spacing_mm=spacing_mm, n_classes=len(settings.classes), **settings.postprocess.named()
         )
     shutil.rmtree(target)
     return label_scores(

@@ -36,6 +36,12 @@ def all_units(layout: Layout, experiment: str, stage: str) -> list[str]:
     return sorted(found)
 
 
+def validation_cases(layout: Layout) -> set[str]:
+    """The cases that some fold keeps out of its training on purpose; with `split.refit` newcomers are among them."""
+    folds = range(read_json(layout.ledger)["split"]["folds"])
+    return {name for fold in folds for name in read_json(layout.members(str(fold)))["validation"]}
+
+
 def split_unit(unit: str) -> tuple[str, str]:
     """Model and case of a unit."""
     model, _, case = unit.rpartition("/")

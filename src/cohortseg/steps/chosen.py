@@ -1,0 +1,82 @@
+"""What was chosen on the validation folds: the cases it is chosen by, the files it stands in, the label it makes."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cohortseg.cohort import read_cases
+from cohortseg.io import store
+from cohortseg.io.sidecar import read_json, write_json
+from cohortseg.layout import TEST, Layout
+from cohortseg.metrics.choice import Judged, Rules
+from cohortseg.stages import ChooseStage
+from cohortseg.steps.units import split_unit, validation_cases
+from cohortseg.volume import Volume
+
+AS_PREDICTED = "as predicted"
+"""Instead of a threshold: the most probable class."""
+
+
+def folds_to_serve(n_folds: int) -> list[str]:
+    """Every fold, and the test set: each gets a choice of its own."""
+    return [*(str(fold) for fold in range(n_folds)), TEST]
+
+
+def rules_of(settings: ChooseStage) -> Rules:
+    """When a candidate is kept."""
+    return Rules(
+        settings.keep_if, settings.min_subjects, settings.seed, settings.bootstrap, confidence=settings.confidence
+    )
+
+
+def voters(layout: Layout, units: Iterable[str]) -> list[tuple[str, str, str]]:
+    """(unit, fold, subject) of the units that take part in choices: validation cases of the folds."""
+    cases = {case.case: case for case in read_cases(layout.cases_table)}
+    kept_out = validation_cases(layout)
+    named = [(unit, cases[split_unit(unit)[1]]) for unit in units]
+    return [(unit, case.fold, case.subject) for unit, case in named if case.fold != TEST and case.case in kept_out]
+
+
+def line(fold: str, label: str, what: str, candidate: str, judged: Judged, **more: Any) -> dict[str, Any]:
+    """One row of `candidates.csv`."""
+    return {"applied_to": fold, "label": label, "choice": what, "candidate": candidate, **asdict(judged), **more}
+
+
+def held_out(before: Any, after: Any) -> dict[str, Any]:
+    """The gain on the cases of the fold itself, which took no part in the choice."""
+    n = len(before)
+    return {"held_out_gain": float(np.mean(after - before)) if n else None, "n_held_out": n}
+
+
+def write_choice(layout: Layout, experiment: str, what: str, chosen: dict[str, Any], lines: list[Any]) -> None:
+    """Write what was chosen for each fold, then what it was chosen from."""
+    for fold, value in chosen.items():
+        write_json(layout.chosen(experiment, what, fold), value)
+    write_json(layout.choices(experiment, what), lines)
+
+
+def name_of(threshold: float | None) -> str:
+    """A threshold as a key of the record."""
+    return AS_PREDICTED if threshold is None else f"{threshold:g}"
+
+
+def threshold_of(layout: Layout, experiment: str, fold: str) -> float | None:
+    """The probability threshold for the cases of a fold; None: the most probable class."""
+    value: float | None = read_json(layout.chosen(experiment, "threshold", fold))["threshold"]
+    return value
+
+
+def label_at(folder: Path, threshold: float | None) -> Volume:
+    """The label of a single class at a probability threshold, from the stored probabilities; or as predicted."""
+    if threshold is None:
+        return store.read_volume(folder / "raw.zarr")
+    probabilities = store.channels_of(store.open_array(folder / "probabilities.zarr"))[1]
+    grid = store.read_grid(folder / "raw.zarr")
+    found = np.zeros(grid.shape, np.uint8)
+    for start in range(0, grid.shape[0], store.CHUNK):
+        part = slice(start, start + store.CHUNK)
+        found[part] = np.asarray(probabilities[(part,)]) >= np.float16(threshold)
+    return Volume(found, grid)

@@ -1,0 +1,91 @@
+"""Rules of what is chosen on validation folds: a probability threshold, and the cleaning of each class."""
+
+
+rule threshold:
+    """Choose the probability threshold for each fold by the validation cases of the other folds."""
+    input:
+        voting_tokens("predict"),
+        asked=asked("threshold-{experiment}"),
+    output:
+        chosen_files("threshold"),
+    log:
+        log_of("threshold", "{experiment}"),
+    benchmark:
+        benchmark_of("threshold", "{experiment}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("threshold"),
+        runtime=30,
+    params:
+        study=study_folder,
+        voters=voters_digest(),
+        settings=settings_of("threshold"),
+        revision=revision_of("threshold"),
+    message:
+        "threshold {wildcards.experiment}"
+    shell:
+        "cohortseg threshold --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule candidates:
+    """Look at what each way of cleaning would leave of the validation cases of a batch."""
+    input:
+        token("predict", "{fold_batch}", "{experiment}"),
+        converted_of,
+        thresholds_of,
+        asked=asked("candidates-{experiment}"),
+    output:
+        token=token("candidates", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("candidates", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("candidates", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_of("candidates"),
+        runtime=runtime_of("candidates"),
+    params:
+        study=study_folder,
+        cases=names_of,
+        settings=settings_of("candidates"),
+        revision=revision_of("candidates"),
+    message:
+        "candidates {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg candidates --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule choose:
+    """Choose the cleaning of each class for each fold by the validation cases of the other folds."""
+    input:
+        voting_tokens("candidates"),
+        thresholds_of,
+        asked=asked("choose-{experiment}"),
+    output:
+        chosen_files("cleaning"),
+    log:
+        log_of("choose", "{experiment}"),
+    benchmark:
+        benchmark_of("choose", "{experiment}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("choose"),
+        runtime=60,
+    params:
+        study=study_folder,
+        voters=voters_digest(),
+        settings=settings_of("choose"),
+        revision=revision_of("choose"),
+    message:
+        "choose {wildcards.experiment}"
+    shell:
+        "cohortseg choose --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
