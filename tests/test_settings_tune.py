@@ -36,7 +36,7 @@ def study_with(**tune):
         ),
         (
             {"window": {"space": {"lwo": [1]}}},
-            "tune.window.space.lwo: no setting of the method; choices: channel, high",
+            "tune.window.space.lwo: no setting of the method; choices: high, inside",
         ),
         ({"window": {"spac": {}, "space": LIMITS}}, "tune.window.spac: unknown key; choices: at_once, inner_folds"),
         ({"window": {"space": {}}}, "tune.window.space: Dictionary should have at least 1 item"),
@@ -57,6 +57,7 @@ def study_with(**tune):
         ),
         ({"net": {"space": {"threshold": [0.5]}}}, "tune.net.space.threshold: not searched: it says how a trained"),
         ({"net": {"space": {"architecture": [None]}}}, "tune.net.space.architecture: not searched: networks of one"),
+        ({"window": {"space": {"channel": ["image"]}}}, "tune.window.space.channel: not searched: make one experiment"),
         ({"net": {"space": {"steps": [5, 9]}, "steps": 3}}, "tune.net: `steps` is a part of `space` already"),
         ({"minutes": {"space": {"loss": ["dice"]}}}, "tune.minutes: say `steps` in the experiment, not `minutes`"),
         ({"auto": {"space": {"loss": ["dice"]}}}, "tune.auto: say a `precision` in the experiment, not `auto`"),

@@ -18,6 +18,7 @@ from cohortseg.stages import FingerprintStage, PlanStage, PreprocessStage, stage
 from cohortseg.steps import fingerprint, plan, predict, preprocess, survey, train, trial, tune
 from cohortseg.steps.trial_table import trial_table
 from cohortseg.steps.tuning import searched_folds, write_inner_folds
+from cohortseg.train.loop import Interrupted
 from cohortseg.volume import Grid, Volume
 
 GRID = Grid((3, 24, 21), (4.0, 0.9, 1.1), (-31.0, 12.5, 47.25))
@@ -367,6 +368,28 @@ def test_a_trial_repeated_gives_the_same_bytes(networks):
     path.unlink()
     attempt(layout, study, 0, "net")
     assert path.read_bytes() == before
+
+
+def test_a_trial_that_was_asked_to_stop_keeps_what_it_needs_to_go_on_and_has_no_score(networks, monkeypatch):
+    layout, study, _ = networks
+    path = layout.trial("net", "0", 0)
+    before = path.read_bytes()
+    path.unlink()
+
+    def stopped(pieces, folder, *_):
+        (folder / "resume.pt").write_text("half a training")
+        raise Interrupted("SIGTERM after step 1 of 2")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "fit", stopped)
+        with pytest.raises(Interrupted):
+            attempt(layout, study, 0, "net")
+    assert not path.exists()
+    assert (path.with_suffix(".scratch") / "inner-0" / "resume.pt").exists()
+    (path.with_suffix(".scratch") / "inner-0" / "resume.pt").unlink()  # this one cannot be read; a real one is
+    attempt(layout, study, 0, "net")
+    assert path.read_bytes() == before
+    assert not path.with_suffix(".scratch").exists()
 
 
 def test_the_network_of_the_fold_is_trained_with_the_chosen_settings_and_its_own_steps(networks):

@@ -22,7 +22,7 @@ from cohortseg.steps.views import displayed
 from cohortseg.volume import Array
 
 if TYPE_CHECKING:
-    from cohortseg.cli.figure_targets import Wish
+    from cohortseg.cli.figure_wish import Wish
 
 OBJECTS = "panoptic_quality"
 CLASSICAL, LEARNED, NETWORK = KINDS

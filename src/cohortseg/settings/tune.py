@@ -23,7 +23,7 @@ NOT_SEARCHED: dict[str, str] = {
     "minutes": "trials are as long as `steps`",
     "seeds": "the best of several seeds is luck, not a setting",
     "architecture": "networks of one ensemble must be of one kind; make one experiment of each",
-    **dict.fromkeys(("method", "model"), "make one experiment of each"),
+    **dict.fromkeys(("method", "model", "channel"), "make one experiment of each"),
 }
 """Setting: why no search chooses it."""
 

@@ -196,7 +196,9 @@ def _trained(
     from cohortseg.infer.weights import load_network
     from cohortseg.steps.train import Pieces, budget_of, fit, usable
 
-    method = method.model_copy(update={"probabilities": False, "uncertainty": False})
+    # A threshold that is chosen later, from probabilities, is not there yet: the most probable class is scored.
+    threshold = None if method.threshold == "auto" else method.threshold
+    method = method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
     if settings.tune.steps is not None:
         method = method.model_copy(update={"steps": settings.tune.steps})
     plan, plan_digest = read_plan(layout)
