@@ -14,7 +14,7 @@ from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.metrics.columns import COLUMNS
 from cohortseg.report.content import of_leading_split
 from cohortseg.report.costs import COST_COLUMNS, KINDS, on_front, pareto
-from cohortseg.report.overlays import key_slice
+from cohortseg.report.key_slice import key_slice
 from cohortseg.report.panel import Tile, panel
 from cohortseg.settings import LearnedMethod, Method, NetworkMethod
 from cohortseg.steps.units import all_units, split_unit
