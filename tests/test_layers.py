@@ -45,18 +45,25 @@ SHARED_STEPS = {
     "quality",
 }
 SHARED_STEPS |= {
+    "channels",
+    "best",
     "chosen",
+    "objective",
+    "refine",
     "choice_tables",
     "clinical",
     "comparisons",
     "crate",
     "curves",
     "groups",
+    "learners",
+    "objects",
     "trial_table",
     "tuning",
 }
-COMPOSED = {"trial": {"train", "predict"}}
-"""A trial of a search is a small training and prediction of its own."""
+SHARED_STEPS |= {"training_log", "training_team"}
+COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
+"""A trial of a search is a small training and prediction of its own; one process of a training is the training."""
 
 
 def parts_of(path: Path) -> tuple[str, ...]:

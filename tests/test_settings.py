@@ -198,7 +198,8 @@ def test_a_name_that_would_not_do_as_a_folder_is_refused(name):
 
 def test_the_table_of_methods_is_the_choice_of_the_experiments():
     for name, model in METHOD_SETTINGS.items():
-        experiment = load_study(changed("experiments", {"one": {"method": name}})).experiments["one"]
+        values = changed("experiments", {"one": {"method": name}, "another": {"method": "threshold"}})
+        experiment = load_study(values).experiments["one"]
         assert type(experiment) is model
 
 
@@ -240,6 +241,12 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
             "experiments.my-unet: `foreground_share` and",
         ),
         ("experiments.my-unet.frozen", ["encoder"], "experiments.my-unet: `frozen` parts need weights"),
+        ("experiments", {"a": {"method": "best"}}, "experiments.a.among: empty; there is no other experiment"),
+        (
+            "experiments.a",
+            {"method": "best", "among": ["otsu", "b"]},
+            "experiments.a.among: b; choices: my-unet, otsu",
+        ),
         ("postprocess", "always", "postprocess: `auto`, or keys with what is done"),
         ("postprocess", {"choose": True, "keep": "largest"}, "postprocess: `choose` decides what is done; leave out"),
         (

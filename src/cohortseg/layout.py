@@ -187,6 +187,9 @@ def model_name(fold: str, seed: int) -> str:
 UNTRAINED = "untrained"
 """Name of the one model of a method without weights."""
 
+ELECTED = "elected"
+"""Name of the one model of a method that takes the prediction of others."""
+
 TEST = "test"
 """Fold of the independent test set, predicted by the ensemble of all folds."""
 

@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from cohortseg.settings import METHOD_SETTINGS, Range, Study, TuneSettings
+from cohortseg.settings import METHOD_SETTINGS, InstanceSettings, Range, Study, TuneSettings
 from cohortseg.settings.networks import NETWORK_SETTINGS
 
 HEAD = """# Settings
@@ -74,6 +74,7 @@ def _tables() -> list[str]:
     """One Markdown table for each group of settings."""
     tables = [_table("Top level", Study, skip_parts=True)]
     tables += _part_tables(Study, "")
+    tables.append(_table("instances, where it is not empty", InstanceSettings))
     tables += [_table(f"experiments.NAME with `method: {name}`", model) for name, model in METHOD_SETTINGS.items()]
     for network in NETWORK_SETTINGS:
         names = " or ".join(f"`{name}`" for name in get_args(network.model_fields["name"].annotation))

@@ -86,8 +86,11 @@ class Record:
     seconds: float
 
 
-def shipped(stage: str) -> Need:
-    """The need of a stage before there are records."""
+def shipped(stage: str, *, crf: bool = False) -> Need:
+    """The need of a stage before there are records; `crf` says whether `postprocess` holds a dense random field."""
+    if crf and stage == "postprocess":
+        # Probabilities of all classes, and intensities; benchmarks/RESULTS.md.
+        return Need(Line(800.0, 150.0), Line(0.0, 15.0))
     found = STAGES[stage]
     return Need(Line(found.base_mb, found.byte_per_voxel), Line(0.0, found.seconds_per_mvoxel))
 

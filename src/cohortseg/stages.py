@@ -13,7 +13,9 @@ from cohortseg.settings import (
     CohortSettings,
     ConvertSettings,
     ExportSettings,
+    InstanceSettings,
     LabelSettings,
+    Member,
     Method,
     MetricSettings,
     Part,
@@ -92,8 +94,10 @@ class PostprocessStage(Part):
     """Settings of `postprocess`."""
 
     classes: list[str]
+    channels: list[str] = Field(default_factory=lambda: ["image"])
     postprocess: PostprocessSettings
     choose_threshold: bool = False
+    instances: InstanceSettings | None = None
 
 
 class CandidatesStage(Part):
@@ -108,6 +112,20 @@ class ChooseStage(Part):
 
     classes: list[str]
     choose_threshold: bool
+    folds: int
+    keep_if: Literal["interval", "gain"]
+    min_subjects: int
+    seed: int
+    bootstrap: int
+    confidence: float
+    model: Path | None = None
+
+
+class BestStage(Part):
+    """Settings of `contest` and `elect`."""
+
+    classes: list[str]
+    members: list[Member]
     folds: int
     keep_if: Literal["interval", "gain"]
     min_subjects: int
@@ -186,12 +204,14 @@ STAGES: dict[str, Stage] = {
     "train": Stage(3, ExperimentStage, 6000, 0, 0),
     "trial": Stage(1, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
+    "contest": Stage(1, BestStage, 500, 12, 4.0),
+    "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
     "candidates": Stage(1, CandidatesStage, 500, 20, 2.0),
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
-    "evaluate": Stage(2, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(3, AggregateStage, 1000, 0, 0),
+    "evaluate": Stage(3, EvaluateStage, 500, 12, 1.0),
+    "aggregate": Stage(4, AggregateStage, 1000, 0, 0),
     "report": Stage(3, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
@@ -216,6 +236,10 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
         available["experiment"] = study.experiments[experiment]
+        available["model"] = getattr(available["experiment"], "model", None)
+        available["members"] = study.members(experiment)
+        if stage in ("contest", "elect"):
+            available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})

@@ -21,7 +21,7 @@ from cohortseg.infer.architectures.fusion import fusion
 from cohortseg.infer.architectures.gated_scnn import ShapeGate, gated_scnn
 from cohortseg.infer.architectures.highres3dnet import highres3dnet
 from cohortseg.infer.architectures.image_to_image import super_resolution, synthetic_ct
-from cohortseg.infer.architectures.parts import middle, unpool
+from cohortseg.infer.architectures.parts import WithContours, middle, unpool
 from cohortseg.infer.architectures.segnet import segnet
 from cohortseg.infer.architectures.unet_paper import norm_parameters, unet_3d_paper, unet_paper, unet_resized
 from cohortseg.infer.architectures.vnet import vnet
@@ -106,6 +106,7 @@ def test_it_learns_one_lopsided_image(name, dims):
     losses = []
     for _ in range(120):
         found = network(image)
+        found = found.classes if isinstance(found, WithContours) else found
         found = found[0] if isinstance(found, list) else found
         loss = nn.functional.mse_loss(found, target) if out == 1 else nn.functional.cross_entropy(found, target)
         optimiser.zero_grad()
@@ -576,7 +577,7 @@ def test_dcan_adds_the_scores_of_its_levels_and_has_two_heads():
     objects, contours = network.heads(noise(1, 1, 8, 12))
     torch.testing.assert_close(objects[0], objects[1] + objects[2] + objects[3])
     assert (len(objects), objects[0].shape, contours[0].shape) == (4, (1, 3, 8, 12), (1, 2, 8, 12))
-    assert len(network.train()(noise(2, 1, 8, 12))) == 4
+    assert [len(head) for head in network.train()(noise(2, 1, 8, 12))] == [4, 4]
 
 
 def test_the_auxiliary_classifiers_reach_early_layers_when_the_head_is_cut():
@@ -604,6 +605,20 @@ def test_a_stream_that_says_nothing_leaves_the_decision_to_the_other():
     nn.init.zeros_(network.streams[1].head.weight)
     nn.init.zeros_(network.streams[1].head.bias)
     assert torch.equal(network(image).argmax(1), one.argmax(1))
+
+
+def test_a_fusion_of_some_channels_does_not_see_the_others():
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    for channels in ([2], [1, 3]):
+        network = fusion(dims=2, in_channels=3, out_channels=2, features=(4, 8), channels=channels).eval()
+        others = [k for k in range(3) if k + 1 not in channels]
+        hidden = x.clone()
+        hidden[:, others] = 7.0
+        torch.testing.assert_close(network(hidden), network(x), rtol=0, atol=0)
+        hidden[:, channels[-1] - 1] = 7.0
+        assert not torch.allclose(network(hidden), network(x))
+    with pytest.raises(SettingsError, match="channels 1 to 3"):
+        fusion(dims=2, in_channels=3, out_channels=2, channels=[4])
 
 
 def test_each_level_of_fusion_joins_where_it_says():

@@ -17,6 +17,8 @@ from cohortseg.methods.learned import (
     predict_mean_shape,
     predict_svm,
     svm_decisions,
+    thinned,
+    vote,
 )
 from cohortseg.volume import Grid, Volume
 
@@ -138,6 +140,22 @@ def test_the_ellipsoid_of_the_best_size_is_found():
     assert dice(truth, predict_ellipsoid(model, volume) > 0) > 0.97
     with pytest.raises(SettingsError, match="class 1"):
         fit_ellipsoid([(volume, np.zeros(grid.shape, np.uint8))], 1)
+
+
+def test_votes_by_hand():
+    one, two, three = (np.array([[row]], np.uint8) for row in ([0, 1, 2, 2, 1], [0, 1, 2, 1, 0], [0, 0, 2, 0, 2]))
+    assert vote([one, two, three]).tolist() == [[[0, 1, 2, 0, 0]]]  # three different votes: the lowest
+    assert vote([one, two]).tolist() == [[[0, 1, 2, 1, 0]]]
+    assert vote([one]) is one
+
+
+def test_a_mask_is_thinned_evenly_and_a_small_one_is_left_alone():
+    mask = np.zeros((1, 200, 30), bool)
+    mask[:, 100:] = True
+    found = thinned(mask, 50)
+    assert found.shape == (1, 50, 30)
+    assert found.mean() == 0.5
+    np.testing.assert_array_equal(thinned(mask[:, :40], 96), mask[:, :40])
 
 
 def test_features_of_a_slope_by_hand():

@@ -43,6 +43,15 @@ def test_ids_need_not_agree_nor_be_consecutive() -> None:
     assert found["precision_50_to_95"] == pytest.approx(5 * (1 / 4) / 10)
 
 
+def test_the_aggregated_index_by_hand() -> None:
+    # 7 with 2: shared 3, united 4; 3 with 5: shared 2, united 4; 9 has no partner: 1
+    assert instance_metrics(line("777..3333..9"), line("2222.55....."))["aggregated_jaccard"] == pytest.approx(5 / 9)
+    # 1 and 2 share two voxels each with the same partner: 4 and 4 united; the stranger is two more
+    assert instance_metrics(line("1122..."), line("1111.33"))["aggregated_jaccard"] == pytest.approx(4 / 10)
+    assert math.isnan(instance_metrics(line("...."), line("...."))["aggregated_jaccard"])
+    assert instance_metrics(line("11.."), line("...."))["aggregated_jaccard"] == 0.0
+
+
 def test_an_overlap_of_exactly_one_half_is_no_match() -> None:
     assert instance_metrics(line("11.."), line("1111"))["n_matched"] == 0
     assert instance_metrics(line("111."), line("1111"))["n_matched"] == 1

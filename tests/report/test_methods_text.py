@@ -85,12 +85,21 @@ def test_what_was_chosen_on_validation_folds_is_said_with_its_rule():
     settings = load_study({**FACTS.settings, "postprocess": "auto"}).model_dump(mode="json")
     settings["experiments"]["unet2d"]["threshold"] = "auto"
     text = text_of(replace(FACTS, settings=settings))
-    assert "The probability threshold of unet2d was chosen from 0.1 to 0.9 for each fold, by the validation" in text
+    assert "The probability threshold of unet2d was chosen from 0.02 to 0.98 for each fold, by the validation" in text
     assert "was chosen for each fold by the validation cases of the other folds, among filling of holes" in text
-    assert "mean gain in Dice over subjects was at least 0.001 and its bootstrap interval above zero" in text
+    assert "mean gain in Dice over subjects was at least 0.001 and its bootstrap interval, for all" in text
     assert "keeping the largest component" not in text
     settings["postprocess"]["keep_if"] = "gain"
     assert "mean gain in Dice over subjects was above zero" in text_of(replace(FACTS, settings=settings))
+
+
+def test_the_best_model_is_told_with_its_rivals_and_its_rule():
+    best = {"method": "best", "among": ["unet2d", "threshold"]}
+    text = changed(experiments={"winner": best})
+    assert "“winner”: the model among unet2d and threshold, their seeds" in text
+    assert "with the highest mean Dice over subjects, chosen for each fold by the validation cases of the other" in text
+    careful = changed(experiments={"winner": {**best, "keep_if": "interval"}})
+    assert "unet2d, or another that was better by at least 0.001 with its whole bootstrap interval" in careful
 
 
 def test_the_length_and_the_network_are_those_of_the_settings():

@@ -18,6 +18,7 @@ from cohortseg.settings import PostprocessSettings
 from cohortseg.stages import CandidatesStage, ChooseStage, PostprocessStage
 from cohortseg.steps import candidates, choose, postprocess, threshold
 from cohortseg.steps.choice_tables import choice_tables
+from cohortseg.steps.model_space import PACKAGE_FORMAT
 from cohortseg.steps.units import units_of
 from cohortseg.volume import Volume
 
@@ -89,7 +90,12 @@ def predict_by_hand(
 
 
 def chosen_by(
-    layout: Layout, *, classes: list[str] = CLASSES, keep_if: str = "interval", with_threshold: bool = False
+    layout: Layout,
+    *,
+    classes: list[str] = CLASSES,
+    keep_if: str = "interval",
+    with_threshold: bool = False,
+    model: Path | None = None,
 ) -> dict[str, dict]:
     """Run the steps as the workflow does; what was chosen for each fold."""
     judged = ChooseStage(
@@ -101,6 +107,7 @@ def chosen_by(
         seed=1,
         bootstrap=500,
         confidence=0.95,
+        model=model,
     )
     looked_at = CandidatesStage(classes=classes, choose_threshold=with_threshold)
     whole = argparse.Namespace(study=layout, experiment="net", settings=judged.model_dump_json())
@@ -235,6 +242,23 @@ def test_a_case_without_a_reference_gets_what_was_chosen_by_the_others(tmp_path)
     assert chosen_by(layout)["0"]["organ"]["keep"] == "largest"
     (post, _) = cleaned(layout, "0")
     np.testing.assert_array_equal(post, organ_with_island(0)[1])
+
+
+def test_a_model_package_brings_its_choice_where_there_are_no_references(tmp_path):
+    layout = study_in_folds(tmp_path / "study", dict.fromkeys("012", no_reference))
+    cleaning = {"organ": {**NOTHING, "keep": "largest"}, "lesions": dict(NOTHING)}
+    write_json(tmp_path / "model" / "model.json", {"format": PACKAGE_FORMAT, "chosen": {"cleaning": cleaning}})
+    assert all(options == cleaning for options in chosen_by(layout, model=tmp_path / "model").values())
+    (post, _) = cleaned(layout, "2")
+    np.testing.assert_array_equal(post, organ_with_island(0)[1])
+    rows = choice_tables(layout, {"net": ["cleaning"]})["choices"]
+    assert set(rows["chosen"]) == {"as in the model package"}
+
+
+def test_references_enough_choose_for_themselves_in_spite_of_a_package(tmp_path):
+    layout = study_in_folds(tmp_path / "study", dict.fromkeys("012", organ_with_island))
+    write_json(tmp_path / "model" / "model.json", {"format": PACKAGE_FORMAT, "chosen": {"cleaning": AS_IT_IS}})
+    assert chosen_by(layout, model=tmp_path / "model")["0"]["organ"]["keep"] == "largest"
 
 
 # ---- threshold ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ NUMBERS = {
     [
         {"optimiser": "adam"},
         {"keep": "first"},
-        {"precision": "fp16"},
+        {"precision": "fp8"},
         {"steps": 0},
         {"validate_every": 0},
         {"ema_decay": 1.0},

@@ -47,7 +47,9 @@ def test_pictures_with_numbered_objects_are_segmented_and_scored(tmp_path):
         (tmp_path / "data" / "nuclei" / folder).mkdir(parents=True)
         for path in sorted((DATA / "nuclei" / folder).glob("*.png"))[:6]:
             shutil.copy(path, tmp_path / "data" / "nuclei" / folder)
-    study = run_study(tmp_path, study_of("nuclei"))
+    settings = study_of("nuclei")
+    settings["experiments"]["forest"] = {"method": "forest", "trees": 5, "per_class": 100}
+    study = run_study(tmp_path, settings)
     rows = read_table(study / "tables" / "metrics_by_case.csv")
     otsu = [float(row["dice"]) for row in rows if (row["experiment"], row["stage"]) == ("otsu", "raw")]
     assert len(otsu) == 6
@@ -56,6 +58,14 @@ def test_pictures_with_numbered_objects_are_segmented_and_scored(tmp_path):
     assert (study / "report" / "report.html").exists()
     case = rows[0]["case"]
     assert store.read_volume(study / "cases" / case / "instances.zarr").array.max() > 1
+    # A forest is fitted on the other fold; nuclei that touch are more objects than components.
+    forest = [float(row["dice"]) for row in rows if (row["experiment"], row["stage"]) == ("forest", "raw")]
+    assert len(forest) == 6
+    assert sum(forest) / 6 > 0.6
+    objects = read_table(study / "tables" / "instances.csv")
+    found = {stage: [int(row["n_prediction"]) for row in objects if row["stage"] == stage] for stage in ("raw", "post")}
+    assert len(found["post"]) == 18
+    assert sum(found["post"]) > sum(found["raw"])
 
 
 @pytest.mark.data

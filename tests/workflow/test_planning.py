@@ -174,3 +174,21 @@ def test_a_study_is_planned_in_jobs_hours_memory_disk_and_files(fresh):
 def test_the_workflow_has_no_lint(capsys):
     status = lint_workflow.main()
     assert status == 0, capsys.readouterr().out
+
+
+def test_a_training_by_several_processes_asks_for_a_task_a_gpu_and_memory_for_each(tmp_path):
+    case = made_up(1, voxels=1_000_000, batch="b0001", fold_batch="f1-b0001")
+    network = {"method": "unet", "steps": 3, "batch": 4}
+    experiments = {"alone": network, "together": {**network, "processes": 2}}
+    write_study(tmp_path, [case], {**CONFIG, "experiments": experiments})
+    jobs = {job.wildcards.split(",")[0]: job.resources for job in plan_jobs(tmp_path) if job.rule == "train"}
+    alone, together = jobs["experiment=alone"], jobs["experiment=together"]
+    assert int(together["mem_mb"]) == 2 * int(alone["mem_mb"])
+    assert {name: together[name] for name in ("gpu", "tasks", "nodes", "mpi")} == {
+        "gpu": "2",
+        "tasks": "2",
+        "nodes": "1",
+        "mpi": "srun",
+    }
+    assert alone["gpu"] == "1"
+    assert not {"tasks", "nodes", "mpi"} & set(alone)

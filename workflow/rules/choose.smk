@@ -1,4 +1,63 @@
-"""Rules of what is chosen on validation folds: a probability threshold, and the cleaning of each class."""
+"""Rules of what is chosen on validation folds: the best model, a probability threshold, the cleaning of each class."""
+
+
+rule contest:
+    """Look at what each model, and each mean of models, shares with the references of a batch."""
+    input:
+        members_tokens,
+        converted_of,
+        asked=asked("contest-{experiment}"),
+    output:
+        token=token("contest", "{fold_batch}", "{experiment}"),
+    log:
+        log_of("contest", "{experiment}/{fold_batch}"),
+    benchmark:
+        benchmark_of("contest", "{experiment}/{fold_batch}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_of("contest"),
+        runtime=runtime_of("contest"),
+    params:
+        study=study_folder,
+        cases=names_of,
+        settings=settings_of("contest"),
+        revision=revision_of("contest"),
+    message:
+        "contest {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
+    shell:
+        "cohortseg contest --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+
+
+rule elect:
+    """Choose the model, or the mean of models, for each fold by the validation cases of the other folds."""
+    input:
+        voting_tokens("contest"),
+        asked=asked("elect-{experiment}"),
+    output:
+        chosen_files("model"),
+    log:
+        log_of("elect", "{experiment}"),
+    benchmark:
+        benchmark_of("elect", "{experiment}")
+    conda:
+        "../../envs/cohortseg.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_once("elect"),
+        runtime=30,
+    params:
+        study=study_folder,
+        voters=voters_digest(),
+        settings=settings_of("elect"),
+        revision=revision_of("elect"),
+    message:
+        "elect {wildcards.experiment}"
+    shell:
+        "cohortseg elect --study {params.study:q} --experiment {wildcards.experiment:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule threshold:

@@ -13,7 +13,7 @@ from cohortseg.cohort import read_cases
 from cohortseg.errors import CohortError
 from cohortseg.io.sidecar import digest
 from cohortseg.layout import TEST, Layout
-from cohortseg.settings import load_study
+from cohortseg.settings import load_study, seeds_of
 from cohortseg.slurm_guard import guard
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 from cohortseg.stages import STAGES, stage_settings
@@ -109,6 +109,16 @@ def experiment_tokens(stage):
     ]
 
 
+def predictions_of(test):
+    """The tokens of the raw predictions of the independent test set, or of all others."""
+    return [
+        token("predict", batch, experiment)
+        for experiment in sorted(STUDY.experiments)
+        for batch, cases in sorted(FOLD_BATCHES.items())
+        if (cases[0].fold == TEST) == test
+    ]
+
+
 def log_of(rule, name="{batch}"):
     """The log of a job."""
     return str(LAYOUT.root / "logs" / rule / f"{name}.log")
@@ -158,7 +168,10 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(stage)
+    crf = STUDY.postprocess.crf is not None
+    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
+        stage, crf=crf
+    )
 
 
 def memory_of(stage):
@@ -186,6 +199,21 @@ def gpus_of(wildcards):
     return int(wildcards.experiment in STUDY.networks)
 
 
+def processes_of(wildcards):
+    """The processes that train one network together."""
+    return STUDY.trained[wildcards.experiment].processes
+
+
+def several(value):
+    """What only a training by several processes asks of SLURM: a task for each, on one node unless the profile says more."""
+    return lambda wildcards: (value(wildcards) if processes_of(wildcards) > 1 else None)
+
+
+def training_memory(wildcards, attempt):
+    """The memory of a training: each of its processes holds images and the network."""
+    return processes_of(wildcards) * memory_once("train")(wildcards, attempt)
+
+
 def prepared_tokens():
     """What must be there before the folds are checked: model-space images where a network is trained."""
     return tokens("preprocess") if STUDY.networks else tokens("convert")
@@ -202,8 +230,8 @@ def members_of(wildcards):
 
 
 def upstream_of(wildcards):
-    """The digest of the settings that shape what a network is trained on."""
-    return settings_digest("convert", "plan", "preprocess")
+    """The digest of the settings that shape what a method is trained on."""
+    return shaped_by(wildcards.experiment)
 
 
 def settings_digest(*stages):
@@ -212,9 +240,9 @@ def settings_digest(*stages):
 
 
 def shaped_by(experiment):
-    """The digest of the settings that shape what a trial of an experiment sees."""
+    """The same for a model or a trial: networks see images in model space, all others see them as converted."""
     if experiment in STUDY.networks:
-        return upstream_of(None)
+        return settings_digest("convert", "plan", "preprocess")
     return settings_digest("convert")
 
 
@@ -229,12 +257,16 @@ def trainings(experiment, folds):
     return [
         str(LAYOUT.model(experiment, str(fold), seed) / "train.json")
         for fold in folds
-        for seed in STUDY.trained[experiment].seeds
+        for seed in seeds_of(STUDY.trained[experiment])
     ]
 
 
 def models_of(wildcards):
     """The models that predict a batch: those of its fold, or of all folds for the test set."""
+    if STUDY.members(wildcards.experiment):
+        fold = batch_of(wildcards)[0].fold
+        elected = str(LAYOUT.chosen(wildcards.experiment, "model", fold))
+        return [elected, *members_tokens(wildcards)]
     if wildcards.experiment not in STUDY.trained:
         return []
     fold = batch_of(wildcards)[0].fold
@@ -253,8 +285,8 @@ def tuned_of_training(wildcards):
 
 
 def tuned_of_batch(wildcards):
-    """The settings that a method without weights segments a batch with; a trained one has them in its weights."""
-    if wildcards.experiment in {*STUDY.trained, *STUDY.networks}:
+    """The settings that a method without weights segments a batch with; what is trained has them in its weights."""
+    if wildcards.experiment in STUDY.trained:
         return []
     return tuned(wildcards.experiment, batch_of(wildcards)[0].fold)
 
@@ -297,7 +329,7 @@ def sizes_of_trial(fold):
 
 def memory_of_trial(wildcards, attempt):
     """The memory of a training, or of the largest case that a trial sees; a retry gets more."""
-    if wildcards.experiment in STUDY.networks:
+    if wildcards.experiment in STUDY.trained:
         return memory_once("train")(wildcards, attempt)
     need = need_of("predict", wildcards)
     sizes = sizes_of_trial(wildcards.fold)
@@ -306,7 +338,7 @@ def memory_of_trial(wildcards, attempt):
 
 def runtime_of_trial(wildcards, attempt):
     """The time of a training, or of all cases that a trial sees; a retry gets more."""
-    if wildcards.experiment in STUDY.networks:
+    if wildcards.experiment in STUDY.trained:
         return 1440
     need = need_of("predict", wildcards)
     return runtime_minutes("predict", sizes_of_trial(wildcards.fold), need, attempt)
@@ -361,6 +393,14 @@ def chosen_files(what, experiment="{experiment}"):
     return [*chosen, str(LAYOUT.choices(experiment, what))]
 
 
+def members_tokens(wildcards):
+    """The tokens of the predictions of a batch by the experiments among which the best is chosen."""
+    return [
+        token("predict", wildcards.fold_batch, member.experiment)
+        for member in STUDY.members(wildcards.experiment)
+    ]
+
+
 def thresholds_of(wildcards):
     """The chosen probability thresholds of an experiment, where it chooses."""
     chooses = STUDY.chooses_threshold(wildcards.experiment)
@@ -370,9 +410,8 @@ def thresholds_of(wildcards):
 def chosen_of(wildcards):
     """What was chosen for the cases of a batch."""
     experiment, fold = wildcards.experiment, batch_of(wildcards)[0].fold
-    return [
-        str(LAYOUT.chosen(experiment, what, fold)) for what in STUDY.choices(experiment)
-    ]
+    cleaning = [what for what in STUDY.choices(experiment) if what != "model"]
+    return [str(LAYOUT.chosen(experiment, what, fold)) for what in cleaning]
 
 
 def more_tables():
@@ -455,6 +494,7 @@ def questions():
             ]
         chosen = STUDY.choices(experiment)
         stages = [
+            *(["contest", "elect"] if "model" in chosen else []),
             *(["threshold"] if "threshold" in chosen else []),
             *(["candidates", "choose"] if "cleaning" in chosen else []),
         ]
@@ -462,7 +502,7 @@ def questions():
             told[f"{stage}-{experiment}"] = [
                 revision_of(stage),
                 stage_settings(STUDY, stage, experiment),
-                voters_digest() if stage != "candidates" else "",
+                voters_digest() if stage not in ("contest", "candidates") else "",
             ]
     for experiment in STUDY.tune:
         told[f"tune-{experiment}"] = {
@@ -481,7 +521,7 @@ def questions():
             told[f"train-{experiment}-{fold}"] = [
                 revision_of("train"),
                 stage_settings(STUDY, "train", experiment),
-                upstream_of(None),
+                shaped_by(experiment),
                 digest(text_of(LAYOUT.members(str(fold)))),
             ]
     return told

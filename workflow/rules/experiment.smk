@@ -2,9 +2,9 @@
 
 
 rule train:
-    """Train one network on the frozen members of a fold; resumes where it was interrupted."""
+    """Train one model on the frozen members of a fold; a network resumes where it was interrupted."""
     input:
-        plan=str(LAYOUT.plan),
+        plan_of,
         folds=ancient(str(LAYOUT.folds)),
         tuned=tuned_of_training,
         asked=asked("train-{experiment}-{fold}"),
@@ -16,11 +16,15 @@ rule train:
         benchmark_of("train", "{experiment}/fold-{fold}-seed-{seed}")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 1
+    threads: processes_of
     resources:
-        mem_mb=memory_once("train"),
+        mem_mb=training_memory,
         runtime=1440,
-        gpu=gpus_of,
+        gpu=processes_of,
+        mpi=several(lambda _: "srun"),
+        nodes=several(lambda _: 1),
+        tasks=several(processes_of),
+        tasks_per_gpu=several(lambda _: 0),
     params:
         study=study_folder,
         members=members_of,

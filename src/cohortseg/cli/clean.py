@@ -12,7 +12,7 @@ from cohortseg.layout import Layout
 # What each word removes, as patterns below the study folder. Tokens go with it, so that the next run makes it again.
 CLEANABLE: dict[str, tuple[str, ...]] = {
     "prepared": ("cases/*/prepared.*", "cohort/done/preprocess"),
-    "predictions": ("experiments/*/*/cases", "experiments/*/done", "export"),
+    "predictions": ("experiments/*/*/cases", "experiments/*/done", "experiments/*/chosen", "export"),
     "resume": ("experiments/*/*/resume.pt",),
     "logs": ("logs", "benchmarks"),
 }

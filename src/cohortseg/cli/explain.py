@@ -13,6 +13,9 @@ from cohortseg.steps.model_space import read_plan
 from cohortseg.steps.tuning import best_of, read_trials, score_text
 from cohortseg.steps.units import all_units, folds_of_model, seed_of_model, split_unit
 
+CHOICES = {"raw": {"models": "model"}, "post": {"threshold": "threshold", "cleaning": "cleaning"}}
+"""By the name of a sidecar: an input that tells of a choice, and what was chosen."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The study and the case."""
@@ -150,16 +153,16 @@ def _run(path: Path) -> list[str]:
     return [f"  {run['seconds']} s, {run['peak_memory_mb']} MB, cohortseg {run['cohortseg']}, {run['finished']}"]
 
 
-def _chosen(layout: Layout, experiment: str, name: str, folder: Path) -> list[str]:
-    """What of the post-processing was chosen on validation folds, and what it was worth there."""
-    used = (read_sidecar(folder / "post.json") or {}).get("inputs", {})
+def _chosen(layout: Layout, experiment: str, name: str, sidecar: Path) -> list[str]:
+    """What a result owes to choices on validation folds, and what these were worth there."""
+    used = (read_sidecar(sidecar) or {}).get("inputs", {})
     fold = next(case.fold for case in read_cases(layout.cases_table) if case.case == name)
     judges = "all folds" if fold == TEST else "the other folds"
     lines = []
-    for what in ("threshold", "cleaning"):
+    for key, what in CHOICES[sidecar.stem].items():
         path = layout.choices(experiment, what)
         # A label that was made without a choice says so: an older choice may still lie there.
-        for one in read_json(path) if what in used and path.exists() else []:
+        for one in read_json(path) if key in used and path.exists() else []:
             if one["applied_to"] == fold and one["verdict"] == "kept":
                 gain = f", gain {one['gain']:+.4f} ({one['n_subjects']} subjects)" if one["n_subjects"] else ""
                 lines.append(f"    chosen for fold {fold} by {judges}: {one['label']} {what} {one['candidate']}{gain}")
@@ -187,7 +190,7 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
         lines += _search(layout, experiment, fold, read_json(layout.tuned(experiment, fold))["settings"])
     for stage in ("raw", "post", "metrics", "export"):
         lines += [f"  {line}" for line in _stage(folder / f"{stage}.json")]
-        lines += _chosen(layout, experiment, name, folder) if stage == "post" else []
+        lines += _chosen(layout, experiment, name, folder / f"{stage}.json") if stage in CHOICES else []
     metrics: dict[str, Any] = (read_sidecar(folder / "metrics.json") or {}).get("metrics") or {}
     for stage in ("raw", "post"):
         for label, values in metrics.get(stage, {}).items():

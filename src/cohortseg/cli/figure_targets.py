@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cohortseg.cli.comparison_figures import draw_costs, draw_panel
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io import store
@@ -190,5 +191,7 @@ TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "contours": _contours,
     "label-map": _label_map,
     "original-and-segmented": _segmented,
+    "costs": draw_costs,
+    "panel": draw_panel,
 }
 """Name: what draws it; None where the study has no data for it."""

@@ -54,6 +54,8 @@ STEPS: dict[str, Command] = {
     "tune": Command("cohortseg.steps.tune", "choose the settings of the best trial of a fold"),
     "train": Command("cohortseg.steps.train", "train one network"),
     "predict": Command("cohortseg.steps.predict", "segment cases on their native grids"),
+    "contest": Command("cohortseg.steps.contest", "look at what each model shares with the references"),
+    "elect": Command("cohortseg.steps.elect", "choose the best model or mean of models on validation folds"),
     "threshold": Command("cohortseg.steps.threshold", "choose a probability threshold on validation folds"),
     "candidates": Command("cohortseg.steps.candidates", "look at what each way of cleaning would leave"),
     "choose": Command("cohortseg.steps.choose", "choose the cleaning of each class on validation folds"),

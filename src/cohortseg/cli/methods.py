@@ -30,9 +30,9 @@ class Table:
 TABLES = (
     Table("Methods", "cohortseg.methods", "METHODS", "done"),
     Table("Threshold rules", "cohortseg.methods.threshold", "RULES", "done"),
-    Table("Methods that learn without a network", "cohortseg.methods.learned", "LEARNERS", "function"),
     Table("Networks", "cohortseg.infer.networks", "ARCHITECTURES", "done"),
     Table("Losses", "cohortseg.train.losses", "LOSSES", "done"),
+    Table("Losses on shapes and weights", "cohortseg.train.shape_losses", "SHAPE_LOSSES", "done"),
     Table("Schedules", "cohortseg.train.schedules", "SCHEDULES", "done"),
     Table("Augmentations", "cohortseg.train.augment", "AUGMENTATIONS", "done"),
     Table("Post-processing", "cohortseg.postprocess.chain", "POSTPROCESSES", "done"),
@@ -40,6 +40,12 @@ TABLES = (
 )
 
 STEPS = {
+    "C19": ("`postprocess.crf`: dense random field on kept probabilities", "tests/postprocess/test_dense_crf.py"),
+    "L03": ("`loss_options.first_epochs`: the Dice privileged at first", "tests/steps/test_objective.py"),
+    "L11": ("`loss_options.shape_weight`: shape codes of an autoencoder", "tests/train/test_shape_prior.py"),
+    "T02": ("`annotated_every`: sparse annotation", "tests/train/test_techniques.py"),
+    "T03": ("`transfer`, `frozen`, `fine_tuned_layers`", "tests/train/test_techniques.py"),
+    "T06": ("`schedule`, `decay_per_epoch`", "tests/train/test_techniques.py"),
     "P05": (
         "`plan.spacing_mm`, `plan.window_hu`, `preprocess.bins`; no set size: patches and sliding window take any",
         "tests/preprocess/test_harmonise.py",
@@ -55,11 +61,10 @@ STEPS = {
     "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
     "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
 }
-"""Rows of the lung chain: steps, not entries of a table."""
+"""Rows that are steps and settings, not entries of a table: the lung chain, the random field, training techniques."""
 
 NOT_DONE = {
     "C14": "definition not public",
-    "C19": "dense CRF: not written yet; no library builds",
     "C20": "self-training rounds: belong to the training loop",
     "C21": "nuclei by type: no public labels of types here",
     "C22": "saliency with ultra-contrast: no definition in the source",
@@ -91,7 +96,7 @@ def methods_page() -> str:
     for table in TABLES:
         entries = getattr(import_module(table.module), table.name)
         parts.append(_section(table, entries))
-    parts.append("\n## Steps of the lung chain\n\n| row | where | test |\n|---|---|---|\n")
+    parts.append("\n## Steps and techniques\n\n| row | where | test |\n|---|---|---|\n")
     parts += [f"| {row} | {where} | `{test}` |\n" for row, (where, test) in STEPS.items()]
     parts.append("\n## Not done (classical group)\n\n| row | why |\n|---|---|\n")
     parts += [f"| {row} | {why} |\n" for row, why in NOT_DONE.items()]

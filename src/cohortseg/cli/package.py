@@ -15,8 +15,8 @@ from typing import Any
 
 from cohortseg import __version__
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import digest, file_digest, read_sidecar, write_json, write_text
-from cohortseg.layout import Layout
+from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar, write_json, write_text
+from cohortseg.layout import TEST, Layout
 from cohortseg.steps.model_space import PACKAGE_FORMAT, read_plan
 
 
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         "weights": weights,
         "plan": digest(plan),
         "trainings": {model: _provenance(record) for model, record in records.items()},
+        "chosen": chosen_for_others(layout, arguments.experiment),
         "validation": validation_scores(layout.table("metrics_by_case"), arguments.experiment),
     }
     write_json(part / "plan.json", plan)
@@ -80,6 +81,8 @@ def _trainings(layout: Layout, experiment: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted((layout.root / "experiments" / experiment).glob("fold-*/train.json")):
         record = read_sidecar(path)
+        if record is not None and record.get("trained_from") == "image":
+            raise StudyError(f"experiment {experiment!r} is no network; only networks are packed")
         if record is not None and record["status"] == "ok":
             found[path.parent.name] = record
     if not found:
@@ -94,6 +97,15 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
         "contents": digest(sorted(record["trained_on"].values())),
         **{name: record[name] for name in ("revision", "key", "steps", "n_parameters")},
     }
+
+
+def _chosen_words(chosen: dict[str, Any]) -> str:
+    if not chosen:
+        return ""
+    return (
+        "With `postprocess: auto` (and `threshold: auto` where one was chosen) labels are cleaned as the\n"
+        "cross-validation found best, unless that study has references enough to choose by itself.\n\n"
+    )
 
 
 def validation_scores(table: Path, experiment: str) -> dict[str, dict[str, Any]]:
@@ -113,6 +125,16 @@ def validation_scores(table: Path, experiment: str) -> dict[str, dict[str, Any]]
         }
         for name, values in sorted(scores.items())
     }
+
+
+def chosen_for_others(layout: Layout, experiment: str) -> dict[str, Any]:
+    """What all folds together chose for scans of others: a threshold, a cleaning of each class; as the tables say."""
+    table = layout.table("choices")
+    if not table.exists():
+        return {}
+    with table.open(newline="") as file:
+        chosen = {row["choice"] for row in csv.DictReader(file) if row["experiment"] == experiment}
+    return {what: read_json(layout.chosen(experiment, what, TEST)) for what in sorted(chosen)}
 
 
 def model_card(package: dict[str, Any], plan: dict[str, Any]) -> str:
@@ -148,5 +170,6 @@ In the config of a study with the classes {", ".join(package["classes"])} and th
     experiments:
       finished: {json.dumps(example).replace('"', "")}
 
+{_chosen_words(package["chosen"])}\
 `plan.json` is read by people too: every decision has its reason. `model.json` lists the files with their SHA-256.
 """

@@ -12,7 +12,7 @@ from cohortseg.cohort import Case, read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import write_text
 from cohortseg.layout import Layout
-from cohortseg.settings import Study, UNetMethod
+from cohortseg.settings import LearnedMethod, Study, UNetMethod, seeds_of
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.sizing import Need, Size, memory_mb, shipped
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, records_of, work_of
@@ -28,7 +28,9 @@ FILES_PER_CASE = {
     "convert": 10,
     "fingerprint": 2,
     "preprocess": 9,
+    "contest": 2,
     "predict": 5,
+    "candidates": 2,
     "postprocess": 5,
     "evaluate": 2,
     "export": 3,
@@ -93,7 +95,7 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
     """The rows of all works, in the order of the flow."""
     n_channels, n_classes = len(study.cohort.channel_names), len(study.cohort.labels.classes)
     batches, fold_batches = ({getattr(case, key) for case in cases} for key in ("batch", "fold_batch"))
-    for stage in ("convert", "fingerprint", *(["preprocess"] if study.trained else [])):
+    for stage in ("convert", "fingerprint", *(["preprocess"] if study.networks else [])):
         yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False)
     for experiment, method in sorted(study.experiments.items()):
         trained = isinstance(method, UNetMethod)
@@ -101,8 +103,11 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
             yield _search(study, experiment, cases, needs, on_gpu=on_gpu)
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
-        seeds = len(method.seeds) if isinstance(method, UNetMethod) else 1
-        stages = ["predict", "postprocess", "evaluate", *(["export"] if study.export.formats else [])]
+        seeds = len(seeds_of(method)) if isinstance(method, UNetMethod | LearnedMethod) else 1
+        chosen = study.choices(experiment)
+        stages = ["contest"] if "model" in chosen else []
+        stages += ["predict", *(["candidates"] if "cleaning" in chosen else []), "postprocess", "evaluate"]
+        stages += ["export"] if study.export.formats else []
         for stage in stages:
             gpu = trained and on_gpu and stage == "predict"
             row = _row(stage, experiment, cases, len(fold_batches), needs, (n_channels, n_classes), gpu=gpu, runs=seeds)

@@ -13,7 +13,7 @@ import torch
 
 @contextmanager
 def take_device(
-    *, lock_dir: Path | None, count: int | None = None, poll_seconds: float = 1.0
+    *, lock_dir: Path | None, count: int | None = None, number: int = 0, poll_seconds: float = 1.0
 ) -> Iterator[torch.device]:
     """A device for the length of a `with` block.
 
@@ -27,6 +27,8 @@ def take_device(
         Folder of the lock files on this machine; without it there is no locking and the first card is taken.
     count : int, optional
         Number of cards; asked from torch when absent.
+    number : int
+        Of this process among those of the job on this machine: of the cards that a scheduler gave, each takes its own.
     poll_seconds : float
         Pause between two looks for a free card.
     """
@@ -34,7 +36,7 @@ def take_device(
     if n_cards == 0:
         yield torch.device("cpu")
     elif lock_dir is None or os.environ.get("CUDA_VISIBLE_DEVICES"):
-        yield torch.device("cuda", 0)
+        yield torch.device("cuda", number % n_cards)
     else:
         lock_dir.mkdir(parents=True, exist_ok=True)
         card, handle = _wait_for_card(lock_dir, n_cards, poll_seconds)

@@ -260,8 +260,8 @@ def forward_of(
         In evaluation mode and on the device; several are an ensemble.
     device : torch.device
         Where to compute.
-    precision : 'fp32' or 'bf16'
-        Arithmetic of the networks; the softmax is always fp32.
+    precision : 'fp32', 'bf16' or 'fp16'
+        Arithmetic of the networks; the softmax is always fp32. On a CPU fp16 is computed as fp32.
     entropy : bool
         Add a channel: the mean over the networks of the entropy of their own probabilities, in bits.
 
@@ -270,13 +270,15 @@ def forward_of(
     callable
         float32 array (n, channel, ...) to float32 array (n, class, ...), or (n, class + 1, ...) with the entropy.
     """
+    half = torch.float16 if precision == "fp16" else torch.bfloat16
+    enabled = precision == "bf16" or (precision == "fp16" and device.type == "cuda")
 
     def forward(batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         images = torch.from_numpy(batch).to(device)
         total: Tensor | None = None
         with torch.inference_mode():
             for network in networks:
-                with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                with torch.autocast(device.type, half, enabled=enabled):
                     logits = network(images)
                 found = torch.softmax(logits.float(), dim=1)
                 if entropy:

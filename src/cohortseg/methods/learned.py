@@ -28,13 +28,10 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class Learner:
-    """One entry of the table: how arrays are learnt and used, and where that comes from."""
+    """How the arrays of a method are learnt and used; what it is and where it comes from says `METHODS`."""
 
     fit: Callable[..., Model]
     predict: Callable[[Model, Volume], Labels]
-    source: str
-    rows: tuple[str, ...]
-    test: str
 
 
 def draw(
@@ -261,7 +258,7 @@ def fit_ellipsoid(cases: Iterable[Labelled], n_classes: int, *, sizes: int = 40)
         When no case has a voxel of class 1.
     """
     del n_classes
-    masks = [np.asarray(label) == 1 for _, label in cases]
+    masks = [thinned(np.asarray(label) == 1) for _, label in cases]
     extents = [
         [(np.ptp(np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))) + 1) / mask.shape[axis] for axis in range(3)]
         for mask in masks
@@ -273,6 +270,12 @@ def fit_ellipsoid(cases: Iterable[Labelled], n_classes: int, *, sizes: int = 40)
     tried = [mean * factor for factor in np.linspace(0.3, 1.6, sizes)]
     scores = [np.mean([_dice(mask, ellipsoid(mask.shape, sides)) for mask in masks if mask.any()]) for sides in tried]
     return {"sides": tried[int(np.argmax(scores))]}
+
+
+def thinned(mask: npt.NDArray[np.bool_], most: int = 96) -> npt.NDArray[np.bool_]:
+    """A mask at no more than so many places along each axis, evenly: many cases are held in memory together."""
+    places = [((np.arange(k) + 0.5) * n / k).astype(int) for n in mask.shape for k in (min(n, most),)]
+    return np.asarray(mask[np.ix_(*places)])
 
 
 def predict_ellipsoid(model: Model, volume: Volume) -> Labels:
@@ -289,19 +292,32 @@ def ellipsoid(shape: Sequence[int], sides: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(far <= 1)
 
 
+def vote(labels: Sequence[Labels]) -> Labels:
+    """The class that most labels give to each voxel; of equals the lower, background among them.
+
+    Parameters
+    ----------
+    labels : sequence of uint8 array, shape (z, y, x)
+        At least one.
+    """
+    if len(labels) == 1:
+        return labels[0]
+    found = np.zeros(labels[0].shape, np.uint8)
+    most = np.zeros(found.shape, np.uint16)
+    for value in range(max(int(label.max(initial=0)) for label in labels) + 1):
+        votes = np.zeros(found.shape, np.uint16)
+        for label in labels:
+            votes += label == value
+        found[votes > most] = value
+        np.maximum(most, votes, out=most)
+    return found
+
+
 LEARNERS: dict[str, Learner] = {
-    "forest": Learner(
-        fit_forest, predict_forest, "Breiman 2001, Mach. Learn. 45(1)", (), "tests/methods/test_learned.py"
-    ),
-    "svm": Learner(
-        fit_svm, predict_svm, "Cortes & Vapnik 1995, Mach. Learn. 20(3)", ("C09",), "tests/methods/test_learned.py"
-    ),
-    "mean_shape": Learner(
-        fit_mean_shape, predict_mean_shape, "atlas guess without registration", (), "tests/methods/test_learned.py"
-    ),
-    "ellipsoid": Learner(
-        fit_ellipsoid, predict_ellipsoid, "centred guess of the best size", (), "tests/methods/test_learned.py"
-    ),
+    "forest": Learner(fit_forest, predict_forest),
+    "svm": Learner(fit_svm, predict_svm),
+    "mean_shape": Learner(fit_mean_shape, predict_mean_shape),
+    "ellipsoid": Learner(fit_ellipsoid, predict_ellipsoid),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cohortseg.metrics.bootstrap import Floats, bootstrap_means, percentile_interval
+from cohortseg.metrics.bootstrap import Floats, bootstrap_means
 
 ROUNDING = 1e-9
 """Gains that differ by less are equal."""
@@ -28,7 +28,7 @@ class Rules:
     min_subjects : int
         With fewer nothing is kept.
     seed, n_bootstrap, confidence
-        Of the interval: percentiles over resampled subjects (Efron 1979).
+        Of the interval, which holds for all candidates together (`_reaches`).
     """
 
     keep_if: Literal["interval", "gain"]
@@ -47,7 +47,7 @@ class Judged:
     before, after, gain : float
         Means over subjects of the score without it, with it, and of the difference; NaN without subjects.
     ci_low, ci_high : float
-        Percentile interval of the gain over resampled subjects; NaN below two subjects.
+        Interval of the gain over resampled subjects, for all candidates together; NaN below two subjects.
     n_predictions, n_subjects : int
         Predictions (cases times seeds) and subjects that were looked at.
     verdict : str
@@ -101,25 +101,37 @@ def judge(scores: Floats, changed: Floats, subjects: Sequence[str], rules: Rules
     means = _by_subject(scores, codes, len(names))
     gains = means - means[0]
     gains[np.abs(gains) < ROUNDING] = 0.0
-    draws = bootstrap_means(gains.T, np.ones_like(gains.T), seed=rules.seed, n_bootstrap=rules.n_bootstrap)
     judged = []
-    for after, gain, drawn in zip(means, gains, draws.T, strict=True):
-        low, high = percentile_interval(drawn, rules.confidence) if len(names) > 1 else (math.nan, math.nan)
-        numbers = (
-            float(means[0].mean()),
-            float(after.mean()),
-            float(gain.mean()),
-            low,
-            high,
-            n_predictions,
-            len(names),
-        )
-        judged.append(Judged(*numbers, verdict=_verdict(numbers, rules)))
+    for after, gain, reach in zip(means.mean(axis=1), gains.mean(axis=1), _reaches(gains, rules), strict=True):
+        worth = (float(means[0].mean()), float(after), float(gain), float(gain - reach), float(gain + reach))
+        one = Judged(*worth, n_predictions, len(names))
+        judged.append(replace(one, verdict=_verdict(one, rules)))
     costs = _by_subject(changed, codes, len(names)).mean(axis=1)
     helping = [place for place, one in enumerate(judged) if one.verdict == "less gain"]
     best = min(helping, key=lambda place: (-round(judged[place].gain / ROUNDING), costs[place], place), default=0)
     judged[best] = replace(judged[best], verdict="kept")
     return best, judged
+
+
+def _reaches(gains: Floats, rules: Rules) -> Floats:
+    """Half widths of intervals of the mean gains that hold for all candidates together.
+
+    The largest deviation of any candidate, in its own standard errors, in resampled subjects (single-step max-t,
+    Westfall & Young 1993): the best of many candidates has a gain by chance alone, which the interval of each by itself
+    does not know of. NaN below two subjects.
+    """
+    n = gains.shape[1]
+    if n < 2:
+        return np.full(len(gains), math.nan)
+    draws = bootstrap_means(gains.T, np.ones_like(gains.T), seed=rules.seed, n_bootstrap=rules.n_bootstrap)
+    errors = draws.std(axis=0)
+    differ = errors > ROUNDING
+    if not differ.any():
+        return np.zeros(len(gains))
+    deviations = np.abs(draws - gains.mean(axis=1))[:, differ] / errors[differ]
+    times = np.quantile(deviations.max(axis=1), rules.confidence)
+    # Resampled means of n subjects spread as if divided by n, not by n - 1.
+    return np.where(differ, times * errors * math.sqrt(n / (n - 1)), 0.0)
 
 
 def _by_subject(values: Floats, codes: npt.NDArray[np.intp], n: int) -> Floats:
@@ -128,15 +140,14 @@ def _by_subject(values: Floats, codes: npt.NDArray[np.intp], n: int) -> Floats:
     return np.asarray(sums / np.bincount(codes, minlength=n), dtype=np.float64)
 
 
-def _verdict(numbers: tuple[float, float, float, float, float, int, int], rules: Rules) -> str:
+def _verdict(one: Judged, rules: Rules) -> str:
     """Why a candidate is not kept, or `less gain` where it could be."""
-    _, _, gain, low, _, _, n_subjects = numbers
-    if n_subjects < rules.min_subjects:
+    if one.n_subjects < rules.min_subjects:
         return "too few subjects"
-    if gain < ROUNDING:
+    if one.gain < ROUNDING:
         return "no gain"
     if rules.keep_if == "gain":
         return "less gain"
-    if not low > 0:
+    if not one.ci_low > 0:
         return "within noise"
-    return "less gain" if gain >= LEAST_GAIN else "tiny gain"
+    return "less gain" if one.gain >= LEAST_GAIN else "tiny gain"

@@ -248,7 +248,7 @@ TABLES: dict[str, Table] = {
         {
             **_HEAD,
             "n_reference": count("objects of the reference"),
-            "n_prediction": count("predicted objects (connected components)"),
+            "n_prediction": count("predicted objects: raw, connected components; post, as told apart by `instances`"),
             "n_matched": count("pairs with a Jaccard index above 0.5"),
             "panoptic_quality": Column(
                 "fraction", "segmentation_quality x recognition_quality", (0.0, 1.0), True, "Kirillov 2019"
@@ -258,6 +258,13 @@ TABLES: dict[str, Table] = {
             ),
             "recognition_quality": Column(
                 "fraction", "matches / (matches + half of the unmatched objects)", (0.0, 1.0), True, "Kirillov 2019"
+            ),
+            "aggregated_jaccard": Column(
+                "fraction",
+                "shared over united voxels of all reference objects with their best partner; strangers count as united",
+                (0.0, 1.0),
+                True,
+                "Kumar 2017",
             ),
             "precision_at_50": Column(
                 "fraction",

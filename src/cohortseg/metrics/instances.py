@@ -19,11 +19,12 @@ THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Objects of two maps and the Jaccard index of each pair that shares a voxel."""
+    """Objects of two maps, the Jaccard index of each pair that shares a voxel, and the aggregated one of all."""
 
     n_reference: int
     n_prediction: int
     jaccards: Floats
+    aggregated: float = math.nan
 
     def matched(self, threshold: float = 0.5) -> Floats:
         """Jaccard index of the matched pairs."""
@@ -57,7 +58,24 @@ def overlaps(reference: Ids, prediction: Ids) -> Overlaps:
     pairs = np.stack((reference[both], prediction[both]), axis=1).astype(np.int64)
     found, shared = np.unique(pairs, axis=0, return_counts=True)
     unions = [sizes[0][one] + sizes[1][other] for one, other in found.tolist()] - shared
-    return Overlaps(len(sizes[0]), len(sizes[1]), np.asarray(shared / unions, dtype=np.float64))
+    jaccards = np.asarray(shared / unions, dtype=np.float64)
+    aggregated = _aggregated(sizes, found, np.asarray(shared), jaccards)
+    return Overlaps(len(sizes[0]), len(sizes[1]), jaccards, aggregated)
+
+
+def _aggregated(sizes: list[dict[int, int]], pairs: Ids, shared: Ids, jaccards: Floats) -> float:
+    """Shared voxels over united ones, of each reference object with its best partner; strangers count as united.
+
+    Kumar 2017: a predicted object may be the best partner of several; of equals the lower id. NaN without an object.
+    """
+    best: dict[int, tuple[int, int]] = {}
+    for place in np.argsort(-jaccards, kind="stable").tolist():
+        best.setdefault(int(pairs[place, 0]), (int(pairs[place, 1]), int(shared[place])))
+    intersection = sum(n for _, n in best.values())
+    united = sum(sizes[0].values()) - intersection + sum(sizes[1][partner] for partner, _ in best.values())
+    partners = {partner for partner, _ in best.values()}
+    united += sum(size for one, size in sizes[1].items() if one not in partners)
+    return intersection / united if united else math.nan
 
 
 def _counted(ids: Ids) -> tuple[Ids, npt.NDArray[np.int64]]:
@@ -106,6 +124,7 @@ def instance_metrics(reference: Ids, prediction: Ids) -> dict[str, float | int]:
         "panoptic_quality": panoptic,
         "segmentation_quality": segmentation,
         "recognition_quality": recognition,
+        "aggregated_jaccard": found.aggregated,
         "precision_at_50": precision_at(found, 0.5),
         "precision_50_to_95": float(np.mean([precision_at(found, threshold) for threshold in THRESHOLDS])),
     }

@@ -13,8 +13,12 @@ _WORTH = {
     ),
     "score_after": number("fraction", "the same with it", 0.0, 1.0),
     "gain": number("fraction", "mean over these subjects of score_after - score_before", -1.0, 1.0),
-    "ci_low": number("fraction", "low end of the interval of the gain, resampling subjects", -1.0, 1.0, "Efron 1979"),
-    "ci_high": number("fraction", "high end of the interval of the gain", -1.0, 1.0),
+    "ci_low": number(
+        "fraction",
+        "low end of the interval of the gain, resampling subjects, for all candidates together",
+        source="Westfall and Young 1993",
+    ),
+    "ci_high": number("fraction", "high end of that interval"),
     "n_held_out": count("predictions of the fold itself, which took no part in the choice"),
     "held_out_gain": number("fraction", "mean gain on these; empty for the test set", -1.0, 1.0),
 }
@@ -22,7 +26,10 @@ _FOR = {
     "experiment": text("name of the experiment"),
     "applied_to": text("fold whose cases get it, chosen by the cases of the other folds; test: by all folds"),
     "label": text("class"),
-    "choice": text("threshold: probability from which a voxel belongs to the class; cleaning: post-processing"),
+    "choice": text(
+        "model: which model, or mean of models, predicts (method best); threshold: probability from which a voxel "
+        "belongs to the class; cleaning: post-processing"
+    ),
 }
 
 CHOICE_TABLES: dict[str, Table] = {

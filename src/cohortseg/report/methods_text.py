@@ -240,12 +240,25 @@ def _length(method: Settings) -> str:
     return ""
 
 
+def _best(facts: Facts, _name: str, method: Settings, cited: Bibliography) -> str:
+    rest = [name for name, one in (facts.settings.get("experiments") or {}).items() if one.get("method") != "best"]
+    among = method.get("among") or rest
+    rule = "with the highest mean Dice over subjects"
+    if method.get("keep_if") == "interval":
+        rule = f"{among[0]}, or another that was better by at least 0.001 with its whole bootstrap interval"
+    return (
+        f"the model among {_listed(among)}, their seeds, and the mean of those that keep probabilities, {rule}, chosen "
+        f"for each fold by the validation cases of the other folds {cited.cite('isensee')}."
+    )
+
+
 def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
     chosen = facts.settings.get("postprocess") or {}
     if chosen.get("choose"):
         return [*_chosen_threshold(facts), _chosen_cleaning(chosen)]
     keep = chosen.get("keep", "all")
     done = [
+        "a fully connected conditional random field on the probabilities" if chosen.get("crf") else "",
         f"an opening of {chosen.get('opening_mm'):g} mm" if chosen.get("opening_mm") else "",
         f"a closing of {chosen.get('closing_mm'):g} mm" if chosen.get("closing_mm") else "",
         "filling of holes" if chosen.get("fill_holes") else "",
@@ -262,7 +275,7 @@ def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
 def _chosen_cleaning(chosen: Settings) -> str:
     rule = "was above zero"
     if chosen.get("keep_if") == "interval":
-        rule = "was at least 0.001 and its bootstrap interval above zero"
+        rule = "was at least 0.001 and its bootstrap interval, for all candidates together, above zero"
     return (
         "Post-processing of each class was chosen for each fold by the validation cases of the other folds, among "
         "filling of holes, keeping the largest or the two largest components, smallest volumes, opening and closing, "
@@ -276,7 +289,7 @@ def _chosen_threshold(facts: Facts) -> list[str]:
     if not auto:
         return []
     return [
-        f"The probability threshold of {_listed(auto)} was chosen from 0.1 to 0.9 for each fold, by the validation "
+        f"The probability threshold of {_listed(auto)} was chosen from 0.02 to 0.98 for each fold, by the validation "
         "cases of the other folds."
     ]
 
@@ -311,7 +324,11 @@ def _software(facts: Facts, cited: Bibliography) -> list[str]:
     return [f"The study was run as one Snakemake workflow {trained} with {_listed(named)}."] if named else []
 
 
-WRITERS: dict[str, Callable[[Facts, str, Settings, Bibliography], str]] = {"threshold": _threshold, "unet": _unet}
+WRITERS: dict[str, Callable[[Facts, str, Settings, Bibliography], str]] = {
+    "threshold": _threshold,
+    "unet": _unet,
+    "best": _best,
+}
 PARTS: dict[str, Callable[[Facts, Bibliography], list[str]]] = {
     "Data": _data,
     "Preprocessing": _model_space,

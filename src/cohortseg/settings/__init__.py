@@ -5,7 +5,10 @@
 """
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
+from cohortseg.settings.crf import CRFSettings
+from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -13,12 +16,15 @@ from cohortseg.settings.methods import (
     NetworkMethod,
     PretrainedMethod,
     ThresholdMethod,
+    TrainedMethod,
     UNetMethod,
+    seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.results import (
     Code,
     ExportSettings,
+    InstanceSettings,
     JobSettings,
     MetricSettings,
     PostprocessSettings,
@@ -30,12 +36,17 @@ from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
     "METHOD_SETTINGS",
+    "BestMethod",
+    "CRFSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",
     "ExportSettings",
+    "InstanceSettings",
     "JobSettings",
     "LabelSettings",
+    "LearnedMethod",
+    "Member",
     "Method",
     "MetricSettings",
     "Name",
@@ -52,7 +63,9 @@ __all__ = [
     "StatisticsSettings",
     "Study",
     "ThresholdMethod",
+    "TrainedMethod",
     "TuneSettings",
     "UNetMethod",
     "load_study",
+    "seeds_of",
 ]

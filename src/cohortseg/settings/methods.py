@@ -6,7 +6,17 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
+from cohortseg.settings.learned import (
+    LEARNED_SETTINGS,
+    EllipsoidMethod,
+    ForestMethod,
+    LearnedMethod,
+    MeanShapeMethod,
+    SvmMethod,
+)
+from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.networks import Network
 
 DEFAULT_STEPS = 1000
@@ -56,9 +66,9 @@ class NetworkMethod(Part):
     uncertainty: bool = Field(
         False, description="keep entropy and disagreement of each voxel in bits (`uncertainty.zarr`), and their means"
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "fp32",
-        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment",
+        description="arithmetic of the forward pass; auto: bf16 where the machine that trains first has it in hardware, else fp32, decided once for all models and predictions of the experiment; fp16: with a scaled loss, trains on GPUs alone",
     )
 
 
@@ -88,12 +98,21 @@ class UNetMethod(NetworkMethod):
         "jaccard",
         "generalised_dice",
         "lovasz_softmax",
+        "weighted_cross_entropy",
+        "border_weighted",
+        "boundary",
+        "hausdorff",
+        "iou_balanced",
     ] = Field("dice_ce", description="loss function")
+    loss_options: LossOptions | None = Field(None, description="numbers of the loss; its usual ones when empty")
     optimiser: Literal["adamw", "sgd_nesterov"] = Field("adamw", description="optimiser")
     learning_rate: Positive = Field(3e-3, description="largest learning rate")
     weight_decay: NotNegative = Field(1e-4, description="weight decay")
     schedule: Literal["constant", "cosine", "poly", "exponential", "step_wise"] = Field(
         "cosine", description="learning-rate schedule"
+    )
+    decay_per_epoch: float | None = Field(
+        None, gt=0, le=1, description="schedule `exponential`: the factor of each epoch, such as 0.8"
     )
     steps: int | None = Field(
         None, ge=1, description=f"number of optimiser steps; {DEFAULT_STEPS} when there are no minutes either"
@@ -103,6 +122,11 @@ class UNetMethod(NetworkMethod):
         description="time to train for instead of steps: measured once on the device that trains, then frozen as steps",
     )
     batch: int | None = Field(None, ge=1, description="patches per step; from the plan when empty")
+    processes: int = Field(
+        1,
+        ge=1,
+        description="processes that train one network together, one per GPU or share of the CPUs; each computes its part of every batch, which stays as large as it is",
+    )
     accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, to save memory")
     gradient_clip: NotNegative = Field(12.0, description="largest norm of the gradient; 0: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="keep a running average of the weights; 0: the weights")
@@ -113,12 +137,22 @@ class UNetMethod(NetworkMethod):
     balance: Literal["case", "class"] = Field(
         "case", description="patches on labelled voxels: each case as often, or each class of the cohort as often"
     )
-    augmentation: Literal["none", "light", "full"] = Field("light", description="augmentation preset")
+    augmentation: Literal["none", "light", "full", "shift_rotate_zoom", "elastic"] = Field(
+        "light", description="augmentation preset (docs/methods.md)"
+    )
+    annotated_every: int = Field(
+        1,
+        ge=1,
+        description="only each n-th slice of the training cases has a label, the others count for nothing; with a small `foreground_share`, or patches always have theirs in the middle",
+    )
     transfer: Path | None = Field(
         None, description="weights (.safetensors) to begin with, as far as the layers have the same shape"
     )
     frozen: list[Literal["encoder", "decoder", "up", "head"]] = Field(
         default_factory=list, description="parts of the network that keep the transferred weights"
+    )
+    fine_tuned_layers: int | None = Field(
+        None, ge=1, description="train only so many layers, the last ones, and keep the transferred weights before"
     )
     channels_last: bool = Field(False, description="memory format of the network: quicker on some devices")
     compile: bool = Field(False, description="compile the network with torch (needs a C++ compiler on the machine)")
@@ -136,6 +170,36 @@ class UNetMethod(NetworkMethod):
         return self
 
     @model_validator(mode="after")
+    def _shared(self) -> "UNetMethod":
+        if self.batch is not None and self.batch % self.processes:
+            raise ValueError(f"a `batch` of {self.batch} cannot be shared evenly by {self.processes} `processes`")
+        if self.processes > 1 and self.loss_options is not None and self.loss_options.shape_weight:
+            raise ValueError("`loss_options.shape_weight` trains an autoencoder first, in one of `processes` alone")
+        if self.foreground_share + self.negative_share > 1:
+            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
+        return self
+
+    @model_validator(mode="after")
+    def _loss_and_its_numbers(self) -> "UNetMethod":
+        network = self.architecture.name if self.architecture is not None else None
+        strange = self.loss_options.of_others(self.loss, network) if self.loss_options is not None else []
+        if strange:
+            raise ValueError(f"`loss_options.{strange[0]}` is nothing that loss {self.loss!r} or the network has")
+        if self.loss == "weighted_cross_entropy" and not (self.loss_options and self.loss_options.class_weights):
+            raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
+        return self
+
+    @model_validator(mode="after")
+    def _transferred(self) -> "UNetMethod":
+        if self.frozen and self.transfer is None:
+            raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        if self.fine_tuned_layers and self.transfer is None:
+            raise ValueError("`fine_tuned_layers` need weights: name them with `transfer`")
+        if self.frozen and self.fine_tuned_layers:
+            raise ValueError("`frozen` and `fine_tuned_layers` are two ways to say what is kept; name one")
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> "UNetMethod":
         if self.steps is not None and self.minutes is not None:
             raise ValueError("`steps` and `minutes` are two ways to say the same; name one")
@@ -143,10 +207,8 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`features`, `encoder`, `deep_supervision` are the planned U-Net's, not `architecture`'s")
         if self.mirror and self.architecture is not None and self.architecture.is_unpadded:
             raise ValueError("`mirror` is for networks that keep the size of a patch, not for those without padding")
-        if self.foreground_share + self.negative_share > 1:
-            raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
-        if self.frozen and self.transfer is None:
-            raise ValueError("`frozen` parts need weights: name them with `transfer`")
+        if self.decay_per_epoch is not None and self.schedule != "exponential":
+            raise ValueError("`decay_per_epoch` goes with `schedule: exponential`")
         return self
 
 
@@ -158,12 +220,33 @@ class PretrainedMethod(NetworkMethod):
 
 
 Method: TypeAlias = Annotated[
-    ThresholdMethod | ClassicalMethod | UNetMethod | PretrainedMethod, Field(discriminator="method")
+    ThresholdMethod
+    | ClassicalMethod
+    | ForestMethod
+    | SvmMethod
+    | MeanShapeMethod
+    | EllipsoidMethod
+    | UNetMethod
+    | PretrainedMethod
+    | BestMethod,
+    Field(discriminator="method"),
 ]
+
+TrainedMethod: TypeAlias = UNetMethod | LearnedMethod
+"""Methods that `train` makes a model for."""
+
+
+def seeds_of(method: TrainedMethod) -> list[int]:
+    """The seeds of a trained method; where chance plays no part there is one model for each fold."""
+    seeds: list[int] = getattr(method, "seeds", [1])
+    return seeds
+
 
 METHOD_SETTINGS: dict[str, type[Part]] = {
     "threshold": ThresholdMethod,
     **CLASSICAL_SETTINGS,
+    **LEARNED_SETTINGS,
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
+    "best": BestMethod,
 }

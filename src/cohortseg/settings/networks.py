@@ -120,6 +120,9 @@ class Fusion(NetworkPart):
     name: Literal["fusion"]
     level: Literal["feature", "classifier", "decision"] = Field("classifier", description="where the channels meet")
     features: Features = Field((32, 64, 128, 256), min_length=1, description="channels per level of each U-Net")
+    channels: Features | None = Field(
+        None, min_length=1, description="numbers of the image channels that take part, from 1; all when empty"
+    )
 
 
 NETWORK_SETTINGS: tuple[type[NetworkPart], ...] = (

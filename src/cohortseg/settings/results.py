@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.crf import CRFSettings
 
 
 class PostprocessSettings(Part):
@@ -13,6 +14,9 @@ class PostprocessSettings(Part):
     `postprocess: auto` is short for `{choose: true}`.
     """
 
+    crf: CRFSettings | None = Field(
+        None, description="refine kept probabilities by a dense conditional random field first; not at all when empty"
+    )
     opening_mm: NotNegative = Field(0.0, description="radius of the morphological opening")
     closing_mm: NotNegative = Field(0.0, description="radius of the morphological closing")
     fill_holes: bool = Field(False, description="fill cavities that touch no border")
@@ -31,7 +35,7 @@ class PostprocessSettings(Part):
 
     def named(self) -> dict[str, Any]:
         """What the settings say is done, as the arguments of `postprocess.chain.postprocess_label`."""
-        return self.model_dump(exclude={"choose", "keep_if"})
+        return self.model_dump(exclude={"choose", "keep_if", "crf"})
 
     @model_validator(mode="after")
     def _chosen_or_named(self) -> "PostprocessSettings":
@@ -51,6 +55,20 @@ def _chosen(value: Any) -> Any:
 Postprocessing: TypeAlias = Annotated[
     PostprocessSettings, BeforeValidator(_chosen, json_schema_input_type=PostprocessSettings | Literal["auto"])
 ]
+
+
+class InstanceSettings(Part):
+    """How the objects of a class are told apart after the cleaning: `instances.zarr` beside the label."""
+
+    rule: Literal["components", "watershed", "probability"] = Field(
+        "watershed",
+        description="components: what touches is one; watershed: parted at waists; probability: parted between cores of high probability, where a method keeps it (`probabilities: true`), else as watershed",
+    )
+    depth_mm: NotNegative = Field(
+        1.0, description="watershed: a waist parts two objects when narrower by more, in half widths, than the thinner"
+    )
+    smooth_mm: NotNegative = Field(1.0, description="watershed: standard deviation of the Gaussian on the distance")
+    marker: float = Field(0.9, gt=0, lt=1, description="probability: what is connected above is the core of an object")
 
 
 class MetricSettings(Part):

@@ -6,15 +6,25 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
+from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
-from cohortseg.settings.methods import METHOD_SETTINGS, Method, NetworkMethod, PretrainedMethod, UNetMethod
+from cohortseg.settings.learned import LearnedMethod
+from cohortseg.settings.methods import (
+    METHOD_SETTINGS,
+    Method,
+    NetworkMethod,
+    PretrainedMethod,
+    TrainedMethod,
+    UNetMethod,
+)
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.results import (
     COVARIATES,
     PROPERTIES,
     ExportSettings,
+    InstanceSettings,
     JobSettings,
     MetricSettings,
     Postprocessing,
@@ -43,6 +53,9 @@ class Study(Part):
         default_factory=dict, description="name of an experiment: search over its settings, in each fold by itself"
     )
     postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
+    instances: InstanceSettings | None = Field(
+        None, description="how objects of a class are told apart and numbered; not at all when empty"
+    )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
@@ -57,6 +70,34 @@ class Study(Part):
                 raise ValueError(
                     f"experiments.{name}.architecture: {architecture.name} is for planes; set `plan.dims` to 2"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _networks_see_channels_that_are_there(self) -> "Study":
+        n = len(self.cohort.channel_names)
+        for name, experiment in self.experiments.items():
+            wanted = getattr(getattr(experiment, "architecture", None), "channels", None) or ()
+            if max(wanted, default=1) > n or len(set(wanted)) < len(wanted):
+                raise ValueError(f"experiments.{name}.architecture.channels: different numbers from 1 to {n}")
+        return self
+
+    @model_validator(mode="after")
+    def _probabilities_are_kept(self) -> "Study":
+        if self.postprocess.crf is None:
+            return self
+        if not self.networks:
+            raise ValueError("postprocess.crf: no experiment has probabilities to refine")
+        for name, method in self.networks.items():
+            if not method.probabilities:
+                raise ValueError(f"postprocess.crf: needs `probabilities: true` in experiments.{name}")
+            if method.threshold is not None:
+                raise ValueError(
+                    f"experiments.{name}.threshold: after `postprocess.crf` the most probable class counts"
+                )
+        for channel in self.postprocess.crf.channels:
+            if channel not in self.cohort.channel_names:
+                known = ", ".join(self.cohort.channel_names)
+                raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
         return self
 
     @model_validator(mode="after")
@@ -100,9 +141,18 @@ class Study(Part):
                 and len(self.cohort.labels.classes) != 1
             ):
                 raise ValueError(f"experiments.{name}.threshold: only with a single class")
+            if isinstance(experiment, BestMethod):
+                self._check_members(name, experiment)
         if len({one.model for one in self.experiments.values() if isinstance(one, PretrainedMethod)}) > 1:
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
+
+    def _check_members(self, name: str, best: BestMethod) -> None:
+        others = [other for other, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        strangers = sorted(set(best.among) - set(others))
+        if strangers or not others:
+            known = f"choices: {', '.join(sorted(others))}" if others else "there is no other experiment"
+            raise ValueError(f"experiments.{name}.among: {', '.join(strangers) or 'empty'}; {known}")
 
     @model_validator(mode="after")
     def _searches_are_possible(self) -> "Study":
@@ -110,6 +160,8 @@ class Study(Part):
             experiment = self.experiments.get(name)
             if experiment is None:
                 raise ValueError(f"tune.{name}: no such experiment; choices: {', '.join(sorted(self.experiments))}")
+            if self.members(name):
+                raise ValueError(f"tune.{name}: `best` takes what others predict; search in those")
             if search.steps is not None and not isinstance(experiment, UNetMethod):
                 raise ValueError(f"tune.{name}.steps: only where a network is trained")
             if getattr(experiment, "minutes", None) is not None:
@@ -141,9 +193,10 @@ class Study(Part):
         return self.results / self.study
 
     @property
-    def trained(self) -> dict[str, UNetMethod]:
-        """The experiments whose method needs weights."""
-        return {name: method for name, method in self.experiments.items() if isinstance(method, UNetMethod)}
+    def trained(self) -> dict[str, TrainedMethod]:
+        """The experiments whose method is trained on the folds: networks, and learners without one."""
+        kinds = (UNetMethod, LearnedMethod)
+        return {name: method for name, method in self.experiments.items() if isinstance(method, kinds)}
 
     @property
     def networks(self) -> dict[str, NetworkMethod]:
@@ -154,10 +207,27 @@ class Study(Part):
         """Whether the probability threshold of an experiment is chosen on validation folds."""
         return getattr(self.experiments[experiment], "threshold", None) == "auto"
 
+    def members(self, experiment: str) -> list[Member]:
+        """The experiments among which the best is chosen; none for another method."""
+        best = self.experiments[experiment]
+        if not isinstance(best, BestMethod):
+            return []
+        others = [name for name, one in self.experiments.items() if not isinstance(one, BestMethod)]
+        return [
+            Member(
+                experiment=name,
+                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                has_probabilities=getattr(self.experiments[name], "probabilities", False)
+                or self.chooses_threshold(name),
+            )
+            for name in best.among or others
+        ]
+
     def choices(self, experiment: str) -> list[str]:
         """What is chosen for an experiment on validation folds."""
+        model = ["model"] if self.members(experiment) else []
         threshold = ["threshold"] if self.chooses_threshold(experiment) else []
-        return threshold + (["cleaning"] if self.postprocess.choose else [])
+        return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     @property
     def n_trials(self) -> dict[str, int]:

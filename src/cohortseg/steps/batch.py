@@ -78,6 +78,8 @@ def run_batch(units: list[str], work_of: Callable[[str], Work], settings: str, t
             continue
         log(f"{place}/{len(units)} {unit}: {note} ({time.perf_counter() - started:.1f} s)")
         results[unit] = {key: record.get(key) for key in ("status", "stage", "reason", "content")}
+        if record.get("contents"):
+            results[unit]["contents"] = record["contents"]
     if faults:
         raise StudyError("; ".join(faults))
     sidecar.write_json(token, {"cases": results})

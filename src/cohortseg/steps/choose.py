@@ -16,7 +16,19 @@ from cohortseg.metrics.choice import judge, overlap_score
 from cohortseg.postprocess.candidates import CANDIDATES, left_by, usual_part_ml
 from cohortseg.stages import ChooseStage
 from cohortseg.steps.arguments import add_cohort, add_experiment
-from cohortseg.steps.chosen import folds_to_serve, held_out, line, name_of, rules_of, threshold_of, voters, write_choice
+from cohortseg.steps.chosen import (
+    OF_PACKAGE,
+    folds_to_serve,
+    held_out,
+    line,
+    name_of,
+    of_package,
+    rules_of,
+    threshold_of,
+    voters,
+    with_package,
+    write_choice,
+)
 from cohortseg.steps.units import all_units, split_unit
 
 __all__ = ["add_arguments", "run"]
@@ -46,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def choices(layout: Layout, experiment: str, settings: ChooseStage) -> tuple[dict[str, Any], list[Any]]:
     """For each fold and the test set the options of each class, and what each candidate was worth."""
-    seen = cases_seen(layout, experiment)
+    seen, given = cases_seen(layout, experiment), of_package(settings, "cleaning")
     chosen: dict[str, Any] = {}
     lines = []
     for fold in folds_to_serve(settings.folds):
@@ -57,21 +69,17 @@ def choices(layout: Layout, experiment: str, settings: ChooseStage) -> tuple[dic
         for number, label in enumerate(settings.classes):
             usual_ml = usual_part_ml([case.tally[at][number] for case in others], [case.voxel_ml for case in others])
             scores, changed = outcomes(others, at, number, usual_ml)
-            best, judged = judge(scores, changed, [case.subject for case in others], rules_of(settings))
+            _, judged = judge(scores, changed, [case.subject for case in others], rules_of(settings))
             kept_out, _ = outcomes(own, at, number, usual_ml)
-            options = [candidate.options(usual_ml) for candidate in CANDIDATES.values()]
-            chosen[fold][label] = options[best]
+            own_gains = [held_out(kept_out[0], after) for after in kept_out]
+            tried = dict(zip(CANDIDATES, zip(judged, own_gains, strict=True), strict=True))
+            worth = with_package(tried, settings, given)
+            options = {name: candidate.options(usual_ml) for name, candidate in CANDIDATES.items()}
+            options |= {OF_PACKAGE: given[label]} if OF_PACKAGE in worth else {}
+            chosen[fold][label] = next(options[name] for name, (one, _) in worth.items() if one.verdict == "kept")
             lines += [
-                line(
-                    fold,
-                    label,
-                    "cleaning",
-                    name,
-                    judged[place],
-                    options=options[place],
-                    **held_out(kept_out[0], kept_out[place]),
-                )
-                for place, name in enumerate(CANDIDATES)
+                line(fold, label, "cleaning", name, one, options=options[name], **more)
+                for name, (one, more) in worth.items()
             ]
     return chosen, lines
 

@@ -1,7 +1,8 @@
 """What was chosen on the validation folds: the cases it is chosen by, the files it stands in, the label it makes."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.metrics.choice import Judged, Rules
-from cohortseg.stages import ChooseStage
+from cohortseg.stages import BestStage, ChooseStage
+from cohortseg.steps.model_space import read_package
 from cohortseg.steps.units import split_unit, validation_cases
 from cohortseg.volume import Volume
 
 AS_PREDICTED = "as predicted"
 """Instead of a threshold: the most probable class."""
+OF_PACKAGE = "as in the model package"
 
 
 def folds_to_serve(n_folds: int) -> list[str]:
@@ -25,7 +28,7 @@ def folds_to_serve(n_folds: int) -> list[str]:
     return [*(str(fold) for fold in range(n_folds)), TEST]
 
 
-def rules_of(settings: ChooseStage) -> Rules:
+def rules_of(settings: ChooseStage | BestStage) -> Rules:
     """When a candidate is kept."""
     return Rules(
         settings.keep_if, settings.min_subjects, settings.seed, settings.bootstrap, confidence=settings.confidence
@@ -61,6 +64,24 @@ def write_choice(layout: Layout, experiment: str, what: str, chosen: dict[str, A
 def name_of(threshold: float | None) -> str:
     """A threshold as a key of the record."""
     return AS_PREDICTED if threshold is None else f"{threshold:g}"
+
+
+def of_package(settings: ChooseStage, what: str) -> Any:
+    """What the study that made a model package chose by all its folds; None without a package, or a choice in it."""
+    package = read_package(settings.model) if settings.model is not None else {}
+    return package.get("chosen", {}).get(what)
+
+
+def with_package(
+    worth: dict[str, tuple[Judged, dict[str, Any]]], settings: ChooseStage, given: Any
+) -> dict[str, tuple[Judged, dict[str, Any]]]:
+    """The candidates and what they were worth; the package's own choice is kept where too few subjects could judge."""
+    first = next(iter(worth.values()))[0]
+    if given is None or first.n_subjects >= settings.min_subjects:
+        return worth
+    unknown = replace(first, after=math.nan, gain=math.nan, ci_low=math.nan, ci_high=math.nan, verdict="kept")
+    judged = {name: (replace(one, verdict="too few subjects"), more) for name, (one, more) in worth.items()}
+    return judged | {OF_PACKAGE: (unknown, held_out([], []))}
 
 
 def threshold_of(layout: Layout, experiment: str, fold: str) -> float | None:

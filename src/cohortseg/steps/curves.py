@@ -18,7 +18,7 @@ HEAD = ["study", "experiment", "fold", "seed", "split", "case", "subject"]
 LESION_COLUMNS = ["lesion", "side", "volume_ml", "z", "y", "x", "shared_ml", "n_matched", "largest_match_ml", "dice"]
 INSTANCE_COLUMNS = [
     *("n_reference", "n_prediction", "n_matched", "panoptic_quality", "segmentation_quality"),
-    *("recognition_quality", "precision_at_50", "precision_50_to_95"),
+    *("recognition_quality", "aggregated_jaccard", "precision_at_50", "precision_50_to_95"),
 ]
 CALIBRATION_COLUMNS = ["n_cases", "low", "high", "n_voxels", "mean_probability", "observed"]
 CURVE_COLUMNS = ["curve", "n_cases", "threshold", "x", "y"]

@@ -14,7 +14,7 @@ from cohortseg.stages import EvaluateStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.units import split_unit, units_of
-from cohortseg.volume import Grid, Volume
+from cohortseg.volume import Array, Grid, Volume
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,8 +36,10 @@ def run(arguments: argparse.Namespace) -> None:
 def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Work:
     folder = layout.prediction(experiment, *split_unit(unit))
     post, raw = read_json(folder / "post.json"), read_json(folder / "raw.json")
-    reference = read_json(layout.case(split_unit(unit)[1]) / "image.json").get("contents", {}).get("label")
-    inputs = {"prediction": post["content"], "raw": post["inputs"].get("raw"), "reference": reference}
+    known = read_json(layout.case(split_unit(unit)[1]) / "image.json").get("contents", {})
+    inputs = {"prediction": post["content"], "raw": post["inputs"].get("raw"), "reference": known.get("label")}
+    objects = {"objects": post.get("contents", {}).get("instances"), "reference objects": known.get("instances")}
+    inputs |= {name: content for name, content in objects.items() if content}
     if "probabilities" in raw:
         inputs["probabilities"] = digest([raw["probabilities"], raw.get("probability_sums")])
     return Work(
@@ -85,6 +87,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         found["instances"][stage] = _instances(layout, case, prediction)
         for part, by_label in measured.items():
             found[part][stage] = by_label
+    if "instances" in read_json(folder / "post.json").get("contents", {}):
+        found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
     _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings.classes)
     return {"content": digest(found), **found}
 
@@ -125,12 +129,21 @@ def place_in(grid: Grid, index: tuple[float, float, float] | None) -> dict[str, 
 
 
 def _instances(layout: Layout, case: str, prediction: Volume) -> dict[str, float | int] | None:
-    """Agreement of objects, where the reference numbers them; predicted objects are connected components."""
-    from cohortseg.metrics.instances import instance_metrics, objects_of
+    """The same of a label whose objects nobody told apart: they are its connected components."""
+    from cohortseg.metrics.instances import objects_of
 
     if not layout.instances(case).exists():
         return None
-    return instance_metrics(store.read_volume(layout.instances(case)).array, objects_of(prediction.array > 0))
+    return _numbered(layout, case, objects_of(prediction.array > 0))
+
+
+def _numbered(layout: Layout, case: str, ids: Array) -> dict[str, float | int] | None:
+    """Agreement of numbered objects, where the reference numbers them."""
+    from cohortseg.metrics.instances import instance_metrics
+
+    if not layout.instances(case).exists():
+        return None
+    return instance_metrics(store.read_volume(layout.instances(case)).array, ids)
 
 
 def _add_probabilities(metrics: dict[str, Any], raw: Record, classes: list[str]) -> None:

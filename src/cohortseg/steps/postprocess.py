@@ -14,6 +14,8 @@ from cohortseg.stages import PostprocessStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.chosen import label_at, threshold_of
+from cohortseg.steps.objects import STORE, write_objects
+from cohortseg.steps.refine import refined, seen_by_field
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
 
@@ -37,18 +39,21 @@ def _work(layout: Layout, experiment: str, unit: str, fold: str, settings: Postp
     raw = read_json(folder / "raw.json")
     cleaning = cleaning_of(layout, experiment, fold, settings)
     threshold = threshold_of(layout, experiment, fold) if settings.choose_threshold else None
-    inputs = {"raw": raw["content"]}
+    rule = settings.instances.rule if settings.instances is not None else None
+    inputs = {"raw": raw["content"], **seen_by_field(layout, split_unit(unit)[1], raw, settings.postprocess.crf)}
     if settings.postprocess.choose:
         inputs["cleaning"] = digest(cleaning)
     if threshold is not None:
-        inputs |= {"threshold": threshold, "probabilities": raw.get("contents", {}).get("probabilities")}
+        inputs["threshold"] = threshold
+    if threshold is not None or rule == "probability":
+        inputs["probabilities"] = raw.get("contents", {}).get("probabilities")
     return Work(
         stage="postprocess",
         sidecar=folder / "post.json",
-        stores=(folder / "post.zarr",),
+        stores=(folder / "post.zarr", *([folder / STORE] if rule else [])),
         inputs=inputs,
         upstream=raw,
-        make=lambda: postprocess(layout, experiment, unit, cleaning, threshold),
+        make=lambda: postprocess(layout, experiment, unit, cleaning, threshold, settings),
     )
 
 
@@ -61,21 +66,28 @@ def cleaning_of(layout: Layout, experiment: str, fold: str, settings: Postproces
 
 
 def postprocess(
-    layout: Layout, experiment: str, unit: str, cleaning: Mapping[str, Mapping[str, Any]], threshold: float | None
+    layout: Layout,
+    experiment: str,
+    unit: str,
+    cleaning: Mapping[str, Mapping[str, Any]],
+    threshold: float | None,
+    settings: PostprocessStage,
 ) -> Record:
-    """Write `post.zarr`."""
+    """Write `post.zarr` and, where objects are told apart, `instances.zarr`."""
     from cohortseg.metrics.shape import label_shapes
     from cohortseg.postprocess.chain import postprocess_classes
 
     folder = layout.prediction(experiment, *split_unit(unit))
-    before = label_at(folder, threshold)
+    field = refined(layout, split_unit(unit)[1], folder, settings.postprocess.crf, settings.channels)
+    before = label_at(folder, threshold) if field is None else field[0]
     spacing_mm = before.grid.spacing_mm
     post = postprocess_classes(before.array, spacing_mm=spacing_mm, options=list(cleaning.values()))
     content = store.write_volume(folder / "post.zarr", Volume(post, before.grid), name="label")
-    raw = before if threshold is None else store.read_volume(folder / "raw.zarr")
+    raw = before if threshold is None and field is None else store.read_volume(folder / "raw.zarr")
     return {
         "content": content,
         "n_voxels_changed": int(np.count_nonzero(post != raw.array)),
         "shapes": label_shapes(post, spacing_mm=spacing_mm, n_classes=len(cleaning)),
-        "done": {"threshold": threshold, "cleaning": cleaning},
+        "done": {"threshold": threshold, "cleaning": cleaning, **({"crf": field[1]} if field is not None else {})},
+        **write_objects(folder, Volume(post, before.grid), settings.instances, len(cleaning)),
     }

@@ -9,16 +9,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cohortseg.choose import choose
-from cohortseg.errors import Rejected, StudyError
+from cohortseg.cohort import read_cases
+from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
-from cohortseg.settings import NetworkMethod, Part, PretrainedMethod, UNetMethod
+from cohortseg.settings import BestMethod, LearnedMethod, NetworkMethod, Part, PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.best import predict_best
+from cohortseg.steps.channels import read_channel
+from cohortseg.steps.learners import predict_learned
 from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
@@ -47,6 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
     settings = ExperimentStage.model_validate_json(arguments.settings)
     if isinstance(settings.experiment, NetworkMethod):
         _run_trained(arguments, settings.experiment, len(settings.classes))
+    elif isinstance(settings.experiment, LearnedMethod):
+        predict_learned(arguments, settings, settings.experiment)
+    elif isinstance(settings.experiment, BestMethod):
+        predict_best(arguments, {case.case: case.fold for case in read_cases(arguments.study.cases_table)})
     else:
         tuned = getattr(arguments, "tuned", None)
         _run_classical(arguments, tuned_method(settings.experiment, tuned), settings.channels, tuned)
@@ -91,12 +98,8 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
     """
     values = method.model_dump()
     method_name = values.pop("method")
-    name = values.pop("channel", None) or channels[0]
-    image = choose("channel", name, dict(zip(channels, layout.images(case, channels), strict=True)))
-    if name in read_json(layout.case(case) / "image.json")["facts"].get("missing_channels", []):
-        raise Rejected("MISSING_CHANNEL", f"channel {name}, which the method works on")
+    volume = read_channel(layout, case, values.pop("channel", None), channels)
     segment = segmenter(method_name, values)
-    volume = store.read_volume(image)
     content = store.write_volume(target, Volume(segment(volume), volume.grid), name="label")
     return {"content": content}
 

@@ -279,7 +279,7 @@ def _retrained_on_older(layout: Layout) -> set[str]:
     for path in layout.root.glob("experiments/*/*/train.json"):
         record = read_json(path)
         for name, content in record["trained_on"].items():
-            prepared = read_sidecar(layout.case(name) / "prepared.json")
-            if name not in present or prepared is None or prepared["content"] != content:
+            seen = read_sidecar(layout.case(name) / f"{record.get('trained_from', 'prepared')}.json")
+            if name not in present or seen is None or seen["content"] != content:
                 changed.add(name)
     return changed

@@ -15,12 +15,23 @@ from cohortseg.metrics.choice import judge, overlap_score
 from cohortseg.metrics.probabilities import BINS, from_record
 from cohortseg.stages import ChooseStage
 from cohortseg.steps.arguments import add_cohort, add_experiment
-from cohortseg.steps.chosen import folds_to_serve, held_out, line, name_of, rules_of, voters, write_choice
+from cohortseg.steps.chosen import (
+    OF_PACKAGE,
+    folds_to_serve,
+    held_out,
+    line,
+    name_of,
+    of_package,
+    rules_of,
+    voters,
+    with_package,
+    write_choice,
+)
 from cohortseg.steps.units import all_units, split_unit
 
 __all__ = ["add_arguments", "run"]
 
-THRESHOLDS = (None, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
+THRESHOLDS = (None, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9, 0.06, 0.94, 0.02, 0.98)
 """What is tried; None is the most probable class, that is 0.5. All are borders of bins of the histograms."""
 
 
@@ -48,16 +59,20 @@ def thresholds(layout: Layout, experiment: str, settings: ChooseStage) -> tuple[
             subjects.append(subject)
     table = np.asarray(scored, dtype=np.float64).reshape(-1, len(THRESHOLDS), 2)
     chosen, lines = {}, []
+    given = of_package(settings, "threshold")
     names = [name_of(value) for value in THRESHOLDS]
     for fold in folds_to_serve(settings.folds):
         others = [place for place, own in enumerate(folds) if own != fold]
         own = table[[place for place, one in enumerate(folds) if one == fold], :, 0]
         scores, changed = table[others].transpose(2, 1, 0)
-        best, judged = judge(scores, changed, [subjects[place] for place in others], rules_of(settings))
-        chosen[fold] = {"threshold": THRESHOLDS[best]}
+        _, judged = judge(scores, changed, [subjects[place] for place in others], rules_of(settings))
+        own_gains = [held_out(own[:, 0], after) for after in own.T]
+        worth = with_package(dict(zip(names, zip(judged, own_gains, strict=True), strict=True)), settings, given)
+        values = dict(zip(names, THRESHOLDS, strict=True)) | ({OF_PACKAGE: given["threshold"]} if given else {})
+        chosen[fold] = {"threshold": next(values[name] for name, (one, _) in worth.items() if one.verdict == "kept")}
         lines += [
-            line(fold, settings.classes[0], "threshold", name, one, options={}, **held_out(own[:, 0], own[:, place]))
-            for place, (name, one) in enumerate(zip(names, judged, strict=True))
+            line(fold, settings.classes[0], "threshold", name, one, options={}, **more)
+            for name, (one, more) in worth.items()
         ]
     return chosen, lines
 

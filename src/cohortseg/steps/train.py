@@ -1,16 +1,14 @@
 """Step `train`: the frozen members of a fold -> the weights of one network; resumes where it was interrupted."""
 
 import argparse
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from cohortseg.choose import choose
 from cohortseg.errors import StudyError
@@ -21,21 +19,25 @@ from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
-from cohortseg.settings import UNetMethod
+from cohortseg.settings import LearnedMethod, UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.objective import changing, held_to
+from cohortseg.steps.training_log import Progress, history_text, report
+from cohortseg.steps.training_team import train_together
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.losses import LOSSES
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
-from cohortseg.train.schedules import SCHEDULES
-from cohortseg.train.transfer import freeze, take_over
+from cohortseg.train.sparse import sparse_cases
+from cohortseg.train.team import ALONE, Share, Team
+from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
 from cohortseg.train.validate import validation
 from cohortseg.volume import Shape
 
@@ -56,8 +58,6 @@ NOT_FOR_TRAINING = {
 """Settings that say how prediction is done, and how often is saved: they do not change the weights."""
 WIDEST = 32
 """Most features at full resolution that are tried for a number of minutes."""
-LOG_SECONDS = 30.0
-"""Time between two lines of progress in the log."""
 CACHE_MB = 2048.0
 """Decoded training cases kept in memory; of the others only patches are read."""
 
@@ -76,10 +76,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, or see that it is done."""
+    """Train, or see that it is done; with several processes where the settings say so."""
+    method = ExperimentStage.model_validate_json(arguments.settings).experiment
+    if isinstance(method, UNetMethod) and method.processes > 1:
+        train_together(arguments.study, method.processes)
+    else:
+        train_fold(arguments)
+
+
+def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any = None) -> None:
+    """Train, or see that it is done, as one process of a team; on the device given, or on one that is free."""
     layout: Layout = arguments.study
     settings = ExperimentStage.model_validate_json(arguments.settings)
     method = tuned_method(settings.experiment, getattr(arguments, "tuned", None))
+    if isinstance(method, LearnedMethod):
+        train_learner(arguments, settings, method)
+        return
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
@@ -89,18 +101,21 @@ def run(arguments: argparse.Namespace) -> None:
     used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device)
     budget = budget_of(pieces, arguments, plan_digest)
     recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
     given = weights_digest(method.transfer) if method.transfer is not None else None
     found = [budget["precision"]] if method.precision == "auto" else []
     key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
-    if done is not None and done["key"] == key and _weights_match(folder, done):
+    if team.from_first(done is not None and done["key"] == key and _weights_match(folder, done)):
         log("already done")
-        write_json(arguments.token, done)
+        if team.is_first:
+            write_json(arguments.token, done)
         return
     record = fit(pieces, folder, budget, arguments, key)
+    if not team.is_first:
+        return
     if method is not settings.experiment:
         record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
@@ -148,11 +163,17 @@ class Pieces:
     classes: list[str]
     used: dict[str, list[str]]
     seed: int
+    team: Team = ALONE
+    device: Any = None
+
+    def take_device(self) -> AbstractContextManager[Any]:
+        """The device for the length of a `with` block."""
+        return nullcontext(self.device) if self.device is not None else take_device(lock_dir=self.layout.locks)
 
     @property
-    def loss(self) -> Any:
-        """The loss function."""
-        return choose("loss", self.method.loss, LOSSES).build()
+    def share(self) -> Share | None:
+        """The rows of each batch that this process computes."""
+        return self.team.share(self.batch_size, self.method.accumulate)
 
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
@@ -165,16 +186,28 @@ class Pieces:
         name, arguments = self.network(list(self.method.features or planned))
         return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
 
+    @property
+    def result_sizes(self) -> dict[str, Any]:
+        """Dimensions, classes with the background, and size of what the network gives of a patch."""
+        dims, (extent, patch) = self.plan["dims"], self.sizes
+        return {"dims": dims, "n_classes": len(self.classes) + 1, "size": extent.output_size(patch[3 - dims :])}
+
+    @property
+    def batch_size(self) -> int:
+        """Patches per step."""
+        return int(self.method.batch or self.plan["batch"]["value"])
+
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            [_case(self.layout, name) for name in self.used["train"]],
+            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
             patch=self.sizes[1],
-            batch_size=self.method.batch or self.plan["batch"]["value"],
+            batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
             negative_share=self.method.negative_share,
             balance=self.method.balance,
             seed=self.seed,
+            share=self.share,
             cache_mb=CACHE_MB,
         )
 
@@ -185,7 +218,7 @@ class Pieces:
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
-            loss=self.loss,
+            loss=self.recipe(1, precision).loss,
             n_cases=VALIDATION_CASES,
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
@@ -195,10 +228,15 @@ class Pieces:
     def recipe(self, steps: int, precision: str) -> Recipe:
         """What is computed."""
         method, spacing_mm = self.method, model_spacing_mm(self.plan)
+        change = partial(augment, spacing_mm=spacing_mm, share=self.share)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
         return Recipe(
-            loss=self.loss,
-            schedule=choose("schedule", method.schedule, SCHEDULES).factor,
+            **changing(
+                method,
+                n_classes=len(self.classes),
+                spacing_mm=spacing_mm,
+                epoch_steps=len(self.used["train"]) / self.batch_size,
+            ),
             steps=steps,
             learning_rate=method.learning_rate,
             weight_decay=method.weight_decay,
@@ -206,7 +244,7 @@ class Pieces:
             optimiser=method.optimiser,
             precision=precision,
             gradient_clip=method.gradient_clip,
-            augmentation=lambda images, labels, *, seed: augment(images, labels, how, seed=seed, spacing_mm=spacing_mm),
+            augmentation=lambda images, labels, *, seed: change(images, labels, how, seed=seed),
             validate_every=method.validate_every,
             ema_decay=method.ema_decay,
             keep=method.keep,
@@ -230,11 +268,11 @@ def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -
         return told
     path = pieces.layout.budget(arguments.experiment)
     key = digest([recipe_text(method), plan_digest, STAGES["train"].revision])
-    frozen = read_json(path) if path.exists() else None
+    frozen = pieces.team.from_first(read_json(path) if path.exists() else None)
     if frozen is not None and frozen["key"] == key:
         return dict(frozen)
     limit_threads(arguments.threads)
-    with take_device(lock_dir=pieces.layout.locks) as device:
+    with pieces.take_device() as device:
         made = {"key": key, "threads": arguments.threads, "device": _device_name(device), **told}
         made["because"] = f"steps and features as the settings say, for {made['device']}"
         if method.precision == "auto":
@@ -243,7 +281,10 @@ def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -
             made |= _measured(pieces, planned, device, made["precision"], method.minutes)
     made["because"] += f"; computed in {made['precision']}"
     log(f"budget: {made['because']}")
-    return _freeze(path, made, replace=frozen is not None)
+    found: dict[str, Any] = pieces.team.from_first(
+        _freeze(path, made, replace=frozen is not None) if pieces.team.is_first else None
+    )
+    return found
 
 
 def _measured(pieces: Pieces, planned: list[int], device: Any, precision: str, minutes: float) -> dict[str, Any]:
@@ -255,7 +296,7 @@ def _measured(pieces: Pieces, planned: list[int], device: Any, precision: str, m
         return build_network(*pieces.network(features), seed=pieces.seed).to(device)
 
     recipe, validate = pieces.recipe(DEFAULT_STEPS, precision), pieces.validate(precision)
-    found = fit_budget(build, candidates, pieces.source(), validate, recipe, minutes=minutes)
+    found = fit_budget(build, candidates, pieces.source(), validate, recipe, minutes=minutes, team=pieces.team)
     because = (
         f"{minutes:g} minutes at {found.seconds_per_step:.3g} s per step and {found.seconds_per_validation:.3g} "
         f"s per validation every {method.validate_every} steps; steps that would fit, by features at full resolution: "
@@ -299,23 +340,30 @@ def fit(
     plan, method = pieces.plan, pieces.method
     architecture, network_arguments = pieces.network(budget["features"])
     limit_threads(arguments.threads)
-    with take_device(lock_dir=pieces.layout.locks) as device:
+    with pieces.take_device() as device:
         network = build_network(architecture, network_arguments, seed=pieces.seed).to(device)
         if method.transfer is not None:
             left = take_over(network, read_tensors(method.transfer))
             log(f"transfer: {len(left)} layers keep their first weights{': ' if left else ''}{', '.join(left)}")
             freeze(network, method.frozen)
+        if method.fine_tuned_layers is not None:
+            size = pieces.sizes[1][3 - plan["dims"] :]
+            freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
+        source, recipe = pieces.source(), pieces.recipe(budget["steps"], budget["precision"])
         history = train(
             network,
-            pieces.source(),
+            source,
             pieces.validate(budget["precision"]),
-            pieces.recipe(budget["steps"], budget["precision"]),
+            held_to(recipe, method, source, pieces.result_sizes, device),
             checkpoint=folder / "resume.pt",
             checkpoint_minutes=method.checkpoint_minutes,
             identity=key,
-            report=_report,
+            report=report,
             progress=Progress(budget["steps"]),
+            team=pieces.team,
         )
+        if not pieces.team.is_first:
+            return {}
         metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
         metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
@@ -341,39 +389,3 @@ def fit(
 def model_spacing_mm(plan: dict[str, Any]) -> tuple[float, ...]:
     """Voxel size along the axes the network sees: rotations must know that thick slices are thick."""
     return tuple(float(size) for size in plan["spacing_mm"]["value"][3 - plan["dims"] :])
-
-
-def _report(row: dict[str, Any]) -> None:
-    log(f"step {row['step']}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
-
-
-class Progress:
-    """Every half minute a line with the time left."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.first, self.began = steps, 0, time.monotonic()
-        self.told = self.began
-
-    def __call__(self, done: int) -> None:
-        """Count a step."""
-        now = time.monotonic()
-        if not self.first:  # a resumed training begins somewhere; the first step also waits for its batch
-            self.first, self.began = done, now
-        elif now - self.told > LOG_SECONDS:
-            seconds = (now - self.began) / (done - self.first)
-            left = seconds * (self.steps - done) / 60.0
-            log(f"step {done} of {self.steps}: {seconds:.3g} s per step, about {left:.0f} min left")
-            self.told = now
-
-
-def history_text(history: list[dict[str, Any]]) -> str:
-    """The training history as CSV; numbers round-trip exactly."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in history)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return "" if isinstance(value, float) and np.isnan(value) else value

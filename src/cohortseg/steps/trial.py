@@ -17,10 +17,11 @@ from cohortseg.errors import Rejected, SettingsError, StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json
 from cohortseg.layout import Layout
-from cohortseg.settings import Method, UNetMethod
-from cohortseg.stages import STAGES, TrialStage
+from cohortseg.settings import LearnedMethod, Method, UNetMethod
+from cohortseg.stages import STAGES, ExperimentStage, TrialStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.learners import fit_and_segment
 from cohortseg.steps.model_space import read_plan
 from cohortseg.steps.predict import predict_classical, predict_trained
 from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials, score_text, with_settings
@@ -100,7 +101,9 @@ def _try(
         method = with_settings(settings.experiment, point)
         for number, parts in enumerate(inner):
             folder = scratch / f"inner-{number}"
-            if isinstance(method, UNetMethod):
+            if isinstance(method, LearnedMethod):
+                found = _learned(layout, settings, method, parts, folder)
+            elif isinstance(method, UNetMethod):
                 found = _trained(layout, settings, method, parts, folder, arguments, key)
             else:
                 found = _classical(layout, settings, method, parts["validation"], folder)
@@ -162,6 +165,20 @@ def _classical(layout: Layout, settings: TrialStage, method: Method, names: list
             continue
         found[name] = _score(layout, settings, name, target)
     return found
+
+
+def _learned(
+    layout: Layout, settings: TrialStage, method: LearnedMethod, parts: dict[str, list[str]], folder: Path
+) -> Scores:
+    """Fit on the inner training part, then segment and score the inner validation part."""
+    parts = {role: _labelled(layout, parts[role]) for role in ("train", "validation")}
+    stage = ExperimentStage(classes=settings.classes, channels=settings.channels, experiment=method)
+    nothing = [0.0] * len(settings.classes)
+    segmented = fit_and_segment(layout, folder, stage, method, parts)
+    return {
+        name: nothing if target is None else _score(layout, settings, name, target)
+        for name, target in segmented.items()
+    }
 
 
 def _trained(

@@ -4,12 +4,14 @@ Parameters are drawn per sample, those of intensities per channel too. On CPU th
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
+
+from cohortseg.train.team import Share
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Augmentation:
         Largest change of the exponent on intensities scaled to [0, 1]: from 1 / (1 + gamma) to 1 + gamma.
     low_resolution : float
         Largest coarsening: down to this share of the voxels fewer per axis, and back.
+    stretch : float
+        Largest change of size of each axis by itself: factors from 1 - stretch to 1 + stretch.
+    elastic : float
+        Standard deviation, in voxels, of the random displacement at the nodes of a grid of three by three (by three),
+        between which it is cubic; along an axis of one voxel nothing moves.
     source : str
         Where the numbers come from.
     """
@@ -53,11 +60,20 @@ class Augmentation:
     contrast: float = 0.0
     gamma: float = 0.0
     low_resolution: float = 0.0
+    stretch: float = 0.0
+    elastic: float = 0.0
     source: str = "-"
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(source="-"),
+    "shift_rotate_zoom": Augmentation(
+        rotation_deg=10.0,
+        shift=0.1,
+        stretch=0.1,
+        source="Primakov 2022 and its program: shift and zoom of each axis 0.1, 10 degrees; labels stay whole here",
+    ),
+    "elastic": Augmentation(elastic=10.0, source="Ronneberger 2015: 3 x 3 grid, 10 voxels, bicubic"),
     "light": Augmentation(
         share=0.5,
         rotation_deg=15.0,
@@ -90,6 +106,7 @@ def augment(
     *,
     seed: int,
     spacing_mm: tuple[float, ...] | None = None,
+    share: Share | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A changed copy of a batch; image and label of a sample move together.
 
@@ -104,47 +121,126 @@ def augment(
         Decides everything that is drawn.
     spacing_mm : tuple of float, optional
         Voxel size per spatial axis, so that rotations are rigid in space; equal sizes when absent.
+    share : Share, optional
+        The rows of a larger batch that these are: each changes as it would there.
 
     Returns
     -------
     images, labels
         Same shapes and types. Beyond the border the last voxels are repeated.
     """
-    generator = torch.Generator(device=images.device).manual_seed(seed)
+    draws = Draws(torch.Generator(device=images.device).manual_seed(seed), len(images), share)
     dims = images.ndim - 2
-    if how.rotation_deg or how.scale or how.shift:
-        images, labels = _move(images, labels, how, generator, spacing_mm or (1.0,) * dims)
+    if how.rotation_deg or how.scale or how.shift or how.stretch or how.elastic:
+        images, labels = _move(images, labels, how, draws, spacing_mm or (1.0,) * dims)
     for axis in how.flip_axes:
         if axis < dims:
-            images, labels = _flip(images, labels, axis, generator)
-    return _recolour(images, how, generator), labels
+            images, labels = _flip(images, labels, axis, draws)
+    return _recolour(images, how, draws), labels
 
 
-def _uniform(n: int, limit: float, share: float, generator: torch.Generator) -> Tensor:
-    """`n` numbers in [-limit, limit], and zero for all but the share of them."""
-    numbers, chance = torch.rand((2, n), generator=generator, device=generator.device)
-    return torch.where(chance < share, (2.0 * numbers - 1.0) * limit, torch.zeros_like(numbers))
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for `n` samples; where they are rows of a larger batch, those that the batch gives them."""
+
+    generator: torch.Generator
+    n: int
+    share: Share | None = None
+
+    def chances(self) -> Tensor:
+        """A number in [0, 1) per sample."""
+        whole = self.n if self.share is None else self.share.of
+        numbers = torch.rand(whole, generator=self.generator, device=self.generator.device)
+        return self._own(numbers, 1)
+
+    def normal(self, sizes: Sequence[int]) -> Tensor:
+        """Normal numbers of a size per sample."""
+        whole = self.n if self.share is None else self.share.of
+        return self._own(torch.randn((whole, *sizes), generator=self.generator, device=self.generator.device), 1)
+
+    def uniform(self, limit: float, share: float, *, each: int = 1) -> Tensor:
+        """`each` numbers per sample in [-limit, limit], and zero for all but the share of them."""
+        return self._own(self._uniform(limit, share, each), each)
+
+    def uniform_and_noise(
+        self, limit: float, share: float, sizes: Sequence[int], *, each: int
+    ) -> tuple[Tensor, Tensor]:
+        """The same, and normal numbers of a size for those that are not zero."""
+        whole = self._uniform(limit, share, each)
+        changed = whole != 0.0
+        noise = torch.randn((int(changed.sum()), *sizes), generator=self.generator, device=whole.device)
+        own = self._own(whole, each)
+        if self.share is not None:
+            place = changed.cumsum(0) - 1
+            noise = noise[self._own(place, each)[own != 0.0]]
+        return own, noise
+
+    def _uniform(self, limit: float, share: float, each: int) -> Tensor:
+        n = each * (self.n if self.share is None else self.share.of)
+        numbers, chance = torch.rand((2, n), generator=self.generator, device=self.generator.device)
+        return torch.where(chance < share, (2.0 * numbers - 1.0) * limit, torch.zeros_like(numbers))
+
+    def _own(self, whole: Tensor, each: int) -> Tensor:
+        return whole if self.share is None else whole[self._places(each)]
+
+    def _places(self, each: int) -> Tensor:
+        rows = self.share.rows if self.share is not None else range(self.n)
+        return torch.tensor([row * each + one for row in rows for one in range(each)], device=self.generator.device)
 
 
 def _move(
-    images: Tensor, labels: Tensor, how: Augmentation, generator: torch.Generator, spacing_mm: tuple[float, ...]
+    images: Tensor, labels: Tensor, how: Augmentation, draws: Draws, spacing_mm: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
     """Rotate, scale and shift by one sampling of the image and one of the label; who stays is not sampled."""
-    n, dims = len(images), images.ndim - 2
-    angles = [_uniform(n, math.radians(how.rotation_deg), how.share, generator) for _ in range(3 if dims == 3 else 1)]
-    sizes = _uniform(n, math.log1p(how.scale), how.share, generator)
-    shifts = [_uniform(n, how.shift, how.share, generator) for _ in range(dims)]
-    chosen = _chosen(torch.stack([*angles, sizes, *shifts], 1))
+    dims = images.ndim - 2
+    angles = [draws.uniform(math.radians(how.rotation_deg), how.share) for _ in range(3 if dims == 3 else 1)]
+    sizes = draws.uniform(math.log1p(how.scale), how.share)
+    shifts = [draws.uniform(how.shift, how.share) for _ in range(dims)]
+    factors = [draws.uniform(how.stretch, how.share) for _ in range(dims)] if how.stretch else []
+    bends = _bends(tuple(images.shape[2:]), how, draws) if how.elastic else None
+    moves = [*angles, sizes, *shifts, *factors, *([] if bends is None else [bends.flatten(1).abs().amax(1)])]
+    chosen = _chosen(torch.stack(moves, 1))
     if not len(chosen):
         return images, labels
     matrix = _rotation([angle[chosen] for angle in angles], dims) * torch.exp(sizes[chosen]).view(-1, 1, 1)
+    if factors:
+        matrix = matrix * torch.stack([1.0 + factor[chosen] for factor in factors], 1).unsqueeze(1)
     spacing = torch.tensor(spacing_mm, device=images.device)
     matrix = matrix * (spacing.view(1, 1, -1) / spacing.view(1, -1, 1))
     grid = _sampling_grid(matrix, [shift[chosen] for shift in shifts], tuple(images.shape[2:]))
+    if bends is not None:
+        grid = grid + _in_grid(bends[chosen])
     moved = grid_sample(images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=True)
     truth = labels[chosen].unsqueeze(1).float()
     kept = grid_sample(truth, grid, mode="nearest", padding_mode="border", align_corners=True)
     return images.index_copy(0, chosen, moved), labels.index_copy(0, chosen, kept.squeeze(1).long())
+
+
+def _bends(sizes: tuple[int, ...], how: Augmentation, draws: Draws) -> Tensor:
+    """Displacements in voxels, shape (n, axis, ...): drawn at three nodes per axis, the outer ones on the border."""
+    dims, device = len(sizes), draws.generator.device
+    nodes = draws.normal((dims, *(3,) * dims)) * how.elastic
+    kept = draws.chances() < how.share
+    nodes = nodes * kept.view(-1, *[1] * (dims + 1))
+    for axis, size in enumerate(sizes):
+        if size == 1:
+            nodes[:, axis] = 0.0
+        nodes = torch.tensordot(nodes, _cubic(size).to(device), dims=([2], [1]))  # the new axis comes last
+    return nodes
+
+
+def _cubic(size: int) -> Tensor:
+    """Matrix (size, 3) that interpolates three nodes, the outer ones at the first and the last voxel."""
+    if size == 1:
+        return torch.tensor([[0.0, 1.0, 0.0]])
+    return interpolate(torch.eye(3)[None, None], (size, 3), mode="bicubic", align_corners=True)[0, 0]
+
+
+def _in_grid(displacements: Tensor) -> Tensor:
+    """Displacements (n, axis, ...) in voxels, as `grid_sample` counts (last axis x, y, z)."""
+    sizes = displacements.shape[2:]
+    parts = [displacements[:, axis] * (2.0 / max(size - 1, 1)) for axis, size in enumerate(sizes)]
+    return torch.stack(parts[::-1], dim=-1)
 
 
 def _chosen(amounts: Tensor) -> Tensor:
@@ -176,8 +272,8 @@ def _rotation(angles: list[Tensor], dims: int) -> Tensor:
     return matrix
 
 
-def _flip(images: Tensor, labels: Tensor, axis: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    chosen = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
+def _flip(images: Tensor, labels: Tensor, axis: int, draws: Draws) -> tuple[Tensor, Tensor]:
+    chosen = draws.chances() < 0.5
     chosen = chosen.view(-1, *[1] * (labels.ndim - 1))
     return (
         torch.where(chosen.unsqueeze(1), images.flip(axis + 2), images),
@@ -185,23 +281,27 @@ def _flip(images: Tensor, labels: Tensor, axis: int, generator: torch.Generator)
     )
 
 
-def _recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+def _recolour(images: Tensor, how: Augmentation, draws: Draws) -> Tensor:
     """Coarsen, add noise, change brightness, contrast and gamma, in this order; each channel by its own numbers.
 
     Only channels that something befalls are touched, in a copy.
     """
-    n, n_channels, *sizes = images.shape
+    _, n_channels, *sizes = images.shape
     axes = tuple(range(1, 1 + len(sizes)))
     flat = images.flatten(0, 1)
 
     def changed(limit: float, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        amounts = _uniform(n * n_channels, limit, how.share, generator).view(-1, *[1] * len(sizes))
+        amounts = draws.uniform(limit, how.share, each=n_channels).view(-1, *[1] * len(sizes))
         chosen = _chosen(amounts)
         return flat.index_copy(0, chosen, change(flat[chosen], amounts[chosen])) if len(chosen) else flat
 
-    def noise(some: Tensor, amount: Tensor) -> Tensor:
-        draws = torch.randn(some.shape, generator=generator, device=some.device)
-        return some + draws * amount.abs() * some.std(axes, keepdim=True)
+    def noisy() -> Tensor:
+        amounts, noise = draws.uniform_and_noise(how.noise, how.share, sizes, each=n_channels)
+        chosen = _chosen(amounts)
+        if not len(chosen):
+            return flat
+        some, amount = flat[chosen], amounts[chosen].view(-1, *[1] * len(sizes))
+        return flat.index_copy(0, chosen, some + noise * amount.abs() * some.std(axes, keepdim=True))
 
     def contrast(some: Tensor, amount: Tensor) -> Tensor:
         mean, low, high = some.mean(axes, keepdim=True), some.amin(axes, keepdim=True), some.amax(axes, keepdim=True)
@@ -210,7 +310,7 @@ def _recolour(images: Tensor, how: Augmentation, generator: torch.Generator) -> 
     if how.low_resolution:
         flat = changed(how.low_resolution, _coarsen)
     if how.noise:
-        flat = changed(how.noise, noise)
+        flat = noisy()
     if how.brightness:
         flat = changed(how.brightness, lambda some, amount: some * (1.0 + amount))
     if how.contrast:

@@ -12,6 +12,7 @@ from torch import nn
 from cohortseg.train.patches import Source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.step import Row, initial_state, one_step
+from cohortseg.train.team import ALONE, Team
 
 WANTED_STEPS = 800
 """Steps below which a smaller network learns more in the same time."""
@@ -52,6 +53,7 @@ def fit_budget(
     recipe: Recipe,
     *,
     minutes: float,
+    team: Team = ALONE,
 ) -> Budget:
     """The largest network that still takes `WANTED_STEPS` steps in the minutes, or the smallest there is.
 
@@ -65,10 +67,12 @@ def fit_budget(
         As in training.
     minutes : float
         For training and its validations.
+    team : Team
+        The processes that will train together; what the first measures counts for all.
     """
     tried: dict[str, int] = {}
     for number, features in enumerate(candidates):
-        step_s, validation_s = measure(build(features), source, validate, recipe)
+        step_s, validation_s = measure(build(features), source, validate, recipe, team)
         steps = max(1, int(60.0 * minutes * SHARE / (step_s + validation_s / recipe.validate_every)))
         tried[str(features[0])] = steps
         if steps >= WANTED_STEPS or number == len(candidates) - 1:
@@ -77,7 +81,7 @@ def fit_budget(
 
 
 def measure(
-    network: nn.Module, source: Source, validate: Callable[[nn.Module], Row], recipe: Recipe
+    network: nn.Module, source: Source, validate: Callable[[nn.Module], Row], recipe: Recipe, team: Team = ALONE
 ) -> tuple[float, float]:
     """Median seconds of a step (with its batch, which a training cuts ahead) and of a validation; nothing is kept."""
     state = initial_state(copy.deepcopy(network).train(), recipe)
@@ -86,14 +90,16 @@ def measure(
         images, labels = source.batch(number)
         _wait(state.loss_sum.device)
         began = time.perf_counter()
-        one_step(state, recipe, torch.from_numpy(images), torch.from_numpy(labels))
+        one_step(state, recipe, torch.from_numpy(images), torch.from_numpy(labels), team=team)
         _wait(state.loss_sum.device)
         if number >= WARM_UP:
             seconds.append(time.perf_counter() - began)
     began = time.perf_counter()
-    validate(state.network)
-    _wait(state.loss_sum.device)
-    return statistics.median(seconds), time.perf_counter() - began
+    if team.is_first:
+        validate(state.network)
+        _wait(state.loss_sum.device)
+    found: tuple[float, float] = team.from_first((statistics.median(seconds), time.perf_counter() - began))
+    return found
 
 
 def _wait(device: torch.device) -> None:

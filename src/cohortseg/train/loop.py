@@ -16,6 +16,7 @@ from cohortseg.train.checkpoint import identity_of, read_checkpoint, write_check
 from cohortseg.train.patches import Source, prefetch
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.step import Row, State, initial_state, learning_rate, one_step
+from cohortseg.train.team import ALONE, Team
 
 
 class Interrupted(CohortError, RuntimeError):  # noqa: N818 (no error: the run can go on)
@@ -38,6 +39,7 @@ def train(  # noqa: PLR0913 (each has its name)
     identity: str = "",
     report: Callable[[Row], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    team: Team = ALONE,
 ) -> list[Row]:
     """Train a network in place, resuming from the checkpoint when it belongs to this very run.
 
@@ -62,6 +64,9 @@ def train(  # noqa: PLR0913 (each has its name)
         Called with each new row.
     progress : callable, optional
         Called with the number of steps done, after each.
+    team : Team
+        The processes that train together, each with the rows of the batches that are its share. The first validates
+        and writes; a signal to any of them stops all after the same step.
 
     Returns
     -------
@@ -81,31 +86,35 @@ def train(  # noqa: PLR0913 (each has its name)
     state = initial_state(network, recipe)
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
     run = identity_of({"shapes": shapes, "numbers": recipe.numbers(), "identity": identity})
-    if checkpoint is not None and (saved := read_checkpoint(checkpoint, identity=run)) is not None:
+    saved = read_checkpoint(checkpoint, identity=run) if checkpoint is not None and team.is_first else None
+    if (saved := team.from_first(saved)) is not None:
         state.restore(saved)
+    team.share_statistics(network)
     network.train()
     written = mark = time.monotonic()
     last_step = state.step if _exhausted(state.history, recipe.patience) else recipe.steps
     with _listening() as signals, closing(prefetch(source, state.step, last_step)) as batches:
         for images, labels in batches:
-            one_step(state, recipe, torch.from_numpy(images), torch.from_numpy(labels))
+            one_step(state, recipe, torch.from_numpy(images), torch.from_numpy(labels), team=team)
+            stop = team.largest(signals[0] if signals else 0)
             if progress is not None:
                 progress(state.step)
             last = state.step == recipe.steps
             if state.step % recipe.validate_every == 0 or last:
-                row = _row(state, recipe, validate, source.steps_per_epoch, mark)
+                row = _row(state, recipe, validate, source.steps_per_epoch, mark, team)
                 mark = time.monotonic()
                 if report is not None:
                     report(row)
                 last = last or _exhausted(state.history, recipe.patience)
             late = time.monotonic() - written > 60.0 * checkpoint_minutes
-            if checkpoint is not None and (signals or late or last):
+            if checkpoint is not None and team.is_first and (stop or late or last):
                 write_checkpoint(checkpoint, state.as_dict(), identity=run)
                 written = time.monotonic()
             if last:
                 break
-            if signals:
-                raise Interrupted(f"{signal.Signals(signals[0]).name} after step {state.step} of {recipe.steps}")
+            if stop:
+                team.largest(0)  # nobody leaves before the first has written: srun ends all when one has ended
+                raise Interrupted(f"{signal.Signals(stop).name} after step {state.step} of {recipe.steps}")
     network.load_state_dict(state.best if state.best is not None else state.judged.state_dict())
     return state.history
 
@@ -122,7 +131,12 @@ def _exhausted(history: list[Row], patience: int) -> bool:
 
 
 def _row(
-    state: State, recipe: Recipe, validate: Callable[[nn.Module], Row], steps_per_epoch: float, began: float
+    state: State,
+    recipe: Recipe,
+    validate: Callable[[nn.Module], Row],
+    steps_per_epoch: float,
+    began: float,
+    team: Team,
 ) -> Row:
     """Validate, add a row to the history, and keep the weights when they are the best so far."""
     previous = int(state.history[-1]["step"]) if state.history else 0
@@ -131,7 +145,7 @@ def _row(
     if not math.isfinite(loss):
         raise SettingsError(f"the loss is no longer finite at step {state.step}: lower the learning rate")
     trained = time.monotonic()
-    numbers = validate(state.judged)
+    numbers = team.from_first(validate(state.judged) if team.is_first else None)
     best = max((row["dice"] for row in state.history if not math.isnan(row["dice"])), default=-1.0)
     if recipe.keep == "best" and numbers["dice"] > best:
         state.best = {name: value.clone() for name, value in state.judged.state_dict().items()}

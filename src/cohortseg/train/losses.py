@@ -102,24 +102,26 @@ def _focal(voxels: Voxels, gamma: float) -> Tensor:
     return -voxels.mean((1.0 - log_true.exp()).clamp_min(0.0) ** gamma * log_true)
 
 
-def dice_ce(*, smooth: float = SMOOTH) -> LossFunction:
-    """Dice loss without background plus cross entropy, with equal weights."""
-    return dice_focal(smooth=smooth, gamma=0.0)
+def dice_ce(*, smooth: float = SMOOTH, dice_weight: float = 1.0, entropy_weight: float = 1.0) -> LossFunction:
+    """Dice loss without background plus cross entropy, with equal weights unless others are given."""
+    return dice_focal(smooth=smooth, gamma=0.0, dice_weight=dice_weight, entropy_weight=entropy_weight)
 
 
-def dice_focal(*, smooth: float = SMOOTH, gamma: float = 2.0) -> LossFunction:
-    """Dice loss without background plus focal loss, with equal weights."""
+def dice_focal(
+    *, smooth: float = SMOOTH, gamma: float = 2.0, dice_weight: float = 1.0, entropy_weight: float = 1.0
+) -> LossFunction:
+    """Dice loss without background plus focal loss, with equal weights unless others are given."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         voxels = voxels_of(logits, target)
         overlap = soft_dice(voxels.probabilities[:, 1:], voxels.truth[:, 1:], smooth=smooth).mean()
-        return 1.0 - overlap + _focal(voxels, gamma)
+        return dice_weight * (1.0 - overlap) + entropy_weight * _focal(voxels, gamma)
 
     return loss
 
 
-def dice_bce(*, smooth: float = SMOOTH) -> LossFunction:
-    """Dice plus binary cross entropy of each foreground class against everything else, with equal weights.
+def dice_bce(*, smooth: float = SMOOTH, dice_weight: float = 1.0, entropy_weight: float = 1.0) -> LossFunction:
+    """Dice plus binary cross entropy of each foreground class against everything else; equal weights unless given.
 
     The probability of foreground class k is the sigmoid of its logit minus the background's. So the largest softmax
     channel is class k exactly when its sigmoid is the largest and above one half, prediction needs no other activation,
@@ -133,7 +135,7 @@ def dice_bce(*, smooth: float = SMOOTH) -> LossFunction:
         truth = voxels.truth[:, 1:]
         overlap = soft_dice(torch.sigmoid(scores) * voxels.counted, truth, smooth=smooth).mean()
         entropy = binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(dim=1)
-        return 1.0 - overlap + voxels.mean(entropy)
+        return dice_weight * (1.0 - overlap) + entropy_weight * voxels.mean(entropy)
 
     return loss
 
@@ -218,7 +220,7 @@ def _lovasz(errors: Tensor, truth: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(cross_entropy, "Shannon; Ronneberger 2015"),
     "dice": Loss(dice, "Milletari 2016, without the squares; over the batch as Isensee 2021"),
-    "dice_bce": Loss(dice_bce, "Primakov 2022; sum with constant equal weights"),
+    "dice_bce": Loss(dice_bce, "Primakov 2022, whose weights are not given"),
     "dice_ce": Loss(dice_ce, "Isensee 2021"),
     "dice_focal": Loss(dice_focal, "Zhu 2019 (AnatomyNet), equal weights"),
     "focal": Loss(focal, "Lin 2017, gamma 2, without class weights"),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
 from cohortseg.infer.sliding import ArrayLike, read_region
+from cohortseg.train.team import Share, rows_of
 from cohortseg.volume import Shape
 
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -104,6 +105,8 @@ class PatchSource:
         case that has it, so that rare classes are seen as often as others.
     negative_share : float in [0, 1]
         Share of patches without a labelled voxel, as far as ten tries in any case find one.
+    share : Share, optional
+        The rows of each batch that this process trains on; the others are drawn and not read.
     """
 
     cases: Sequence[Case]
@@ -113,6 +116,7 @@ class PatchSource:
     seed: int
     balance: str = "case"
     negative_share: float = 0.0
+    share: Share | None = None
 
     @cached_property
     def labelled(self) -> list[int]:
@@ -140,7 +144,7 @@ class PatchSource:
         n_negative = _whole(self.batch_size * self.negative_share, generator) if self.negative_share else 0
         draws = [self._foreground] * n_foreground + [self._negative] * min(n_negative, self.batch_size - n_foreground)
         draws += [self._anywhere] * (self.batch_size - len(draws))
-        drawn = [draw(generator) for draw in draws]
+        drawn = rows_of([draw(generator) for draw in draws], self.share)
         images = np.stack([read_region(case.image, start, self.patch) for case, start in drawn])
         labels = np.stack([_label_region(case.label, start, self.patch) for case, start in drawn])
         return (images[:, :, 0], labels[:, 0]) if self.patch[0] == 1 else (images, labels)
@@ -199,6 +203,7 @@ def patch_source(  # noqa: PLR0913 (each has its name)
     seed: int,
     balance: str = "case",
     negative_share: float = 0.0,
+    share: Share | None = None,
     cache_mb: float = 4096.0,
 ) -> PatchSource:
     """A source whose first cases, up to `cache_mb`, lie decoded in memory; of the others only patches are read.
@@ -221,7 +226,7 @@ def patch_source(  # noqa: PLR0913 (each has its name)
     for case in cases:
         left -= _bytes(case.image) + _bytes(case.label)
         held.append(replace(case, image=case.image[...], label=case.label[...]) if left >= 0 else case)
-    return PatchSource(tuple(held), patch, batch_size, foreground_share, seed, balance, negative_share)
+    return PatchSource(tuple(held), patch, batch_size, foreground_share, seed, balance, negative_share, share)
 
 
 def _bytes(array: ArrayLike) -> int:

@@ -53,8 +53,8 @@ class Recipe:
         Decides augmentation and dropout, step by step.
     optimiser : str
         A key of `OPTIMISERS`.
-    precision : 'fp32' or 'bf16'
-        Arithmetic of the network; loss, weights and optimiser are always fp32.
+    precision : 'fp32', 'bf16' or 'fp16'
+        Arithmetic of the network; loss, weights and optimiser are always fp32. fp16 scales the loss, on GPUs only.
     gradient_clip : float
         Largest norm of the gradient; 0 for no limit.
     augmentation : callable, optional
@@ -73,6 +73,10 @@ class Recipe:
         Memory format of the network and its input.
     compile : bool
         Whether the network is compiled by torch.
+    loss_at : callable, optional
+        Step to the loss of that step, where it changes; `loss` then stands for its last form.
+    contour_weight : float
+        Weight of the contours of networks with a head for them.
 
     Raises
     ------
@@ -97,11 +101,15 @@ class Recipe:
     patience: int = 0
     channels_last: bool = False
     compile: bool = False
+    loss_at: Callable[[int], LossFunction] | None = None
+    contour_weight: float = 1.0
 
     def __post_init__(self) -> None:
         choose("optimiser", self.optimiser, OPTIMISERS)
-        if self.keep not in ("last", "best") or self.precision not in ("fp32", "bf16"):
-            raise SettingsError(f"keep is last or best, precision fp32 or bf16; got {self.keep}, {self.precision}")
+        if self.keep not in ("last", "best") or self.precision not in ("fp32", "bf16", "fp16"):
+            raise SettingsError(
+                f"keep is last or best, precision fp32, bf16 or fp16; got {self.keep}, {self.precision}"
+            )
         if self.steps < 1 or self.validate_every < 1 or not 0.0 <= self.ema_decay < 1.0:
             raise SettingsError(f"impossible steps or ema_decay: {self.steps}, {self.validate_every}, {self.ema_decay}")
         if self.accumulate < 1 or self.patience < 0:

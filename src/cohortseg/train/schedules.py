@@ -50,6 +50,21 @@ def step_wise(step: int, steps: int, *, drops: tuple[float, ...] = (0.5, 0.75), 
     return float(factor ** sum(step >= drop * steps for drop in drops))
 
 
+def per_epoch(factor: float, steps_per_epoch: float) -> ScheduleFunction:
+    """The learning rate times `factor` after each whole epoch: factor^epoch, epochs counted from 0.
+
+    Examples
+    --------
+    >>> round(1e-3 * per_epoch(0.8, 10.0)(95, 1000), 7)
+    0.0001342
+    """
+
+    def schedule(step: int, steps: int) -> float:  # noqa: ARG001 (one signature for all)
+        return float(factor ** int(step / steps_per_epoch))
+
+    return schedule
+
+
 SCHEDULES: dict[str, Schedule] = {
     "constant": Schedule(constant, "-"),
     "cosine": Schedule(cosine, "Loshchilov and Hutter 2017; linear warm-up of Goyal 2017"),

@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cohortseg.errors import SettingsError
+from cohortseg.infer.architectures.parts import WithContours
 from cohortseg.infer.architectures.parts import middle as inner
+from cohortseg.train.contours import contour_loss
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.recipe import OPTIMISERS, Recipe
+from cohortseg.train.team import ALONE, Team
 
 Row: TypeAlias = dict[str, float]
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Kinds of numbers of half the width, in which convolutions are computed; weights, loss and optimiser are fp32."""
 
 
 @dataclass
@@ -26,6 +33,7 @@ class State:
     history: list[Row]
     loss_sum: Tensor
     call: Callable[[Tensor], Any]
+    scaler: torch.amp.GradScaler
     step: int = 0
     best: dict[str, Tensor] | None = None
 
@@ -44,6 +52,7 @@ class State:
             "loss_sum": self.loss_sum,
             "step": self.step,
             "best": self.best,
+            "scaler": self.scaler.state_dict(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -55,27 +64,54 @@ class State:
         self.history = list(saved["history"])
         self.loss_sum.copy_(saved["loss_sum"])
         self.step, self.best = saved["step"], saved["best"]
+        self.scaler.load_state_dict(saved.get("scaler", {}))
 
 
 def initial_state(network: nn.Module, recipe: Recipe) -> State:
-    """Before the first step; frozen parameters are not given to the optimiser."""
+    """Before the first step; frozen parameters are not given to the optimiser.
+
+    Raises
+    ------
+    SettingsError
+        For fp16 on a CPU.
+    """
     build = OPTIMISERS[recipe.optimiser].build
     average = copy.deepcopy(network) if recipe.ema_decay else None
     nothing = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = build(trained, recipe.learning_rate, recipe.weight_decay)
     call = torch.compile(network) if recipe.compile else network
-    return State(network, average, optimiser, [], nothing, call)
+    return State(network, average, optimiser, [], nothing, call, loss_scaler(nothing.device, recipe.precision))
 
 
-def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
-    """Augment, forward, backward in as many parts as the recipe says, clip, update weights and their average."""
+def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """What keeps small gradients of fp16 from vanishing (Micikevicius 2018): the loss times a factor that adapts.
+
+    Other kinds of numbers reach far enough and are left as they are.
+
+    Raises
+    ------
+    SettingsError
+        For fp16 on a CPU, which gains nothing by it.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise SettingsError("`precision: fp16` trains on graphics cards alone; take bf16, fp32 or auto on a CPU")
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, team: Team = ALONE) -> None:
+    """Augment, forward, backward in as many parts as the recipe says, clip, update weights and their average.
+
+    Images and labels are the rows of the batch that this process of the team computes; the loss is that of all.
+    """
     device = state.loss_sum.device
     images, labels = images.to(device), labels.to(device)
     seed = int(np.random.SeedSequence([recipe.seed, state.step]).generate_state(1, np.uint32)[0])
     torch.manual_seed(seed)
     if recipe.augmentation is not None:
         images, labels = recipe.augmentation(images, labels, seed=seed)
+    if team.rank:
+        torch.manual_seed(seed + team.rank)  # dropout of other rows is other dropout
     if recipe.channels_last:
         images = images.to(memory_format=torch.channels_last if images.ndim == 4 else torch.channels_last_3d)
     for group in state.optimiser.param_groups:
@@ -83,25 +119,41 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor) -> No
     state.optimiser.zero_grad()
     parts = min(recipe.accumulate, len(images))
     for some, truth in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with torch.autocast(device.type, HALF.get(recipe.precision), enabled=recipe.precision in HALF):
             logits = state.call(some)
-        value = supervised(recipe.loss, logits, truth) * (len(some) / len(images))
-        value.backward()  # type: ignore[no-untyped-call]
+        loss = recipe.loss if recipe.loss_at is None else recipe.loss_at(state.step)
+        value = supervised(loss, logits, truth, recipe.contour_weight, team) * (len(some) / len(images))
+        state.scaler.scale(value).backward()  # type: ignore[no-untyped-call]
         state.loss_sum += value.detach()
+    team.add_up_gradients(state.network)
+    # Summed before: a gradient that overflowed in one process makes all leave out the step.
+    state.scaler.unscale_(state.optimiser)
     if recipe.gradient_clip:
         nn.utils.clip_grad_norm_(state.network.parameters(), recipe.gradient_clip)
-    state.optimiser.step()
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
     state.step += 1
     if state.average is not None:
         # Early on the average follows faster: the first weights are of no use.
         _follow(state.average, state.network, min(recipe.ema_decay, (1.0 + state.step) / (10.0 + state.step)))
 
 
-def supervised(loss: LossFunction, logits: Tensor | list[Tensor], target: Tensor) -> Tensor:
+def supervised(
+    loss: LossFunction,
+    logits: Tensor | list[Tensor] | WithContours,
+    target: Tensor,
+    contour_weight: float = 1.0,
+    team: Team = ALONE,
+) -> Tensor:
     """The loss of the logits; of several resolutions (finest first) the mean, each weighted half as much as the finer.
 
-    The target of a coarser one holds the nearest voxels, so that no class appears that is not there.
+    The target of a coarser one holds the nearest voxels, so that no class appears that is not there. The contours of
+    networks that find them too have a loss of their own, which is added.
     """
+    if isinstance(logits, WithContours):
+        edges = supervised(contour_loss, logits.contours, target, team=team)
+        return supervised(loss, logits.classes, target, team=team) + contour_weight * edges
+    loss = team.loss_of_all(loss)
     if isinstance(logits, Tensor):
         # A network without padding says nothing of the border of its patch.
         return loss(logits, inner(target[:, None], logits.shape[2:])[:, 0])

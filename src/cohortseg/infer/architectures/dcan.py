@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cohortseg.infer.architectures.parts import MAX_POOL, conv, enlarged
+from cohortseg.infer.architectures.parts import MAX_POOL, WithContours, conv, enlarged
 from cohortseg.infer.extent import Extent, same
 from cohortseg.infer.layers import CONV
 
@@ -46,10 +46,10 @@ class DCAN(nn.Module):
         coarse = levels[-CONTEXT_LEVELS:]
         return self.objects(coarse, size), self.contours(coarse, size)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Float tensor (n, channel, ...) to object logits of the same size; in training with the auxiliary ones."""
-        found = self.heads(x)[0]
-        return found if self.training else found[0]
+    def forward(self, x: Tensor) -> Tensor | WithContours:
+        """Float tensor (n, channel, ...) to object logits of the same size; in training all of both heads."""
+        objects, contours = self.heads(x)
+        return WithContours(objects, contours) if self.training else objects[0]
 
 
 def dcan(

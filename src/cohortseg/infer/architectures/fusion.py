@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cohortseg.choose import choose
+from cohortseg.errors import SettingsError
 from cohortseg.infer.architectures.unet_paper import unet_paper
 from cohortseg.infer.extent import Extent, same
 from cohortseg.infer.layers import CONV
@@ -28,6 +29,19 @@ class Streams(nn.Module):
     def each(self, x: Tensor) -> list[Tensor]:
         """The result of each network of its own channel."""
         return [stream(x[:, number : number + 1]) for number, stream in enumerate(self.streams)]
+
+
+class Chosen(nn.Module):
+    """A network that sees some of the image channels alone."""
+
+    def __init__(self, network: nn.Module, places: Sequence[int]):
+        super().__init__()
+        self.network, self.places = network, list(places)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float tensor (n, channel, ...) to logits (n, class, ...)."""
+        logits: Tensor = self.network(x[:, self.places])
+        return logits
 
 
 class ClassifierFusion(Streams):
@@ -59,6 +73,7 @@ def fusion(
     out_channels: int,
     level: str = "classifier",
     features: Sequence[int] = (32, 64, 128, 256),
+    channels: Sequence[int] = (),
 ) -> nn.Module:
     """A network of several image channels, joined early, late, or only in the decision.
 
@@ -72,12 +87,24 @@ def fusion(
         Where the channels meet (types I, II and III of the paper).
     features : sequence of int
         Channels per level of each U-Net, finest first.
+    channels : sequence of int
+        Numbers of the image channels that take part, from 1; all when empty. One alone is a U-Net of that channel.
+
+    Raises
+    ------
+    SettingsError
+        For another level, or the number of a channel that is not there.
 
     References
     ----------
     Guo et al., ISBI 2018; IEEE TRPMS 2019. The streams here are padded U-Nets, for dense results.
     """
     choose("level of fusion", level, LEVELS)
+    if channels:
+        if not all(1 <= number <= in_channels for number in channels):
+            raise SettingsError(f"channels {list(channels)}: the images have channels 1 to {in_channels}")
+        some = fusion(dims=dims, in_channels=len(channels), out_channels=out_channels, level=level, features=features)
+        return Chosen(some, [number - 1 for number in channels])
 
     def network(inputs: int, outputs: int) -> nn.Module:
         return unet_paper(

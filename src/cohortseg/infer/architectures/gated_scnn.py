@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cohortseg.infer.architectures.parts import BATCH_NORM, MAX_POOL, conv, enlarged
+from cohortseg.infer.architectures.parts import BATCH_NORM, MAX_POOL, WithContours, conv, enlarged
 from cohortseg.infer.extent import Extent, same
 from cohortseg.infer.layers import CONV
 
@@ -51,9 +51,10 @@ class GatedSCNN(nn.Module):
         edge = self.edge(shapes)
         return self.head(torch.cat([enlarged(levels[-1], size), levels[0], torch.sigmoid(edge)], dim=1)), edge
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Float tensor (n, channel, ...) to logits (n, class, ...) of the same size."""
-        return self.heads(x)[0]
+    def forward(self, x: Tensor) -> Tensor | WithContours:
+        """Float tensor (n, channel, ...) to logits (n, class, ...) of the same size; in training with the edge."""
+        classes, edge = self.heads(x)
+        return WithContours([classes], [edge]) if self.training else classes
 
 
 def gated_scnn(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,6 +12,13 @@ BATCH_NORM: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 LINEAR = {2: "bilinear", 3: "trilinear"}
 """Mode of `torch.nn.functional.interpolate` by dimensions."""
+
+
+class WithContours(NamedTuple):
+    """What a network with two heads gives in training: logits of classes and of contours, the main ones first."""
+
+    classes: list[Tensor]
+    contours: list[Tensor]
 
 
 def conv(  # noqa: PLR0913 (the numbers of a convolution)
