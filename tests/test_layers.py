@@ -58,6 +58,7 @@ SHARED_STEPS |= {
     "groups",
     "learners",
     "objects",
+    "parquet",
     "trial_table",
     "tuning",
 }

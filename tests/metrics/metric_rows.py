@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from cohortseg.metrics.subgroups import with_groups
+
 
 def table(
     experiment: str, values: list[float], metric: str = "dice", subjects: list[int] | None = None
@@ -21,3 +23,11 @@ def table(
             "undefined": ["both_empty" if math.isnan(value) else "" for value in values],
         }
     )
+
+
+def grouped(values: dict[str, list[float]], experiment: str = "a", metric: str = "dice") -> pd.DataFrame:
+    """Rows of one experiment whose cases belong to the groups."""
+    flat = [value for part in values.values() for value in part]
+    rows = table(experiment, flat, metric).assign(split="test")
+    names = [name for name, part in values.items() for _ in part]
+    return with_groups(rows, dict(zip(rows["case"], names, strict=True)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cohortseg.metrics.detection import area_under, case_roc, froc, froc_score
+from cohortseg.metrics.detection import case_roc, froc, froc_score, roc_auc
 
 
 def test_a_froc_curve_by_hand() -> None:
@@ -35,11 +35,32 @@ def test_the_roc_of_cases_is_scikit_learns() -> None:
     curve = case_roc(scores, positive)
     false_rate, sensitivity, _ = metrics.roc_curve(positive, scores, drop_intermediate=False)
     np.testing.assert_allclose(curve[:, 1:], np.column_stack((false_rate, sensitivity)))
-    assert area_under(curve) == pytest.approx(metrics.roc_auc_score(positive, scores))
+    found, low, high = roc_auc(scores, positive, np.arange(60), seed=1)
+    assert found == pytest.approx(metrics.roc_auc_score(positive, scores))
+    assert low < found < high
 
 
 @pytest.mark.parametrize("positive", [True, False])
 def test_cases_of_one_kind_cannot_be_told_apart(positive: bool) -> None:
     curve = case_roc(np.array([1.0, 2.0]), np.array([positive, positive]))
     assert curve.shape == (0, 3)
-    assert math.isnan(area_under(curve))
+    assert np.isnan(roc_auc(np.array([1.0, 2.0]), np.array([positive, positive]), np.arange(2), seed=1)).all()
+
+
+def test_the_interval_covers_the_planted_area_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(8), []
+    planted = 0.5 * (1 + math.erf(1.0 / 2.0))  # two normal scores one deviation apart
+    for seed in range(200):
+        positive = np.arange(80) < 30
+        _, low, high = roc_auc(rng.normal(positive, 1.0), positive, np.arange(80), seed=seed, n_bootstrap=400)
+        covered.append(low <= planted <= high)
+    assert 0.90 <= np.mean(covered) <= 0.98
+
+
+def test_ten_scans_of_each_person_are_not_ten_people() -> None:
+    rng = np.random.default_rng(9)
+    positive = np.arange(20) < 10
+    scores = rng.normal(positive, 1.0)
+    alone = roc_auc(scores, positive, np.arange(20), seed=1)
+    repeated = roc_auc(np.repeat(scores, 10), np.repeat(positive, 10), np.repeat(np.arange(20), 10), seed=1)
+    assert repeated == pytest.approx(alone)

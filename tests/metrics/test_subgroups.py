@@ -5,19 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from metric_rows import table
+from metric_rows import grouped, table
 from scipy import stats
 
 from cohortseg.metrics import covariates
-from cohortseg.metrics.subgroups import INTERVALS, gaps, interactions, kruskal_p, subgroups, with_groups
-
-
-def grouped(values: dict[str, list[float]], experiment: str = "a", metric: str = "dice") -> pd.DataFrame:
-    """Rows of one experiment whose cases belong to the groups."""
-    flat = [value for part in values.values() for value in part]
-    rows = table(experiment, flat, metric).assign(split="test")
-    names = [name for name, part in values.items() for _ in part]
-    return with_groups(rows, dict(zip(rows["case"], names, strict=True)))
+from cohortseg.metrics.subgroups import INTERVALS, gaps, kruskal_p, subgroups, with_groups
 
 
 def gap_of(rows: pd.DataFrame, metric: str = "dice", min_subjects: int = 3) -> pd.Series:
@@ -79,31 +71,6 @@ def test_groups_that_are_too_small_take_no_part() -> None:
 def test_equal_values_have_no_p_below_one() -> None:
     assert kruskal_p([np.ones(3), np.ones(4)]) == 1.0
     assert math.isnan(kruskal_p([np.ones(3)]))
-
-
-def test_an_experiment_that_helps_one_group_alone_is_an_interaction_and_one_that_helps_all_is_none() -> None:
-    rng = np.random.default_rng(42)
-    base = {name: rng.uniform(0.5, 0.8, 25) for name in ("x", "y")}
-    noise = {name: rng.normal(0, 0.01, 25) for name in base}
-
-    def against(gain: dict[str, float]) -> pd.Series:
-        better = {name: (base[name] + gain[name] + noise[name]).tolist() for name in base}
-        plain = {name: part.tolist() for name, part in base.items()}
-        rows = pd.concat([grouped(plain, "a"), grouped(better, "b")])
-        return interactions(rows, metric="dice", name="site", min_subjects=3).iloc[0]
-
-    one, both = against({"x": 0.05, "y": 0.0}), against({"x": 0.05, "y": 0.05})
-    assert one["p_interaction"] < 1e-6
-    assert (one["lowest_difference"], one["highest_difference"]) == pytest.approx((-0.05, 0.0), abs=0.01)
-    assert both["p_interaction"] > 0.05
-    assert (one["n_groups"], one["n_subjects"]) == (2, 50)
-
-
-def test_a_single_group_has_no_interaction() -> None:
-    rows = pd.concat([grouped({"x": [0.5] * 4}, name) for name in "ab"])
-    found = interactions(rows, metric="dice", name="site", min_subjects=3).iloc[0]
-    assert math.isnan(found["p_interaction"])
-    assert found["note"] == "fewer than two groups of 3 subjects"
 
 
 # ---- covariates -----------------------------------------------------------------------------------------------------

@@ -67,3 +67,18 @@ def test_nothing_looked_at_is_nothing_shown():
     assert quality_sentence(empty_content()) == ""
     assert table_of(empty_content()) is None
     assert further(empty_content()) == []
+
+
+def test_asked_and_used_are_shown_by_stage():
+    asked = pd.DataFrame([{"work": "convert", "n": 12, "asked_mb": 650, "used_mb": 107, "mb_asked_per_used": 5.9}])
+    (shown,) = further(full_content(tables={"estimates": asked}))
+    assert [column.title for column in shown.table.columns][:3] == ["Stage", "N", "Asked, MB"]
+    assert [cell.text for cell in shown.table.rows[0]] == ["convert", "12", "650", "107", "5.9"]
+
+
+def test_lines_without_a_result_are_counted_and_not_shown():
+    table = pd.DataFrame({"experiment": ["a", "b"], "covariate": "days", "rho": [0.5, float("nan")]})
+    (shown,) = further(full_content(tables={"covariates": table}))
+    assert len(shown.table.rows) == 1
+    assert "1 line without a result in tables/covariates.csv" in shown.table.note
+    assert further(full_content(tables={"covariates": table.iloc[1:]})) == []

@@ -8,7 +8,7 @@ import pytest
 from report_content import comparison_of, empty_content, flow_table, full_content, metric_rows, summary_of
 
 from cohortseg.report.flow import Flow, flow_diagram
-from cohortseg.report.glance import best, tiles, verdicts
+from cohortseg.report.glance import best, empty_handed, tiles, verdicts
 
 
 def summary(metric="dice", **medians):
@@ -131,3 +131,18 @@ def test_an_empty_study_has_three_zeros():
     shown = tiles(empty_content(), Flow(), [])
     assert [tile.figure for tile in shown] == ["0", "0", "0"]
     assert shown[1].remark == "no case has been scored"
+
+
+def test_two_failures_are_no_victory():
+    assert said(medians={"a": (0.004, 0), "b": (0.0, 0)}) == [
+        "a and b both miss half of the cases or more; mean Dice – vs – (n=14 pairs, p = 0.010 after Holm correction)."
+    ]
+
+
+def test_an_experiment_that_finds_nothing_in_half_of_the_cases_is_warned_of():
+    rows = pd.DataFrame(
+        {"experiment": list("aabb"), "label": "tumour", "stage": "post", "split": "val", "case": list("xyxy")}
+    )
+    rows = rows.assign(reference_ml=2.0, prediction_ml=[0.0, 1.0, 1.0, 1.0])
+    assert empty_handed(full_content(rows=rows)) == ["a found no tumour in 1 of 2 cases."]
+    assert empty_handed(full_content(rows=rows.assign(reference_ml=0.0))) == []

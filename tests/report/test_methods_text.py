@@ -45,7 +45,7 @@ def changed(**parts):
 @pytest.mark.parametrize(
     "sentence",
     [
-        "19 scans (CT) were found, of which 4 scans were rejected",
+        "19 scans (CT) were found; 4 scans were rejected",
         "Results refer to 14 cases of 14 subjects.",
         "resampled to 5 × 2 × 2 mm (z, y, x) with linear",
         "clipped to [-1000, 400], less -704.7, over 427.6",
@@ -106,9 +106,9 @@ def test_the_length_and_the_network_are_those_of_the_settings():
     minutes = {"method": "unet", "minutes": 30, "encoder": "residual_small", "deep_supervision": True}
     text = changed(experiments={"unet2d": minutes})
     assert "a 2D U-Net with a residual encoder (Ronneberger" in text
-    assert "trained for as many steps as fit into 30 minutes, measured once, on batches" in text
+    assert "trained for as many steps as fit into 30 minutes, measured once, on patches" in text
     assert "The loss counted at the coarser levels of the decoder, too." in text
-    assert "was trained on batches" in changed(experiments={"unet2d": {"method": "unet"}})
+    assert "was trained on patches" in changed(experiments={"unet2d": {"method": "unet"}})
     named = {**FACTS.settings["experiments"]["unet2d"], "architecture": {"name": "attention"}}
     settings = {**FACTS.settings, "experiments": {"unet2d": named}}
     assert "a 2D network “attention” with 271" in text_of(replace(FACTS, settings=settings))
@@ -138,3 +138,11 @@ def test_references_are_listed_once_in_order():
 def test_a_plan_for_planes_leaves_the_slices_as_they_are():
     plan = {**PLAN, "spacing_mm": {"value": [None, 0.5, 0.4]}}
     assert "resampled to 0.5 × 0.4 mm (y, x) with" in text_of(replace(FACTS, plan=plan))
+
+
+def test_the_size_of_a_batch_is_that_of_the_plan_where_the_settings_leave_it_open():
+    unet = {"method": "unet", "steps": 9, "batch": None, "learning_rate": 0.1, "loss": "dice", "optimiser": "adamw"}
+    text = methods_text(
+        replace(FACTS, settings={**FACTS.settings, "experiments": {"a": unet}}, plan={"batch": {"value": 7}})
+    )
+    assert "on batches of 7 patches" in " ".join(words for _, words in text.paragraphs)

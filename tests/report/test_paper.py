@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 from cohortseg.cli import figures
 from cohortseg.errors import StudyError
 from cohortseg.report import paper
+from cohortseg.report.key_slice import key_slice
 
 
 def only_axes(figure):
@@ -63,13 +64,6 @@ def test_average_precision_is_the_area_of_the_steps():
     assert np.isnan(paper.average_precision([], []))
     figure = paper.precision_recall({"unet": ([0.5, 1.0], [1.0, 0.5])})
     assert only_axes(figure).get_legend().get_texts()[0].get_text() == "unet (AP 0.750)"
-
-
-@pytest.mark.parametrize(
-    ("text", "share"), [("89", 0.89), ("90.98%", 0.9098), ("97.3 %", 0.973), (0.79, 0.79), ("1", 1.0)]
-)
-def test_published_tables_mix_shares_and_per_cent(text, share):
-    assert paper.as_share(text) == pytest.approx(share)
 
 
 def test_a_table_shows_its_numbers_and_dashes():
@@ -129,3 +123,16 @@ def test_an_unknown_figure_is_named_with_those_there_are(tmp_path):
         figures.run(arguments)
     with pytest.raises(StudyError, match="no tables"):
         figures.run(argparse.Namespace(study=tmp_path, names=[], experiment=None, label=None))
+
+
+def test_the_slice_with_the_largest_reference_is_shown():
+    reference, prediction = np.zeros((5, 6, 7), np.uint8), np.zeros((5, 6, 7), np.uint8)
+    reference[1, :2, :2] = 2
+    reference[3, :2, :3] = 1
+    prediction[4] = 1
+    assert key_slice(reference, prediction) == 3
+    assert key_slice(np.zeros_like(reference), prediction) == 4
+    assert key_slice(None, prediction.astype(bool)) == 4
+    assert key_slice(np.zeros_like(reference), None) == 2
+    with pytest.raises(ValueError, match="reference or a prediction"):
+        key_slice(None, None)

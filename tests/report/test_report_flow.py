@@ -31,7 +31,7 @@ def test_scans_without_a_label_stay_and_are_mentioned():
     assert [(group.n, group.status) for group in converted.among] == [
         (1, "without a reference label: predicted, not scored")
     ]
-    assert converted.n_leaving == 1
+    assert sum(group.n for group in converted.leaving) == 1
 
 
 def test_without_a_found_line_the_first_stage_says_what_was_found():
@@ -63,3 +63,11 @@ def test_found_is_the_sum_of_those_who_arrive_and_those_who_leave(losses, n_end)
     flow = flow_of(*lines)
     assert flow.n_found == n_end + flow.n_rejected
     assert flow.steps[-1].n == n_end
+
+
+def test_scans_of_another_kind_are_not_rejected():
+    flow = flow_of(
+        ("found", "ok", "", 9), ("index", "rejected", "NOT_SELECTED", 6), ("index", "rejected", "TRUNCATED", 1)
+    )
+    assert (flow.n_rejected, flow.n_not_selected) == (1, 6)
+    assert [group.status for group in flow.steps[1].leaving] == ["not selected", "rejected"]

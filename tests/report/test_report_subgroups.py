@@ -33,17 +33,47 @@ def test_subgroups_run_from_few_to_much_with_the_experiments_side_by_side():
     assert [cell.text for cell in shown.table.rows[0][3:]] == ["9", "0.50", "0.25–0.75", "0.50", "0.40–0.60"]
 
 
-def test_a_planted_gap_is_said_with_its_test():
-    table = table_of(["old", "new", "rare"], mean=[0.5, 0.8, 0.1], n_cases=[20, 20, 2], p_interaction=0.003)
-    (shown,) = subgroups(full_content(subgroups=table))
-    assert shown.gaps == ("a: a gap of 0.30, from 0.80 in “new” to 0.50 in “old” (interaction p = 0.003).",)
+def gap_line(**changes):
+    line = {"experiment": "a", "label": "x", "split": "", "metric": "dice", "property": "lesion_size"}
+    line |= {"best": "new", "worst": "old", "gap": 0.3, "ci_low": 0.21, "ci_high": 0.38}
+    return line | {"p_groups": 0.003, "p_groups_holm": 0.006} | changes
 
 
-def test_of_distances_the_smaller_is_better():
-    table = table_of(["old", "new"], mean=[3.0, 9.0])
-    (shown,) = subgroups(full_content(subgroups=table, primary_metric="hd95_mm"))
-    assert shown.gaps == ("a: a gap of 6.0, from 3.0 in “old” to 9.0 in “new”.",)
-    assert shown.table.caption == "HD95 (mm) by lesion size"
+def interaction_line(first, second, p, **changes):
+    line = {"label": "x", "split": "", "metric": "dice", "property": "lesion_size"}
+    line |= {"experiment_a": first, "experiment_b": second, "p_interaction": p, "p_interaction_holm": p}
+    line |= {"lowest_group": "old", "lowest_difference": -0.1, "highest_group": "new", "highest_difference": 0.2}
+    return line | changes
+
+
+def said(gaps=(), interactions=(), **changes):
+    tables = {"gaps": pd.DataFrame(list(gaps)), "interactions": pd.DataFrame(list(interactions))}
+    (shown,) = subgroups(full_content(subgroups=table_of(["old", "new"]), tables=tables, **changes))
+    return shown.gaps
+
+
+def test_a_planted_gap_is_said_with_its_interval_and_its_test():
+    assert said([gap_line()]) == (
+        "a: a gap of 0.30 (95 % CI 0.21–0.38) between “new” (best) and “old” (worst); p = 0.006 after Holm’s "
+        "correction.",
+    )
+    assert said([gap_line(gap=np.nan)]) == ()
+    assert said([gap_line(metric="nsd"), gap_line(property="kernel"), gap_line(label="unknown")]) == ()
+
+
+def test_whether_the_better_experiment_depends_on_the_group_is_said_either_way():
+    assert said(interactions=[interaction_line("a", "b", 0.01), interaction_line("a", "c", 0.4)]) == (
+        "a against b: the difference depends on the group, from −0.10 in “old” to 0.20 in “new”; p = 0.010 after "
+        "Holm’s correction.",
+        "a against c: no sign that the difference depends on the group; p = 0.40 after Holm’s correction.",
+    )
+
+
+def test_many_pairs_are_summed_up_and_only_those_that_differ_are_named():
+    lines = [interaction_line("a", f"b{n}", 0.001 if n == 3 else 0.9) for n in range(9)]
+    named, counted = said(interactions=lines)
+    assert named.startswith("a against b3: the difference depends")
+    assert counted.startswith("Of 9 pairs of experiments 1 differ by group")
 
 
 def test_a_subgroup_without_values_keeps_its_line_and_makes_no_gap():

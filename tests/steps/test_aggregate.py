@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,11 @@ def record(dice: float, volume_ml: float, left: float, *, empty: bool = False) -
     return {**found, "instances": {"raw": None, "post": None}, "location": location}
 
 
-def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South")) -> Layout:
-    """A study in which half of the cases come from a manufacturer that scores `GAP` lower."""
+def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South"), bonus: float = 0.0) -> Layout:
+    """A study in which half of the cases come from a manufacturer that scores `GAP` lower.
+
+    The best experiment scores `bonus` more on these cases alone.
+    """
     rng = np.random.default_rng(50)
     base, noise = rng.normal(0.7, 0.02, N_CASES), rng.normal(0, 0.005, (len(EXPERIMENTS), N_CASES))
     cases: list[Case] = [
@@ -85,7 +89,7 @@ def planted(root: Path, *, names: tuple[str, str] = ("Norse", "South")) -> Layou
         units = []
         for i, case in enumerate(cases):
             folder = layout.prediction(experiment, f"fold-{case.fold}-seed-1", case.case)
-            dice = float(base[i] + gain - GAP * (i % 2) + noise[number, i])
+            dice = float(base[i] + gain - (GAP - bonus * (experiment == "best")) * (i % 2) + noise[number, i])
             found = record(dice, 10.0 + i, left=0.3 + 0.4 * (i % 2), empty=experiment == "plain" and i < 2)
             write_sidecar(folder / "metrics.json", sidecar_of("evaluate", **found))
             write_sidecar(folder / "raw.json", sidecar_of("predict", **raw))
@@ -139,6 +143,18 @@ def test_the_planted_gap_comes_back_and_no_other(study: Layout) -> None:
     assert (table(study, "interactions")["p_interaction_holm"] > 0.01).all()
 
 
+def test_a_planted_interaction_comes_back_with_the_pairs_that_have_it(tmp_path: Path) -> None:
+    layout = planted(tmp_path, bonus=0.03)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    found = table(layout, "interactions").set_index(["experiment_a", "experiment_b", "property"])
+    for other in ("middle", "plain"):
+        line = found.loc[("best", other, "manufacturer")]
+        assert (line["lowest_group"], line["highest_group"]) == ("Norse", "South")
+        assert line["ci_low"] < 0.03 < line["ci_high"]
+        assert line["p_interaction_holm"] < 0.01
+    assert found.loc[("middle", "plain", "manufacturer"), "p_interaction_holm"] > 0.01
+
+
 def test_groups_hold_the_planted_means_by_split(study: Layout) -> None:
     found = table(study, "subgroups")
     found = found[found["property"] == "manufacturer"].set_index(["experiment", "value"])
@@ -163,8 +179,10 @@ def test_agreement_froc_calibration_and_curves_follow_what_was_planted(study: La
     froc = table(study, "froc")
     post = froc[(froc["stage"] == "post") & (froc["experiment"] == "best")]
     assert post.iloc[0][["false_per_case", "sensitivity"]].tolist() == [0.0, 0.0]
-    assert post.iloc[-1][["threshold_ml", "false_per_case", "sensitivity"]].tolist() == [0.1, 1.0, 1.0]
+    assert post.iloc[-1][["threshold", "false_per_case", "sensitivity"]].tolist() == [0.1, 1.0, 1.0]
     assert post.iloc[-2][["false_per_case", "sensitivity"]].tolist() == [0.0, 1.0]
+    assert set(froc["score"]) == {"volume_ml"}  # no probabilities were stored
+    assert table(study, "detection").empty  # every case has a lesion
     calibration = table(study, "calibration")
     assert (calibration.groupby("experiment")["n_voxels"].sum() == 200 * N_CASES).all()
     curves = table(study, "curves")
@@ -172,6 +190,29 @@ def test_agreement_froc_calibration_and_curves_follow_what_was_planted(study: La
     trimap = curves[(curves["curve"] == "trimap") & (curves["stage"] == "post") & (curves["experiment"] == "best")]
     assert trimap["x"].tolist() == [1.0, 4.0]
     assert len(table(study, "lesions")) == 3 * 2 * N_CASES * 3
+
+
+def test_with_stored_probabilities_lesions_are_kept_by_them_and_cases_told_apart(tmp_path: Path) -> None:
+    layout = planted(tmp_path)
+    for i, path in enumerate(sorted(layout.root.glob("experiments/best/*/cases/*/metrics.json"))):
+        found = json.loads(path.read_text())
+        for stage in ("raw", "post"):
+            hit, *predicted = found["lesions"][stage]["tumour"]
+            hit["match_max_probability"] = predicted[0]["max_probability"] = 0.9
+            predicted[1]["max_probability"] = 0.6
+            if i % 2:  # a healthy case, in which only the false lesion is found
+                found["lesions"][stage]["tumour"] = [predicted[1]]
+                found["metrics"][stage]["tumour"] |= {"reference_ml": 0.0, "n_lesions_reference": 0}
+        write_json(path, found)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    froc = table(layout, "froc")
+    curve = froc[(froc["experiment"] == "best") & (froc["stage"] == "post") & (froc["score"] == "max_probability")]
+    assert curve["threshold"].tolist() == [math.inf, 0.9, 0.6]
+    assert curve["false_per_case"].tolist() == [0.0, 0.0, 1.0]
+    assert curve["sensitivity"].tolist() == [0.0, 1.0, 1.0]
+    detection = table(layout, "detection").set_index(["experiment", "stage", "score"])
+    line = detection.loc[("best", "post", "max_probability")]
+    assert (line["roc_auc"], line["n_positive"], line["n_cases"]) == (1.0, N_CASES // 2, N_CASES)
 
 
 def test_every_column_of_every_table_stands_in_the_dictionary(study: Layout) -> None:
@@ -229,6 +270,30 @@ def test_formulas_in_texts_are_made_harmless_and_negative_numbers_stay_numbers(t
         if cell[:1] in ("=", "+", "-", "@"):
             assert math.isfinite(float(cell)), name
     assert {f"'{text}" for text in ODD} <= set(cells)
+
+
+def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp_path: Path) -> None:
+    layout = planted(tmp_path, names=ODD)
+    wanted = settings(parquet=True)
+    aggregate.run(argparse.Namespace(study=layout, settings=wanted.model_dump_json()))
+    made = aggregate.tables(layout, wanted)
+    for name, frame in made.items():
+        found = pd.read_parquet(layout.table(name).with_suffix(".parquet"))
+        assert list(found.columns) == list(frame.columns), name
+        for column in frame.columns:
+            if frame[column].dtype.kind in "fi":
+                np.testing.assert_array_equal(found[column].to_numpy(), frame[column].to_numpy(), err_msg=name)
+            else:
+                texts = [None if pd.isna(cell) else str(cell) for cell in frame[column]]
+                assert [None if pd.isna(cell) else str(cell) for cell in found[column]] == texts, (name, column)
+    aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
+    assert not list((layout.root / "tables").glob("*.parquet"))
+
+
+def test_without_pyarrow_parquet_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SettingsError, match=r"pip install 'cohortseg\[parquet\]'"):
+        aggregate.run(argparse.Namespace(study=Layout(tmp_path), settings=settings(parquet=True).model_dump_json()))
 
 
 def test_a_study_in_which_nothing_was_scored_has_empty_tables_with_their_columns(tmp_path: Path) -> None:

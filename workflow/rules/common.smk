@@ -285,8 +285,8 @@ def tuned_of_training(wildcards):
 
 
 def tuned_of_batch(wildcards):
-    """The settings that a method without weights segments a batch with; what is trained has them in its weights."""
-    if wildcards.experiment in STUDY.trained:
+    """The settings that a method without weights segments a batch with; a trained one has them in its weights."""
+    if wildcards.experiment in {*STUDY.trained, *STUDY.networks}:
         return []
     return tuned(wildcards.experiment, batch_of(wildcards)[0].fold)
 
@@ -416,7 +416,8 @@ def chosen_of(wildcards):
 
 def more_tables():
     """Further tables of results."""
-    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves froc choices candidates trials data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves"
+    names += " froc detection choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 

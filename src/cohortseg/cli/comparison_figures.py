@@ -14,7 +14,7 @@ from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.metrics.columns import COLUMNS
 from cohortseg.report.content import of_leading_split
 from cohortseg.report.costs import COST_COLUMNS, KINDS, on_front, pareto
-from cohortseg.report.overlays import key_slice
+from cohortseg.report.key_slice import key_slice
 from cohortseg.report.panel import Tile, panel
 from cohortseg.settings import LearnedMethod, Method, NetworkMethod
 from cohortseg.steps.units import all_units, split_unit
@@ -22,7 +22,7 @@ from cohortseg.steps.views import displayed
 from cohortseg.volume import Array
 
 if TYPE_CHECKING:
-    from cohortseg.cli.figure_targets import Wish
+    from cohortseg.cli.figure_wish import Wish
 
 OBJECTS = "panoptic_quality"
 CLASSICAL, LEARNED, NETWORK = KINDS

@@ -1,7 +1,6 @@
 """The named figures of a study: which tables or stores each is drawn from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cohortseg.cli.comparison_figures import draw_costs, draw_panel
+from cohortseg.cli.figure_wish import Wish
+from cohortseg.cli.figures_of_groups import (
+    by_difficulty_and_volume,
+    by_fold,
+    by_property,
+    image_quality,
+    time_of_images,
+    trimap_curve,
+)
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
 from cohortseg.io import store
@@ -17,34 +25,13 @@ from cohortseg.report import paper
 from cohortseg.report.content import of_leading_split
 from cohortseg.report.curves import points
 from cohortseg.report.glance import best
-from cohortseg.report.overlays import key_slice
-from cohortseg.settings import Study
+from cohortseg.report.key_slice import key_slice
+from cohortseg.report.paper_groups import location
 from cohortseg.steps.report import last_study
 from cohortseg.steps.units import all_units, split_unit
 from cohortseg.steps.views import displayed
 
 TABLE_METRICS = ("dice", "sensitivity", "precision", "specificity", "accuracy", "hd95_mm")
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The study and what the figures are about: one experiment, one class, cleaned labels, the leading split."""
-
-    layout: Layout
-    study: Study
-    experiment: str
-    label: str
-    rows: pd.DataFrame
-
-    @property
-    def metric(self) -> str:
-        """The primary metric."""
-        return self.study.report.primary_metric
-
-    @property
-    def own(self) -> pd.DataFrame:
-        """The rows of the experiment and the class."""
-        return self.rows[(self.rows["experiment"] == self.experiment) & (self.rows["label"] == self.label)]
 
 
 def wish_of(layout: Layout, experiment: str | None, label: str | None) -> Wish:
@@ -179,6 +166,34 @@ def _segmented(wish: Wish) -> Figure | None:
     )
 
 
+def _difference(wish: Wish) -> Figure | None:
+    """Reference less prediction of the median case: 1 where voxels were missed, -1 where there are too many."""
+    found = _median_case(wish)
+    if found is None:
+        return None
+    _, reference, prediction = found
+    number, place = list(wish.study.cohort.labels.classes).index(wish.label) + 1, key_slice(reference, prediction)
+    masks = [(label[place] == number).astype(float) for label in (reference, prediction)]
+    return paper.difference(*masks, titles=("reference", "prediction"))
+
+
+def _channels(wish: Wish) -> Figure | None:
+    """The first two channels of the median case side by side with their difference, each scaled to 0 to 1."""
+    found = _median_case(wish)
+    names = wish.study.cohort.channel_names
+    if found is None or len(names) < 2:
+        return None
+    paths = wish.layout.images(found[0], names[:2])
+    place = key_slice(found[1], found[2])
+    one, other = (_unit(np.asarray(store.open_array(path)[place], dtype=float)) for path in paths)
+    return paper.difference(one, other, titles=(names[0], names[1]))
+
+
+def _unit(piece: Any) -> Any:
+    low, high = np.percentile(piece, [1, 99])
+    return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
+
+
 TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "learning-rate": _learning_rate,
     "loss-curves": _loss,
@@ -193,5 +208,15 @@ TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "original-and-segmented": _segmented,
     "costs": draw_costs,
     "panel": draw_panel,
+    "difference-image": _difference,
+    "results-by-difficulty": lambda wish: by_property(wish, "difficulty"),
+    "results-by-location": lambda wish: by_property(wish, "location", place=location),
+    "results-by-atelectasis": lambda wish: by_property(wish, "atelectasis"),
+    "results-by-difficulty-and-volume": by_difficulty_and_volume,
+    "channels": _channels,
+    "image-quality-table": image_quality,
+    "time-by-image-size": time_of_images,
+    "trimap-curve": trimap_curve,
+    "results-by-fold": by_fold,
 }
 """Name: what draws it; None where the study has no data for it."""

@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
         When a name is unknown, or a figure that was asked for has no data.
     """
     # pandas and matplotlib are loaded only here.
-    from cohortseg.cli.figure_targets import TARGETS, Wish, wish_of
+    from cohortseg.cli.figure_targets import TARGETS, wish_of
+    from cohortseg.cli.figure_wish import Wish
     from cohortseg.report.paper import encoded
 
     unknown = [name for name in arguments.names if name not in TARGETS]

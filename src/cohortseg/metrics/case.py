@@ -9,7 +9,8 @@ import numpy as np
 from cohortseg.metrics import boundary, lesions, overlap, surface
 from cohortseg.metrics.bits import Bits, Mask, crop_to_union, pack_pair
 from cohortseg.metrics.columns import COLUMNS, MASK_COLUMNS
-from cohortseg.metrics.lesions import Lesions
+from cohortseg.metrics.lesion_scores import lesion_scores
+from cohortseg.metrics.lesions import Floats, Lesions
 from cohortseg.metrics.overlap import Counts
 from cohortseg.metrics.surface import SurfaceDistances
 from cohortseg.volume import Triple
@@ -33,7 +34,8 @@ class CaseMeasures:
     lesions : list of dict
         The largest `MOST_LESIONS` lesions of the reference, then of the prediction: `side`, `volume_ml`, `z`, `y`,
         `x` (mean index), `shared_ml` with the other mask, `n_matched` lesions of it and `largest_match_ml` of them,
-        `dice` (NaN on the side of the prediction).
+        `dice` (NaN on the side of the prediction), `max_probability` and `mean_probability` (of predicted lesions) and
+        `match_max_probability` (the largest of the lesions that touch one of the reference); NaN without probabilities.
     trimap : list of [float, float]
         Width of a band in mm and the boundary Jaccard in it, for each width asked for.
     reference_centre : (float, float, float) or None
@@ -72,6 +74,7 @@ def measure_case(
     nsd_tolerance_mm: float,
     boundary_band_mm: float = 2.0,
     trimap_bands_mm: tuple[float, ...] = (),
+    probability: Any = None,
 ) -> CaseMeasures:
     """Every metric of one label.
 
@@ -90,6 +93,8 @@ def measure_case(
         Half width of the band of the boundary Jaccard.
     trimap_bands_mm : tuple of float
         More such widths, for a curve; their cost grows with the square of the width in voxels.
+    probability : array-like of floats, shape (z, y, x), optional
+        Probability of the label, from which predicted lesions get their scores; read some slices at a time.
 
     Returns
     -------
@@ -130,7 +135,8 @@ def measure_case(
         "undefined": _undefined(counts),
     }
     curve = [(width, band(width)) for width in trimap_bands_mm]
-    return CaseMeasures(row, _lesion_rows(found, spacing_mm), curve, _centre(found))
+    scores = None if probability is None else lesion_scores(theirs, probability)
+    return CaseMeasures(row, _lesion_rows(found, spacing_mm, scores), curve, _centre(found))
 
 
 def _centre(found: Lesions) -> tuple[float, float, float] | None:
@@ -188,8 +194,12 @@ def _lesion_columns(found: Lesions) -> Row:
     }
 
 
-def _lesion_rows(found: Lesions, spacing_mm: Triple) -> list[dict[str, Any]]:
+def _lesion_rows(found: Lesions, spacing_mm: Triple, scores: tuple[Floats, Floats] | None) -> list[dict[str, Any]]:
     rows = []
+    largest_score, mean_score = scores or (np.full(found.n_prediction, math.nan),) * 2
+    unknown = np.full(found.n_reference, math.nan)
+    own = ((unknown, unknown), (largest_score, mean_score))
+    best_match = (found.best_match(largest_score), np.full(found.n_prediction, math.nan))
     dices = (found.reference_dice, np.full(found.n_prediction, math.nan))
     sizes = (found.reference_voxels, found.prediction_voxels)
     centres = (found.reference_centres, found.prediction_centres)
@@ -207,6 +217,9 @@ def _lesion_rows(found: Lesions, spacing_mm: Triple) -> list[dict[str, Any]]:
                     "n_matched": int(n_matched[lesion]),
                     "largest_match_ml": overlap.volume_ml(int(largest[lesion]), spacing_mm),
                     "dice": float(dices[side][lesion]),
+                    "max_probability": float(own[side][0][lesion]),
+                    "mean_probability": float(own[side][1][lesion]),
+                    "match_max_probability": float(best_match[side][lesion]),
                 }
             )
     return rows

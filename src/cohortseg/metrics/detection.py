@@ -1,8 +1,9 @@
-"""Detection: lesions found against false alarms as the least volume of a lesion varies, and cases told apart.
+"""Detection: lesions found against false alarms as the score varies by which they are kept, and cases told apart.
 
-No probability of single lesions is stored, so the score by which a predicted lesion is kept or dropped is its volume,
-as in the cleaning step (`postprocess.min_volume_ml`). The curve answers what that setting buys: sensitivity over
-lesions against false lesions for each case.
+The free-response ROC needs a score for each predicted lesion. The usual one is the largest probability of its voxels;
+where no probabilities were stored it is the lesion's volume, which shows what a least volume in the cleaning step
+(`postprocess.min_volume_ml`) would buy. The lesions themselves are those of the label, so the curve ends at the
+sensitivity and the false alarms of the label as it is.
 """
 
 import math
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from cohortseg.metrics.bootstrap import percentile_interval, times_drawn
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,7 +47,7 @@ def froc(true_scores: Floats, false_scores: Floats, *, n_lesions: int, n_cases: 
 
 
 def froc_score(curve: Floats, false_alarms: Sequence[float] = FALSE_ALARMS) -> float:
-    """Mean sensitivity at the given numbers of false alarms for each case; the curve goes on flat at its end.
+    """Mean sensitivity at the given numbers of false alarms for each case; the curve is one of steps, flat at its end.
 
     NaN where the curve has no sensitivity.
     """
@@ -74,6 +77,46 @@ def case_roc(scores: Floats, positive: npt.NDArray[np.bool_]) -> Floats:
     return np.column_stack((thresholds, *shares))
 
 
-def area_under(curve: Floats) -> float:
-    """Area under a curve of (threshold, x, y) by trapezoids; NaN for an empty one."""
-    return float(np.trapezoid(curve[:, 2], curve[:, 1])) if len(curve) else math.nan
+def roc_auc(
+    scores: Floats,
+    positive: npt.NDArray[np.bool_],
+    subjects: npt.NDArray[np.intp],
+    *,
+    seed: int,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[float, float, float]:
+    """Area under the ROC curve over cases, with a percentile interval over resampled subjects.
+
+    Parameters
+    ----------
+    scores, positive, subjects : arrays, shape (cases,)
+        Score, whether the structure is there, and number of the subject (0 to n - 1) of each case.
+    seed, n_bootstrap, confidence
+        Of the interval; resamples with cases of one kind alone are left out.
+
+    Returns
+    -------
+    (float, float, float)
+        Area (ties count half) and the ends of its interval; NaN unless there are cases of both kinds, ends NaN for a
+        single subject.
+    """
+    if positive.all() or not positive.any():
+        return math.nan, math.nan, math.nan
+    order = np.argsort(scores, kind="stable")
+    first = np.flatnonzero(np.concatenate(([True], np.diff(scores[order]) > 0)))  # of each group of ties
+    is_positive = positive[order]
+
+    def areas(times: Floats) -> Floats:
+        above, below = (np.add.reduceat(times * kind, first, axis=1) for kind in (is_positive, ~is_positive))
+        lower = np.cumsum(below, axis=1) - 0.5 * below
+        with np.errstate(invalid="ignore"):
+            return np.asarray((above * lower).sum(axis=1) / (above.sum(axis=1) * below.sum(axis=1)))
+
+    area = float(areas(np.ones((1, scores.size)))[0])
+    n_subjects = int(subjects.max()) + 1
+    if n_subjects < 2:
+        return area, math.nan, math.nan
+    drawn = times_drawn(n_subjects, seed=seed, n_bootstrap=n_bootstrap)
+    draws = np.concatenate([areas(times[:, subjects[order]]) for times in drawn])
+    return area, *percentile_interval(draws, confidence)

@@ -114,6 +114,12 @@ class Lesions:
         np.maximum.at(largest, self.pairs[:, side], sizes[1 - side][self.pairs[:, 1 - side]])
         return largest
 
+    def best_match(self, scores: Floats) -> Floats:
+        """The largest score of the predicted lesions that touch each reference lesion; NaN where none does."""
+        best = np.full(self.n_reference, math.nan)
+        np.fmax.at(best, self.pairs[:, 0], scores[self.pairs[:, 1]])
+        return best
+
 
 def match_lesions(reference: Bits, prediction: Bits) -> Lesions:
     """Find the lesions of both masks and match them by the rule at the top of this file.

@@ -1,10 +1,9 @@
-"""Results by groups of cases: summaries, the largest gap between groups, and whether experiments differ in it.
+"""Results by groups of cases: summaries, and the largest gap between groups.
 
 A group below the least number of subjects keeps its row and its counts, so that nobody is left out in silence, but it
 has no interval and takes no part in tests and gaps.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,6 @@ from scipy import stats
 
 from cohortseg.metrics.bootstrap import percentile_interval, times_drawn
 from cohortseg.metrics.columns import sign_of
-from cohortseg.metrics.comparison import PAIRED_BY, one_side, ranking_values
 from cohortseg.metrics.summary import groups_of, summarise
 
 Floats = npt.NDArray[np.float64]
@@ -26,10 +24,6 @@ INTERVALS = ("ci_low", "ci_high", "median_ci_low", "median_ci_high")
 GAP_COLUMNS = (
     *("metric", "property", "n_groups", "n_subjects", "n_too_small", "best", "worst", "gap", "ci_low", "ci_high"),
     *("p_groups", "note"),
-)
-INTERACTION_COLUMNS = (
-    *("label", "split", "metric", "property", "experiment_a", "experiment_b", "n_groups", "n_subjects"),
-    *("lowest_difference", "highest_difference", "p_interaction", "note"),
 )
 
 
@@ -154,51 +148,3 @@ def kruskal_p(groups: Sequence[Floats]) -> float:
     if np.ptp(np.concatenate(groups)) == 0:
         return 1.0
     return float(stats.kruskal(*groups).pvalue)
-
-
-def interactions(rows: pd.DataFrame, *, metric: str, name: str, min_subjects: int) -> pd.DataFrame:
-    """Does the difference between two experiments depend on the group?
-
-    Parameters
-    ----------
-    rows, metric, name, min_subjects
-        As in `gaps`.
-
-    Returns
-    -------
-    DataFrame
-        `INTERACTION_COLUMNS`, one row for each two experiments, label and split. The differences a - b of the
-        subjects are compared between groups by the Kruskal-Wallis test; `lowest_difference` and `highest_difference`
-        are the smallest and largest median of a group. NaN with less than two groups.
-    """
-    lines = []
-    for key, part in groups_of(rows, ("label", "split")):
-        keys = [column for column in PAIRED_BY if column in part.columns and column != "experiment"]
-        measured = part[[*keys, "value", "experiment"]].assign(measured=ranking_values(part, metric))
-        measured = measured.rename(columns={"value": "group", "measured": "value"})
-        by_experiment = measured.groupby("experiment", sort=True)
-        sides = {str(experiment): one_side(side, [*keys, "group"]) for experiment, side in by_experiment}
-        for first, second in itertools.combinations(sides, 2):
-            groups = _differences(sides[first], sides[second], min_subjects)
-            medians = [float(np.median(values)) for values in groups]
-            lines.append(
-                {
-                    **dict(zip(("label", "split"), key, strict=True)),
-                    **{"metric": metric, "property": name, "experiment_a": first, "experiment_b": second},
-                    "n_groups": len(groups),
-                    "n_subjects": sum(values.size for values in groups),
-                    "lowest_difference": min(medians, default=math.nan),
-                    "highest_difference": max(medians, default=math.nan),
-                    "p_interaction": kruskal_p(groups),
-                    "note": "" if len(groups) > 1 else f"fewer than two groups of {min_subjects} subjects",
-                }
-            )
-    return pd.DataFrame(lines, columns=list(INTERACTION_COLUMNS))
-
-
-def _differences(first: pd.Series, second: pd.Series, min_subjects: int) -> list[npt.NDArray[np.float64]]:
-    """Differences of the subjects in each group that is large enough."""
-    difference = (first - second).replace([math.inf, -math.inf], math.nan).dropna()
-    means = difference.groupby(level=["group", "subject"], sort=True).mean()
-    groups = [part.to_numpy(dtype=np.float64).round(12) for _, part in means.groupby(level="group", sort=True)]
-    return [part for part in groups if part.size >= min_subjects]

@@ -106,15 +106,20 @@ def _decisions(plan: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str,
         if isinstance(entry, Mapping) and "value" in entry:
             yield name, _plain(entry["value"]), str(entry.get("because") or UNDEFINED)
         elif isinstance(entry, Mapping) and entry:
-            yield from _decisions(entry, "" if key == "decisions" else f"{name}.")
-        else:
+            because = str(entry.get("because") or UNDEFINED)
+            inner = _decisions(
+                {k: v for k, v in entry.items() if k != "because"}, "" if key == "decisions" else f"{name}."
+            )
+            for place, (what, value, reason) in enumerate(inner):
+                yield what, value, because if place == 0 and reason == UNDEFINED else reason
+        elif entry is not None:
             yield name, _plain(entry), UNDEFINED
 
 
 def _plain(value: Any) -> str:
     """A value of the plan in few characters: floats lose their tail, lists and mappings their brackets."""
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.4g}"
     if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
         return f"{_plain(value[:3])}, … ({counted(len(value), 'entry', 'entries')})"
     if isinstance(value, list | tuple):

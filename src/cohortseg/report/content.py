@@ -20,7 +20,7 @@ COMPARISON_COLUMNS = (
 )
 SUBGROUP_COLUMNS = (
     *(*KEYS, "property", "value", "n_cases", "median", "q1", "q3"),
-    *("mean", "ci_low", "ci_high", "p_interaction"),
+    *("mean", "ci_low", "ci_high"),
 )
 RESOURCE_COLUMNS = (
     *("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb"),

@@ -89,9 +89,17 @@ def points(tables: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame:
     table = with_columns(tables.get(curve.table), ["experiment", "label", "stage", "split", "curve", curve.x, curve.y])
     if curve.kind:
         table = table[table["curve"] == curve.kind]
+    if name == "froc" and "score" in table.columns:
+        table = _by_probability(table)
     table = table[table[[curve.x, curve.y]].notna().all(axis=1)]
     table = of_leading_split(table)
     return table[table["stage"].isna() | (table["stage"] == last_stage(table["stage"]))] if len(table) else table
+
+
+def _by_probability(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each experiment the curve by probability where there is one, else that by volume."""
+    best = table.groupby("experiment")["score"].transform("min")  # max_probability comes before volume_ml
+    return table[table["score"] == best]
 
 
 def curve_plot(table: pd.DataFrame, curve: Curve, names: list[str]) -> bytes:

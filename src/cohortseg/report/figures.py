@@ -262,7 +262,7 @@ def _curve(axes: Axes, table: pd.DataFrame, column: str, look: Series, *, is_spa
         color=look.colour,
         linewidth=1.1,
         linestyle="--" if column == "validation_loss" else "-",
-        marker=look.marker if is_sparse else None,
+        marker=look.marker if is_sparse or len(points) == 1 else None,
         markersize=3.4,
         markevery=max(1, len(points) // 12),
     )

@@ -19,6 +19,7 @@ STAGE_TITLES: dict[str, str] = {
 """What those who got through a stage are called."""
 
 STATUS_WORDS = {"rejected": "rejected", "excluded": "excluded", "pending": "still to do", "todo": "still to do"}
+NOT_MEANT = "not selected"
 STAYING: dict[str, str] = {"unlabelled": "without a reference label: predicted, not scored"}
 """Status of scans that are counted among the `ok` ones of the same stage already."""
 
@@ -58,11 +59,6 @@ class FlowStep:
     leaving: tuple[Group, ...] = ()
     among: tuple[Group, ...] = ()
 
-    @property
-    def n_leaving(self) -> int:
-        """How many left between the box above and this one."""
-        return sum(group.n for group in self.leaving)
-
 
 @dataclass(frozen=True)
 class Flow:
@@ -81,6 +77,12 @@ class Flow:
         """How many scans were rejected before they reached an experiment; those still to do do not count."""
         groups = [group for step in self.steps for group in step.leaving]
         return sum(group.n for group in groups if group.status == STATUS_WORDS["rejected"])
+
+    @property
+    def n_not_selected(self) -> int:
+        """How many scans were never meant: the settings select others."""
+        groups = [group for step in self.steps for group in step.leaving]
+        return sum(group.n for group in groups if group.status == NOT_MEANT)
 
 
 def flow_diagram(flow: pd.DataFrame) -> Flow:
@@ -124,9 +126,16 @@ def _step(
     among: tuple[Group, ...] = (),
 ) -> FlowStep:
     found = n if n_found is None else n_found
-    words = tuple(Group(STATUS_WORDS.get(g.status, g.status), g.reason, g.meaning, g.n) for g in leaving)
+    words = tuple(Group(_status_words(g), g.reason, g.meaning, g.n) for g in leaving)
     remarks = tuple(Group(STAYING[g.status], g.reason, g.meaning, g.n) for g in among)
     return FlowStep(stage, title, n, min(1.0, n / found) if found else 0.0, words, remarks)
+
+
+def _status_words(group: Group) -> str:
+    """A scan that the settings do not select is not a bad one."""
+    if group.status == "rejected" and group.reason == "NOT_SELECTED":
+        return NOT_MEANT
+    return STATUS_WORDS.get(group.status, group.status)
 
 
 def _groups(part: pd.DataFrame) -> tuple[Group, ...]:

@@ -1,5 +1,6 @@
 """Further analyses of the study, each shown where its table is there: ranks, agreement, covariates and the like."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,19 @@ ANALYSES: dict[str, Analysis] = {
     "agreement": Analysis(
         "Agreement of volumes", "How far predicted volumes lie from those of the reference (Bland & Altman; ICC)."
     ),
+    "detection": Analysis(
+        "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
+    ),
     "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
     "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
     "gaps": Analysis("Gaps between subgroups", "The largest difference between two groups of cases, with its test."),
     "interactions": Analysis(
         "Interactions", "Whether the difference between two experiments depends on the group of cases."
+    ),
+    "estimates": Analysis(
+        "Estimates of memory and time",
+        "What a first run asks for each case before anything was measured, and what was used: medians, the least "
+        "memory asked per memory used (below 1 a job would have needed a retry), and the median error of the seconds.",
     ),
 }
 """Name of the table: its presentation, in the order of the page."""
@@ -46,7 +55,27 @@ KEYS = ("label", "stage", "split")
 WITHOUT_WORDS = ("", "1", "count", "text", "fraction", "rank", "nan", "unit of the metric", "as the curve")
 """Units that say nothing beside the heading."""
 
-HEADINGS = {"ci_low": "CI low", "ci_high": "CI high", "p_value": "p", "sd": "SD", "n_cases": "Cases"}
+HEADINGS = {
+    **{"ci_low": "CI low", "ci_high": "CI high", "n_cases": "Cases", "roc_auc": "ROC area"},
+    **{"p_value": "p", "p_value_holm": "p (Holm)", "p_groups": "p", "p_groups_holm": "p (Holm)"},
+    **{"p_interaction": "p", "p_interaction_holm": "p (Holm)", "experiment_a": "A", "experiment_b": "B"},
+    **{
+        "sd": "SD",
+        "sd_ml": "SD",
+        "sd_of_means": "SD of means",
+        "sd_within": "SD within",
+        "sd_component": "SD component",
+        **{"asked_mb": "Asked, MB", "used_mb": "Used, MB", "mb_asked_per_used": "Least asked / used"},
+        **{"expected_s": "Expected, s", "used_s": "Used, s", "s_error_percent": "Error of s, %", "work": "Stage"},
+    },
+}
+RESULTS = {
+    "covariates": ("rho",),
+    "variance": ("lowest", "sd_of_means"),
+    "gaps": ("gap",),
+    "interactions": ("p_interaction",),
+}
+"""Columns of which one must hold a number for a line to be worth a place on the page; the file has all lines."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +92,20 @@ def further(content: ReportContent) -> list[Further]:
     return [
         Further(analysis.title, analysis.words, _table(content, name, analysis.title, content.tables[name]))
         for name, analysis in ANALYSES.items()
-        if name in content.tables and len(content.tables[name])
+        if name in content.tables and len(_with_results(name, content.tables[name]))
     ]
+
+
+def _with_results(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The lines that hold a result."""
+    needed = [column for column in RESULTS.get(name, ()) if column in frame]
+    return frame[frame[needed].notna().any(axis=1)] if needed else frame
 
 
 def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -> Table:
     """The first lines of a table, without columns that hold nothing; what is the same in all lines is said once."""
+    n_empty, frame = len(frame), _with_results(name, frame)
+    n_empty -= len(frame)
     same = {column: str(frame[column].iloc[0]) for column in KEYS if column in frame and _is_constant(frame[column])}
     names = [str(c) for c in frame.columns if c not in HIDDEN and c not in same and not _is_empty(frame[c])]
     shown, units = frame.head(MOST_LINES), _units(content, name)
@@ -81,6 +118,7 @@ def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -
     n_left = len(frame) - len(shown)
     notes = [f"All lines: {', '.join(f'{key} {value}' for key, value in same.items())}."] if same else []
     notes += [f"{counted(n_left, 'more line')} in tables/{name}.csv."] if n_left else []
+    notes += [f"{counted(n_empty, 'line')} without a result in tables/{name}.csv, with the reason."] if n_empty else []
     return Table(title, columns, rows, note=" ".join(notes))
 
 
@@ -115,4 +153,8 @@ def _cell(value: Any, is_numeric: bool) -> Cell:
     if is_numeric and is_number(value):
         text = f"{float(value):.4g}".replace("-", "−")
         return Cell(text, key=sort_key(value))
-    return words(METRICS[value].title if isinstance(value, str) and value in METRICS else value)
+    if isinstance(value, str) and value in METRICS:
+        return words(METRICS[value].title)
+    return words(
+        value.replace("_", " ") if isinstance(value, str) and re.fullmatch(r"[a-z]+(_[a-z]+)+", value) else value
+    )

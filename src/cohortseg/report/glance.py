@@ -18,7 +18,7 @@ from cohortseg.report.content import (
     with_columns,
 )
 from cohortseg.report.flow import Flow
-from cohortseg.report.numbers import counted, interval, is_number, metric_look, number, p_value, signed
+from cohortseg.report.numbers import SHARES, counted, interval, is_number, metric_look, number, p_value, signed
 
 SIGNIFICANT = 0.05
 MOST_SENTENCES = 4
@@ -49,12 +49,14 @@ def tiles(content: ReportContent, flow: Flow, leaders: list[Best]) -> list[Tile]
     rows = with_columns(content.rows, ROW_COLUMNS)
     n_evaluated = int(rows["case"].nunique())
     subjects = counted(rows["subject"].nunique(), "subject") if n_evaluated else "no case has been scored"
-    n_open = max(0, flow.n_found - flow.n_rejected - n_evaluated)
+    n_open = max(0, flow.n_found - flow.n_rejected - flow.n_not_selected - n_evaluated)
     open_words = f"{number(n_open, 0)} more not scored" if n_open else "before any experiment"
+    not_meant = f"{number(flow.n_not_selected, 0)} more of another kind" if flow.n_not_selected and not n_open else ""
+    section = "rejected" if flow.n_rejected + flow.n_not_selected else "flow"
     shown = [
         Tile("Scans found", number(flow.n_found, 0), "in the source folders", "flow"),
         Tile("Cases evaluated", number(n_evaluated, 0), subjects, "results"),
-        Tile("Scans rejected", number(flow.n_rejected, 0), open_words, "rejected" if flow.n_rejected else "flow"),
+        Tile("Scans rejected", number(flow.n_rejected, 0), not_meant or open_words, section),
     ]
     if not leaders:
         return shown
@@ -160,6 +162,9 @@ def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
     if first is None or second is None or not _agree(first, second, is_higher_better=look.better == "higher"):
         difference = signed(pair["median_difference"], look.decimals)
         return f"{winner} is ahead of {loser} case by case ({look.title} {a} minus {b}: median {difference}; {basis})."
+    if content.primary_metric in SHARES and number(first["median"], look.decimals) == number(0.0, look.decimals):
+        means = f"{number(first['mean'], look.decimals)} vs {number(second['mean'], look.decimals)}"
+        return f"{winner} and {loser} both miss half of the cases or more; mean {look.title} {means} ({basis})."
     unit = unit_of(content, metric)
     medians = f"{number(first['median'], look.decimals)} vs {number(second['median'], look.decimals)}"
     return f"{winner} beats {loser}: {look.title} median {medians}{f' {unit}' if unit else ''} ({basis})."
@@ -201,6 +206,18 @@ def typical(content: ReportContent, leaders: list[Best]) -> list[str]:
         )
         sentences.append(f"{sentence} {_misses(content, leader)}".strip())
     return sentences
+
+
+def empty_handed(content: ReportContent) -> list[str]:
+    """Warnings of experiments that found nothing in at least half of the cases that hold something."""
+    rows = of_leading_split(with_columns(content.rows, [*ROW_COLUMNS, "prediction_ml"]))
+    rows = rows[(rows["stage"] == last_stage(rows["stage"])) & (rows["reference_ml"].astype(float) > 0)]
+    found = []
+    for (experiment, label), part in rows.groupby(["experiment", "label"], sort=True):
+        n_missed = int((part["prediction_ml"].astype(float) == 0).sum())
+        if 2 * n_missed >= len(part):
+            found.append(f"{experiment} found no {label} in {number(n_missed, 0)} of {counted(len(part), 'case')}.")
+    return found
 
 
 def _misses(content: ReportContent, leader: Best) -> str:

@@ -74,10 +74,13 @@ def _data(facts: Facts, cited: Bibliography) -> list[str]:
         if facts.flow.steps
         else ""
     )
-    rejected = f", of which {counted(facts.flow.n_rejected, 'scan')} were rejected for reasons given in the cohort flow"
+    aside = f", of which {counted(facts.flow.n_not_selected, 'scan')} were not of the kind that was wanted"
+    rejected = f"; {counted(facts.flow.n_rejected, 'scan')} were rejected for reasons given in the cohort flow"
     classes = list((cohort.get("labels") or {}).get("structures") or {})
     return [
-        f"{found}{rejected if facts.flow.n_rejected else ''}." if found else "",
+        f"{found}{aside if facts.flow.n_not_selected else ''}{rejected if facts.flow.n_rejected else ''}."
+        if found
+        else "",
         f"Reference labels of {_listed(classes)} were used as supplied." if classes else "",
         "The geometry of every scan was checked (slice positions, orientation, gaps), and images and labels were "
         f"stored as OME-Zarr {cited.cite('omezarr')}.",
@@ -216,9 +219,10 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         kind = f"a {dims}D U-Net{encoder} {cites}"
     weights = facts.n_parameters.get(name)
     seeds = method.get("seeds") or []
+    batch = method.get("batch") or (facts.plan.get("batch") or {}).get("value")
     size = f" with {counted(weights, 'weight')}" if weights else ""
     parts = [
-        f"{kind}{size} was trained {_length(method)}on batches of {method.get('batch')} patches"
+        f"{kind}{size} was trained {_length(method)}on {f'batches of {batch} ' if batch else ''}patches"
         f"{f' of {_product(patch)} voxels' if patch else ''} with {choice('loss', LOSSES)}, "
         f"{choice('optimiser', OPTIMISERS)} and a learning rate of {method.get('learning_rate'):g} "
         f"{choice('schedule', SCHEDULES)}.",
@@ -348,4 +352,4 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _product(numbers: Sequence[float]) -> str:
-    return " × ".join(f"{number:g}" for number in numbers)
+    return " × ".join(f"{number:.4g}" for number in numbers)

@@ -136,6 +136,7 @@ def _overview(content: ReportContent, flow: Flow) -> dict[str, object]:
         "flow": flow,
         "tiles": glance.tiles(content, flow, leaders),
         "verdicts": glance.verdicts(content, leaders),
+        "warnings": [*glance.empty_handed(content), *content.warnings],
         "typical": glance.typical(content, leaders),
         "primary": metric_look(content.primary_metric),
     }

@@ -38,7 +38,10 @@ def encoded(figure: Figure) -> dict[str, bytes]:
     return found
 
 
-def _figure(rows: int = 1, columns: int = 1, *, width_in: float = 4.5, height_in: float = 3.2) -> tuple[Figure, Array]:
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width_in: float = 4.5, height_in: float = 3.2
+) -> tuple[Figure, Array]:
+    """A figure with a grid of axes, in the style of the figures."""
     with drawing_style():
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
@@ -48,7 +51,7 @@ def _figure(rows: int = 1, columns: int = 1, *, width_in: float = 4.5, height_in
 def learning_rate(history: pd.DataFrame) -> Figure:
     """The learning rate over the epochs: a blue line on a dotted grid."""
     table = with_columns(history, HISTORY_COLUMNS)
-    figure, ((axes,),) = _figure()
+    figure, ((axes,),) = new_figure()
     points = table[["epoch", "learning_rate"]].dropna().astype(float)
     axes.plot(points["epoch"], points["learning_rate"], color=BLUE)
     axes.grid(visible=True, linestyle=":")
@@ -66,7 +69,7 @@ def training(history: pd.DataFrame, *, curve: str) -> Figure:
     lines = {"loss": (("training", "loss", BLUE), ("validation", "validation_loss", RED))}.get(
         curve, (("validation", "dice", RED),)
     )
-    figure, ((axes,),) = _figure()
+    figure, ((axes,),) = new_figure()
     for name, column, shade in lines:
         points = table[["epoch", column]].dropna().astype(float).groupby("epoch").mean()
         axes.plot(points.index, points[column], color=shade, label=name)
@@ -83,7 +86,7 @@ def boxes(groups: Groups, *, metric: str, title: str) -> Figure:
     Groups without a value keep their place.
     """
     kept = {name: [float(value) for value in values if value == value] for name, values in groups.items()}
-    figure, ((axes,),) = _figure(width_in=1.6 + 1.3 * max(1, len(kept)), height_in=3.6)
+    figure, ((axes,),) = new_figure(width_in=1.6 + 1.3 * max(1, len(kept)), height_in=3.6)
     for place, values in enumerate(kept.values()):
         if values:
             axes.boxplot(
@@ -129,7 +132,7 @@ VOLUME_ML = {"< 20 ml": (0.0, 20.0), "20–150 ml": (20.0, 150.0000001), "> 150 
 
 def precision_recall(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
     """Precision over recall of each experiment, with the average precision in the legend."""
-    figure, ((axes,),) = _figure(height_in=3.6)
+    figure, ((axes,),) = new_figure(height_in=3.6)
     for k, (name, (recall, precision)) in enumerate(sorted(curves.items())):
         area = number(average_precision(recall, precision), 3)
         axes.plot(recall, precision, color=series(k).colour, label=f"{name} (AP {area})")
@@ -150,19 +153,13 @@ def average_precision(recall: Sequence[float], precision: Sequence[float]) -> fl
 def metric_table(values: pd.DataFrame, *, decimals: int = 3) -> Figure:
     """A table as a figure: a row per method, a column per metric; undefined values are dashes."""
     rows, columns = values.shape
-    figure, ((axes,),) = _figure(width_in=2.2 + 1.1 * columns, height_in=0.6 + 0.3 * rows)
+    figure, ((axes,),) = new_figure(width_in=2.2 + 1.1 * columns, height_in=0.6 + 0.3 * rows)
     axes.set_axis_off()
     texts = [[number(cell, decimals) for cell in line] for line in values.to_numpy(dtype=object)]
     names = [metric_look(str(name)).title for name in values.columns]
     table = axes.table(texts, rowLabels=[str(name) for name in values.index], colLabels=names, loc="center")
     table.scale(1, 1.4)
     return figure
-
-
-def as_share(text: str | float) -> float:
-    """`89`, `90.98 %` and `0.9098` of a published table as a share; above 1 a number counts as per cent."""
-    value = float(str(text).replace("%", "").strip())
-    return value / 100 if value > 1 or "%" in str(text) else value
 
 
 def slices(image: Array, reference: Array, prediction: Array) -> Figure:
@@ -173,7 +170,7 @@ def slices(image: Array, reference: Array, prediction: Array) -> Figure:
     image, reference, prediction : arrays, shape (z, y, x)
     """
     shown = min(MOST_SLICES, len(image))
-    figure, axes = _figure(shown, 4, width_in=5.0, height_in=1.3 * shown)
+    figure, axes = new_figure(shown, 4, width_in=5.0, height_in=1.3 * shown)
     titles = ("image", "reference", "image", "prediction")
     for row in range(shown):
         for column, volume in enumerate((image, reference, image, prediction)):
@@ -190,7 +187,7 @@ def _grey(axes: Axes, piece: Array) -> None:
 
 def contours(image: Array, reference: Array, predictions: Mapping[str, Array]) -> Figure:
     """One slice with the contour of the reference (white) and of each method in its colour, on boundaries alone."""
-    figure, ((axes,),) = _figure(height_in=4.5)
+    figure, ((axes,),) = new_figure(height_in=4.5)
     _grey(axes, image)
     for name, mask, shade in [
         ("reference", reference, "#ffffff"),
@@ -213,7 +210,7 @@ def label_map(label: Array, *, names: Sequence[str]) -> Figure:
     """
     if len(names) >= len(PALETTE):
         raise ValueError(f"{len(names)} labels, {len(PALETTE) - 1} colours")
-    figure, ((axes,),) = _figure(height_in=4.0)
+    figure, ((axes,),) = new_figure(height_in=4.0)
     shown = ListedColormap(PALETTE[: len(names) + 1])
     axes.imshow(label, cmap=shown, vmin=-0.5, vmax=len(names) + 0.5, interpolation="nearest")
     axes.set_axis_off()
@@ -225,7 +222,7 @@ def label_map(label: Array, *, names: Sequence[str]) -> Figure:
 
 def difference(a: Array, b: Array, *, titles: tuple[str, str] = ("original", "segmented"), unit: str = "") -> Figure:
     """Two slices side by side and their difference (first less second) with a colour bar."""
-    figure, ((left, middle, right),) = _figure(1, 3, width_in=7.5, height_in=2.8)
+    figure, ((left, middle, right),) = new_figure(1, 3, width_in=7.5, height_in=2.8)
     for axes, piece, title in ((left, a, titles[0]), (middle, b, titles[1])):
         _grey(axes, piece)
         axes.set_title(title)

@@ -58,7 +58,7 @@ def totals(content: ReportContent) -> Totals | None:
         ("GPU-hours", _hours(gpu) if gpu else "0"),
         ("Largest memory of a job", memory(table["peak_memory_mb"].max())),
         ("Work per case, without training", duration(per_case)),
-        ("Energy, estimated", f"{number(kwh, 3 if kwh < 0.1 else 2 if kwh < 10 else 0)} kWh"),
+        ("Energy, estimated", _energy(kwh)),
     )
     assumption = (
         f"Energy: {WATTS_PER_CORE:g} W for each busy core and {WATTS_PER_GPU:g} W for each busy GPU are assumed, "
@@ -66,6 +66,13 @@ def totals(content: ReportContent) -> Totals | None:
         "is counted, not that of runs it replaced."
     )
     return Totals(tiles, assumption)
+
+
+def _energy(kwh: float) -> str:
+    """Watt-hours where there are few: a small study did not cost nothing."""
+    if kwh < 0.1:
+        return f"{number(1000 * kwh, 2 if kwh < 0.001 else 1)} Wh"
+    return f"{number(kwh, 2 if kwh < 10 else 0)} kWh"
 
 
 def _hours(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Subgroups of cases: a forest plot and a table for each property, and the gaps between the groups in words."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from cohortseg.report.content import (
     of_leading_split,
     of_split,
     splits_in,
-    text_column,
     with_columns,
 )
 from cohortseg.report.forest import ForestLine, forest_plot
@@ -24,7 +24,17 @@ from cohortseg.report.style import series
 from cohortseg.report.table import Cell, Table, figure, headed, rows_of, sort_key, words
 
 FEW_CASES = 5
-"""Below this a group is drawn pale and takes no part in the gap."""
+"""Below this a group is drawn pale."""
+
+GAP_COLUMNS = ("experiment", "best", "worst", "gap", "ci_low", "ci_high", "p_groups", "p_groups_holm")
+INTERACTION_COLUMNS = (
+    *("experiment_a", "experiment_b", "lowest_group", "lowest_difference", "highest_group", "highest_difference"),
+    *("p_interaction", "p_interaction_holm"),
+)
+DEPENDS_BELOW = 0.05
+SAYS_NOTHING = "no sign that the difference depends on the group"
+MOST_PAIRS = 3
+"""More pairs of experiments than these are summed up, and only those that depend on the group are named."""
 
 MOST_GROUPS = 24
 MOST_FORESTS_OF_A_LABEL = 3
@@ -60,8 +70,8 @@ def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Subgroup
     plots = [
         (f"{heading}: {label}", _forest(content, leading[leading["label"] == label], label, title)) for label in labels
     ]
-    gaps = [gap for label in labels for gap in _gaps(content, leading[leading["label"] == label], label, len(labels))]
-    return Subgroup(heading, tuple(plots), tuple(gaps), _table(content, name, part, title))
+    sentences = (*_gaps(content, name, labels), *_interactions(content, name, labels))
+    return Subgroup(heading, tuple(plots), sentences, _table(content, name, part, title))
 
 
 def _forest(content: ReportContent, part: pd.DataFrame, label: str, title: str) -> bytes:
@@ -99,23 +109,67 @@ def _overall(content: ReportContent, experiment: str, label: str) -> float:
     return as_float(table.loc[here, "mean"].iloc[0]) if here.any() else float("nan")
 
 
-def _gaps(content: ReportContent, part: pd.DataFrame, label: str, n_labels: int) -> list[str]:
-    """Per experiment the distance between the best and the worst group that have enough cases, in words."""
+def _gaps(content: ReportContent, name: str, labels: Sequence[str]) -> list[str]:
+    """Per experiment the gap between the best and the worst group with its interval and test, in words."""
     look = metric_look(content.primary_metric)
     sentences = []
-    for name, lines in part.groupby(text_column(part, "experiment"), sort=True):
-        enough = lines[[not _is_few(line) and is_number(line["mean"]) for line in lines.to_dict("records")]]
-        if len(enough) < 2:
+    for line in _about(content, "gaps", GAP_COLUMNS, name, labels):
+        if not is_number(line["gap"]):
             continue
-        ordered = enough.sort_values("mean", ascending=look.better == "lower", kind="stable")
-        best, worst = ordered.iloc[0], ordered.iloc[-1]
-        p = lines["p_interaction"].dropna()
-        tested = f" (interaction p {p_value(p.iloc[0])})" if len(p) else ""
-        prefix = f"{label}, {name}" if n_labels > 1 else str(name)
-        apart = number(abs(best["mean"] - worst["mean"]), look.decimals)
-        ends = f"{number(best['mean'], look.decimals)} in “{best['value']}” to {number(worst['mean'], look.decimals)}"
-        sentences.append(f"{prefix}: a gap of {apart}, from {ends} in “{worst['value']}”{tested}.")
+        apart, around = number(line["gap"], look.decimals), interval(line["ci_low"], line["ci_high"], look.decimals)
+        sentences.append(
+            f"{_prefix(line['label'], labels)}{line['experiment']}: a gap of {apart} (95 % CI {around}) between "
+            f"“{line['best']}” (best) and “{line['worst']}” (worst){_tested(line, 'p_groups')}."
+        )
     return sentences
+
+
+def _interactions(content: ReportContent, name: str, labels: Sequence[str]) -> list[str]:
+    """Per pair of experiments whether their difference depends on the group; many pairs are summed up."""
+    look = metric_look(content.primary_metric)
+    lines = [
+        line
+        for line in _about(content, "interactions", INTERACTION_COLUMNS, name, labels)
+        if is_number(line["p_interaction"])
+    ]
+    depends = [line for line in lines if as_float(line["p_interaction_holm"]) < DEPENDS_BELOW]
+    sentences = []
+    for line in lines if len(lines) <= MOST_PAIRS else depends[:MOST_PAIRS]:
+        pair = f"{_prefix(line['label'], labels)}{line['experiment_a']} against {line['experiment_b']}"
+        ends = [
+            f"{number(line[f'{end}_difference'], look.decimals)} in “{line[f'{end}_group']}”"
+            for end in ("lowest", "highest")
+        ]
+        says = f"the difference depends on the group, from {ends[0]} to {ends[1]}" if line in depends else SAYS_NOTHING
+        sentences.append(f"{pair}: {says}{_tested(line, 'p_interaction')}.")
+    if len(lines) > MOST_PAIRS:
+        sentences.append(
+            f"Of {counted(len(lines), 'pair')} of experiments {len(depends)} differ by group (p after Holm below "
+            f"{DEPENDS_BELOW:g}); tables/interactions.csv has all."
+        )
+    return sentences
+
+
+def _about(
+    content: ReportContent, table: str, columns: Sequence[str], name: str, labels: Sequence[str]
+) -> list[dict[Any, Any]]:
+    """The lines of a table about one property and the primary metric, of the leading split."""
+    found = with_columns(content.tables.get(table), ["split", "label", "property", "metric", *columns])
+    found = of_leading_split(found)
+    found = found[(found["property"] == name) & (found["metric"] == content.primary_metric)]
+    return found[found["label"].isin(labels)].to_dict("records")
+
+
+def _prefix(label: Any, labels: Sequence[str]) -> str:
+    return f"{label}, " if len(labels) > 1 else ""
+
+
+def _tested(line: Mapping[Any, Any], column: str) -> str:
+    """The corrected p of a line, else the plain one, else nothing."""
+    p, corrected = as_float(line[column]), as_float(line[f"{column}_holm"])
+    if is_number(corrected):
+        return f"; p {p_value(corrected)} after Holm’s correction"
+    return f"; p {p_value(p)}" if is_number(p) else ""
 
 
 def _table(content: ReportContent, name: str, part: pd.DataFrame, title: str) -> Table:

@@ -127,6 +127,10 @@ class ReportSettings(Part):
     overlays: int = Field(
         3, ge=0, le=50, description="number of worst and of median cases shown as pictures per experiment"
     )
+    parquet: bool = Field(
+        False,
+        description="write every table also as Parquet; needs the extra `parquet` (pip install 'cohortseg[parquet]')",
+    )
 
 
 class Code(NamedTuple):

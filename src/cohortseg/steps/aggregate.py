@@ -42,6 +42,7 @@ from cohortseg.steps.curves import (
     Scored,
     calibration_table,
     curve_table,
+    detection_table,
     froc_table,
     histograms,
     instance_table,
@@ -50,6 +51,7 @@ from cohortseg.steps.curves import (
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
+from cohortseg.steps.parquet import need_pyarrow, write_parquet
 from cohortseg.steps.trial_table import trial_table
 from cohortseg.steps.units import all_units, seed_of_model, split_unit, validation_cases
 
@@ -62,8 +64,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Write all tables."""
     settings = AggregateStage.model_validate_json(arguments.settings)
     layout: Layout = arguments.study
+    if settings.report.parquet:
+        need_pyarrow()
     for name, table in tables(layout, settings).items():
         write_table(layout.table(name), table)
+        parquet = layout.table(name).with_suffix(".parquet")
+        if settings.report.parquet:
+            write_parquet(parquet, table)
+        else:
+            parquet.unlink(missing_ok=True)
     write_json(layout.crate, crate(layout, settings))
 
 
@@ -95,6 +104,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "calibration": calibration_table(pooled),
         "curves": curve_table(pooled, rows, scored, settings.classes),
         "froc": froc_table(rows, lesions),
+        "detection": detection_table(rows, lesions, statistics),
         "trials": trial_table(layout, settings.n_trials),
         "cohort_flow": cohort_flow(layout, settings.experiment_names),
         "rejected": rejected_cases(layout, settings.experiment_names),

@@ -7,22 +7,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cohortseg.metrics.detection import case_roc, froc, froc_score
+from cohortseg.metrics.detection import case_roc, froc, froc_score, roc_auc
 from cohortseg.metrics.probabilities import Histogram, from_record, pr_points, reliability, roc_points
-from cohortseg.metrics.summary import groups_of
+from cohortseg.metrics.summary import FEW_SUBJECTS, groups_of
+from cohortseg.settings import StatisticsSettings
 
 Floats = npt.NDArray[np.float64]
 
 BY = ["experiment", "label", "stage", "split"]
 HEAD = ["study", "experiment", "fold", "seed", "split", "case", "subject"]
-LESION_COLUMNS = ["lesion", "side", "volume_ml", "z", "y", "x", "shared_ml", "n_matched", "largest_match_ml", "dice"]
+LESION_COLUMNS = [
+    *("lesion", "side", "volume_ml", "z", "y", "x", "shared_ml", "n_matched", "largest_match_ml", "dice"),
+    *("max_probability", "mean_probability", "match_max_probability"),
+]
 INSTANCE_COLUMNS = [
     *("n_reference", "n_prediction", "n_matched", "panoptic_quality", "segmentation_quality"),
     *("recognition_quality", "aggregated_jaccard", "precision_at_50", "precision_50_to_95"),
 ]
 CALIBRATION_COLUMNS = ["n_cases", "low", "high", "n_voxels", "mean_probability", "observed"]
 CURVE_COLUMNS = ["curve", "n_cases", "threshold", "x", "y"]
-FROC_COLUMNS = ["n_cases", "n_lesions", "threshold_ml", "false_per_case", "sensitivity", "mean_sensitivity"]
+FROC_COLUMNS = ["score", "n_cases", "n_lesions", "threshold", "false_per_case", "sensitivity", "mean_sensitivity"]
+SCORES = {"max_probability": "match_max_probability", "volume_ml": "largest_match_ml"}
+"""Score of a predicted lesion: the column of a reference lesion that holds the best score of those that touch it."""
+DETECTION_COLUMNS = ["score", "n_cases", "n_subjects", "n_positive", "roc_auc", "ci_low", "ci_high", "note"]
 MOST_POINTS = 400
 """Points of a curve in a table; more are thinned out evenly."""
 
@@ -132,19 +139,53 @@ def _trimaps(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], 
 
 
 def froc_table(rows: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
-    """`froc.csv`: lesions found and false lesions, as the least volume that counts as a lesion varies."""
+    """`froc.csv`: lesions found and false lesions, as the score varies from which a predicted lesion counts."""
     by_key = dict(groups_of(lesions, BY))
     parts = []
     for key, part in groups_of(rows, BY):
         listed = by_key.get(key, lesions[:0])
-        is_true = listed["n_matched"] > 0
-        found = listed.loc[(listed["side"] == "reference") & is_true, "largest_match_ml"].to_numpy(dtype=np.float64)
-        false = listed.loc[(listed["side"] == "prediction") & ~is_true, "volume_ml"].to_numpy(dtype=np.float64)
+        is_true, is_reference = listed["n_matched"] > 0, listed["side"] == "reference"
         n_lesions = int(part["n_lesions_reference"].sum())
-        if not n_lesions and not false.size:
+        if not n_lesions and (is_true | is_reference).all():
             continue
-        curve = froc(found, false, n_lesions=n_lesions, n_cases=len(part))
-        table = pd.DataFrame(_thinned(curve), columns=["threshold_ml", "false_per_case", "sensitivity"])
-        head = {**dict(zip(BY, key, strict=True)), "n_cases": len(part), "n_lesions": n_lesions}
-        parts.append(table.assign(**head, mean_sensitivity=froc_score(curve))[[*BY, *FROC_COLUMNS]])
+        for score, matched in SCORES.items():
+            found = listed.loc[is_reference & is_true, matched].to_numpy(dtype=np.float64)
+            false = listed.loc[~is_reference & ~is_true, score].to_numpy(dtype=np.float64)
+            if np.isnan(found).any() or np.isnan(false).any() or (score != "volume_ml" and not found.size + false.size):
+                continue  # without probabilities there is the volume alone
+            curve = froc(found, false, n_lesions=n_lesions, n_cases=len(part))
+            table = pd.DataFrame(_thinned(curve), columns=["threshold", "false_per_case", "sensitivity"])
+            head = {**dict(zip(BY, key, strict=True)), "score": score, "n_cases": len(part), "n_lesions": n_lesions}
+            parts.append(table.assign(**head, mean_sensitivity=froc_score(curve))[[*BY, *FROC_COLUMNS]])
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*BY, *FROC_COLUMNS])
+
+
+def detection_table(rows: pd.DataFrame, lesions: pd.DataFrame, statistics: StatisticsSettings) -> pd.DataFrame:
+    """`detection.csv`: the area under the ROC curve over cases, where there are cases of both kinds."""
+    predicted = lesions[lesions["side"] == "prediction"]
+    unit = ["experiment", "label", "stage", "split", "case", "seed", "fold"]
+    best = predicted.groupby(unit, dropna=False)["max_probability"].max()
+    found = []
+    for key, part in groups_of(rows, BY):
+        positive = part["reference_ml"].to_numpy() > 0
+        if positive.all() or not positive.any():
+            continue
+        probability = best.reindex(pd.MultiIndex.from_frame(part[unit])).to_numpy(dtype=np.float64)
+        # a case without a predicted lesion has no sign of the structure
+        probability = np.where(part["prediction_ml"] > 0, probability, 0.0)
+        subjects = pd.factorize(part["subject"])[0]
+        small = "few subjects" if subjects.max() + 1 < FEW_SUBJECTS else ""
+        for score, values in (("max_probability", probability), ("volume_ml", part["prediction_ml"].to_numpy(float))):
+            if np.isnan(values).any():
+                continue
+            area = roc_auc(
+                values,
+                positive,
+                subjects,
+                seed=statistics.seed,
+                n_bootstrap=statistics.bootstrap,
+                confidence=statistics.confidence,
+            )
+            line = [score, len(part), int(subjects.max()) + 1, int(positive.sum()), *area, small]
+            found.append([*key, *line])
+    return pd.DataFrame(found, columns=[*BY, *DETECTION_COLUMNS])

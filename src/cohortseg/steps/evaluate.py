@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -
     objects = {"objects": post.get("contents", {}).get("instances"), "reference objects": known.get("instances")}
     inputs |= {name: content for name, content in objects.items() if content}
     if "probabilities" in raw:
-        inputs["probabilities"] = digest([raw["probabilities"], raw.get("probability_sums")])
+        inputs["probabilities"] = digest([raw["probabilities"], raw.get("probability_sums"), raw.get("contents")])
     return Work(
         stage="evaluate",
         sidecar=folder / "metrics.json",
@@ -83,7 +84,7 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         prediction = store.read_volume(folder / f"{stage}.zarr")
         if not prediction.grid.matches(reference.grid):
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
-        measured, found["location"] = _labels(reference, prediction, settings)
+        measured, found["location"] = _labels(reference, prediction, settings, folder / "probabilities.zarr")
         found["instances"][stage] = _instances(layout, case, prediction)
         for part, by_label in measured.items():
             found[part][stage] = by_label
@@ -94,13 +95,17 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
 
 
 def _labels(
-    reference: Volume, prediction: Volume, settings: EvaluateStage
+    reference: Volume, prediction: Volume, settings: EvaluateStage, stored: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Row, lesions and trimap curve of each label; where the reference of each lies in the image."""
+    """Row, lesions and trimap curve of each label; where the reference of each lies in the image.
+
+    Where the probabilities of the voxels were stored, the lesions have scores.
+    """
     from cohortseg.metrics.case import measure_case
 
     measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
     location = {}
+    probabilities = store.channels_of(store.open_array(stored)) if stored.exists() else None
     for number, name in enumerate(settings.classes, start=1):
         found = measure_case(
             reference.array == number,
@@ -109,6 +114,7 @@ def _labels(
             nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
             boundary_band_mm=settings.metrics.boundary_band_mm,
             trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
+            probability=None if probabilities is None else probabilities[number],
         )
         measured["metrics"][name] = dict(found.row)
         measured["lesions"][name] = found.lesions

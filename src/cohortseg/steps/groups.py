@@ -11,14 +11,8 @@ from cohortseg.errors import SettingsError
 from cohortseg.layout import Layout
 from cohortseg.metrics.corrections import holm
 from cohortseg.metrics.covariates import BY, COVARIATE_COLUMNS, correlations
-from cohortseg.metrics.subgroups import (
-    GAP_COLUMNS,
-    INTERACTION_COLUMNS,
-    gaps,
-    interactions,
-    subgroups,
-    with_groups,
-)
+from cohortseg.metrics.interactions import INTERACTION_COLUMNS, interactions
+from cohortseg.metrics.subgroups import GAP_COLUMNS, gaps, subgroups, with_groups
 from cohortseg.settings import StatisticsSettings
 from cohortseg.steps.clinical import read_clinical
 
@@ -125,6 +119,7 @@ def group_tables(
         "n_bootstrap": statistics.bootstrap,
         "confidence": statistics.confidence,
     }
+    tested = draws | {"n_permutations": statistics.permutations}
     tables: tuple[list[pd.DataFrame], list[pd.DataFrame], list[pd.DataFrame]] = ([], [], [])
     for name in names:
         grouped = add_property(post, name, properties, locations)
@@ -132,10 +127,14 @@ def group_tables(
         table = subgroups(grouped, metric=metric, min_subjects=least, **draws)
         tables[0].append(table.assign(property=name, stage="post"))
         tables[1].append(gaps(grouped, metric=metric, name=name, min_subjects=least, **draws))
-        tables[2].append(interactions(grouped, metric=metric, name=name, min_subjects=least))
+        table = interactions(grouped, metric=metric, min_subjects=least, **tested)
+        tables[2].append(table.assign(property=name))
     groups, gap, interaction = (pd.concat(part, ignore_index=True) if part else pd.DataFrame() for part in tables)
     if not names:
-        gap, interaction = pd.DataFrame(columns=[*BY, *GAP_COLUMNS]), pd.DataFrame(columns=list(INTERACTION_COLUMNS))
+        gap, interaction = (
+            pd.DataFrame(columns=[*BY, *GAP_COLUMNS]),
+            pd.DataFrame(columns=[*INTERACTION_COLUMNS, "property"]),
+        )
     return (
         groups,
         corrected(gap, "p_groups", [*BY]),

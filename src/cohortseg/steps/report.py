@@ -24,9 +24,11 @@ from cohortseg.report.curves import CURVES
 from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
+from cohortseg.sizing import shipped
 from cohortseg.stages import ReportStage, stage_settings
 from cohortseg.steps.pictures import pictures, thumbnails
 from cohortseg.steps.quality import drifting, quality, write_quality
+from cohortseg.steps.records import ERROR_COLUMNS, error_rows, records_of
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
@@ -55,6 +57,7 @@ TABLES: dict[str, str] = {
     "calibration": "predicted and observed shares",
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
+    "detection": "cases with the structure told from cases without",
     "choices": "what was chosen on validation folds",
     "candidates": "candidates of the choices",
     "data_dictionary": "what each column means",
@@ -142,7 +145,8 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
             name: table
             for name in (*ANALYSES, *CURVE_TABLES, "trials")
             if (table := _table_if_there(layout, name)) is not None
-        },
+        }
+        | {"estimates": estimates(layout, settings)},
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
         n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
@@ -252,6 +256,14 @@ def resources(layout: Layout) -> pd.DataFrame:
             gpu = sum(record["seconds"] for record in records if str(record.get("device", "cpu")) != "cpu")
             rows.append([stage, len(records), sum(seconds), float(np.median(seconds)), peak, cpu, gpu])
     return pd.DataFrame(rows, columns=list(RESOURCE_COLUMNS))
+
+
+def estimates(layout: Layout, settings: ReportStage) -> pd.DataFrame:
+    """What a first run asks for and what the finished cases took, a line for each stage and experiment."""
+    study = last_study(layout)
+    found = records_of(layout, read_cases(layout.cases_table), len(study.cohort.channel_names), len(settings.classes))
+    needs = {work: shipped(work.split(" ")[0]) for work in found}
+    return pd.DataFrame(error_rows(found, needs), columns=list(ERROR_COLUMNS))
 
 
 def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
