@@ -25,6 +25,7 @@ GRID = Grid((3, 24, 21), (4.0, 0.9, 1.1), (-31.0, 12.5, 47.25))
 TRAIN, HELD_OUT, TESTED = ["p1_ct1", "p1_ct2", "p2_ct1", "p3_ct1", "p4_ct1"], ["p5_ct1", "p6_ct1"], ["p7_ct1"]
 WINDOW = {"method": "threshold", "rule": "fixed", "low": 0, "high": 200}
 NET = {"method": "unet", "features": [4, 8], "steps": 3, "batch": 2, "validate_every": 3, "augmentation": "none"}
+FOREST = {"method": "forest", "trees": 3, "depth": 6, "per_class": 40, "scales_mm": [1.0]}
 LIMITS = {"low": {"low": 0, "high": 95}, "high": {"low": 96, "high": 200}}
 
 
@@ -54,7 +55,7 @@ def study_with(tune: dict, **more):
         "cohort": {"source": ".", "series": {"modality": "CT"}, "labels": {"structures": {"object": "GTV"}}},
         "split": {"folds": 2, "test_fraction": 0.1},
         "plan": {"dims": 2, "patch_voxels": 4096},
-        "experiments": {"window": WINDOW, "net": NET},
+        "experiments": {"window": WINDOW, "net": NET, "forest": FOREST},
         "tune": tune,
     }
     return load_study(values | more)
@@ -309,7 +310,25 @@ def test_the_table_names_every_trial_and_the_chosen_one(layout):
     assert len(trial_table(layout, {"window": 1})) == 1, "what a longer search left behind is not listed"
 
 
-# ---- networks -------------------------------------------------------------------------------------------------------
+# ---- learners and networks ------------------------------------------------------------------------------------------
+
+
+def test_a_learner_is_fitted_on_the_inner_training_part_and_its_chosen_settings_are_those_of_the_fold(layout):
+    options = {"search": "grid", "space": {"depth": [1, 6]}, "inner_folds": 2}
+    study = study_with({"forest": options})
+    for name in [*HELD_OUT, *TESTED]:
+        shutil.rmtree(layout.case(name))
+        layout.case(name).write_text("whoever opens a file of this case fails")
+    shallow, deep = search(layout, study, "forest")
+    (inner,) = read_json(layout.inner("forest", "0"))["folds"]
+    assert sorted(deep["inner"][0]) == inner["validation"]
+    assert deep["n_trained_on"] == [len(inner["train"])]
+    assert deep["score"] > shallow["score"]
+    assert choose(layout, 2, "forest") == {"settings": {"depth": 6}}
+    for name in [*HELD_OUT, *TESTED]:
+        layout.case(name).unlink()
+    record = read_json(train_fold(layout, study, layout.tuned("forest", "0"), "forest", settings_of="forest"))
+    assert record["tuned"] == {"depth": 6}
 
 
 def prepare(layout, study) -> None:
@@ -407,8 +426,8 @@ def test_the_network_of_the_fold_is_trained_with_the_chosen_settings_and_its_own
     assert tuned["weights"] != plain["weights"]
 
 
-def train_fold(layout, study, tuned, experiment):
+def train_fold(layout, study, tuned, experiment, settings_of="net"):
     token = layout.model(experiment, "0", 1) / "train.json"
-    given = {"study": layout, "settings": stage_settings(study, "train", "net"), "experiment": experiment}
+    given = {"study": layout, "settings": stage_settings(study, "train", settings_of), "experiment": experiment}
     train.run(argparse.Namespace(**given, threads=1, fold="0", seed=1, upstream="", token=token, tuned=tuned))
     return token

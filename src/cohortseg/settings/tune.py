@@ -19,7 +19,7 @@ NOT_SEARCHED: dict[str, str] = {
         "it says how a trained network predicts",
     ),
     **dict.fromkeys(("channels_last", "compile", "checkpoint_minutes"), "it changes no result"),
-    "precision": "it belongs to the machine",
+    **dict.fromkeys(("precision", "processes"), "it belongs to the machine"),
     "minutes": "trials are as long as `steps`",
     "seeds": "the best of several seeds is luck, not a setting",
     "architecture": "networks of one ensemble must be of one kind; make one experiment of each",

@@ -59,6 +59,8 @@ def train_learner(arguments: argparse.Namespace, settings: ExperimentStage, meth
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
     used["train"] = drawn(used["train"], _most(method), arguments.seed)
     record = {"key": key, "members": used, **fit(layout, folder, settings, method, used["train"], arguments.seed)}
+    if method is not settings.experiment:
+        record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
     write_json(folder / "done.json", record)
     write_json(arguments.token, record)
