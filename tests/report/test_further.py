@@ -3,7 +3,7 @@
 import pandas as pd
 from report_content import empty_content, full_content, quality_table
 
-from cohortseg.report.further import further
+from cohortseg.report.further import asked_and_used, further
 from cohortseg.report.quality import quality_sentence
 from cohortseg.report.quality import quality_table as table_of
 
@@ -71,9 +71,12 @@ def test_nothing_looked_at_is_nothing_shown():
 
 def test_asked_and_used_are_shown_by_stage():
     asked = pd.DataFrame([{"work": "convert", "n": 12, "asked_mb": 650, "used_mb": 107, "mb_asked_per_used": 5.9}])
-    (shown,) = further(full_content(tables={"estimates": asked}))
+    content = full_content(tables={"estimates": asked})
+    assert further(content) == []
+    shown = asked_and_used(content)
     assert [column.title for column in shown.table.columns][:3] == ["Stage", "N", "Asked, MB"]
     assert [cell.text for cell in shown.table.rows[0]] == ["convert", "12", "650", "107", "5.9"]
+    assert asked_and_used(empty_content()) is None
 
 
 def test_lines_without_a_result_are_counted_and_not_shown():

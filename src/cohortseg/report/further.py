@@ -42,13 +42,13 @@ ANALYSES: dict[str, Analysis] = {
     "interactions": Analysis(
         "Interactions", "Whether the difference between two experiments depends on the group of cases."
     ),
-    "estimates": Analysis(
-        "Estimates of memory and time",
-        "What a first run asks for each case before anything was measured, and what was used: medians, the least "
-        "memory asked per memory used (below 1 a job would have needed a retry), and the median error of the seconds.",
-    ),
 }
 """Name of the table: its presentation, in the order of the page."""
+ESTIMATES = Analysis(
+    "Estimates of memory and time",
+    "What a first run asks for each case before anything was measured, and what was used: medians, the least "
+    "memory asked per memory used (below 1 a job would have needed a retry), and the median error of the seconds.",
+)
 
 HIDDEN = ("study",)
 KEYS = ("label", "stage", "split")
@@ -94,6 +94,14 @@ def further(content: ReportContent) -> list[Further]:
         for name, analysis in ANALYSES.items()
         if name in content.tables and len(_with_results(name, content.tables[name]))
     ]
+
+
+def asked_and_used(content: ReportContent) -> Further | None:
+    """What jobs asked for and used; it stands with the resources, the one part of a page that differs between runs."""
+    frame = content.tables.get("estimates")
+    if frame is None or not len(frame):
+        return None
+    return Further(ESTIMATES.title, ESTIMATES.words, _table(content, "estimates", ESTIMATES.title, frame))
 
 
 def _with_results(name: str, frame: pd.DataFrame) -> pd.DataFrame:

@@ -308,6 +308,7 @@ def _background(content: ReportContent) -> dict[str, object]:
         "rejections": background.rejections(content),
         "plan": background.plan_table(content.plan),
         "resources": resources.resource_table(content),
+        "estimates": further.asked_and_used(content),
         "totals": resources.totals(content),
         "dictionary": background.dictionary_table(content),
         "versions": sorted(content.versions.items(), key=lambda item: item[0].casefold()),
