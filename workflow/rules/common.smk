@@ -200,8 +200,13 @@ def gpus_of(wildcards):
 
 
 def processes_of(wildcards):
-    """The processes that train one network together."""
-    return STUDY.trained[wildcards.experiment].processes
+    """The processes that train one network together; a learner without a network is fitted by one."""
+    return getattr(STUDY.trained[wildcards.experiment], "processes", 1)
+
+
+def training_gpus(wildcards):
+    """One GPU for each process that trains a network."""
+    return gpus_of(wildcards) * processes_of(wildcards)
 
 
 def several(value):

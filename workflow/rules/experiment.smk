@@ -20,7 +20,7 @@ rule train:
     resources:
         mem_mb=training_memory,
         runtime=1440,
-        gpu=processes_of,
+        gpu=training_gpus,
         mpi=several(lambda _: "srun"),
         nodes=several(lambda _: 1),
         tasks=several(processes_of),
