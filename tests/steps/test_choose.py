@@ -12,12 +12,14 @@ from study_by_hand import GRID, case_of, sidecar_of, study_of, write_case, write
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.layout import Layout
+from cohortseg.metrics.choice import Judged
 from cohortseg.metrics.probabilities import histogram
 from cohortseg.postprocess.chain import NOTHING
 from cohortseg.settings import PostprocessSettings
 from cohortseg.stages import CandidatesStage, ChooseStage, PostprocessStage
 from cohortseg.steps import candidates, choose, postprocess, threshold
 from cohortseg.steps.choice_tables import choice_tables
+from cohortseg.steps.chosen import decide
 from cohortseg.steps.model_space import PACKAGE_FORMAT
 from cohortseg.steps.units import units_of
 from cohortseg.volume import Volume
@@ -329,3 +331,24 @@ def test_an_unchanged_choice_cleans_no_case_again_and_a_changed_one_does(tmp_pat
     path.write_text(json.dumps(AS_IT_IS))
     cleaned(layout, "0")
     assert store_of.stat().st_ino != before
+
+
+def test_a_package_that_keeps_the_most_probable_class_decides_too():
+    """A threshold of None is a choice like another."""
+    alone = Judged(1, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, "too few subjects")
+    settings = ChooseStage(
+        classes=["organ"],
+        choose_threshold=True,
+        folds=2,
+        keep_if="interval",
+        min_subjects=5,
+        seed=1,
+        bootstrap=200,
+        confidence=0.95,
+    )
+    kept, worth = decide({"0.4": 0.4}, [alone], np.zeros((1, 0)), settings, [None])
+    assert kept is None
+    assert {name: judged.verdict for name, (judged, _) in worth.items()} == {
+        "0.4": "too few subjects",
+        "as in the model package": "kept",
+    }

@@ -17,16 +17,14 @@ from cohortseg.postprocess.candidates import CANDIDATES, left_by, usual_part_ml
 from cohortseg.stages import ChooseStage
 from cohortseg.steps.arguments import add_cohort, add_experiment
 from cohortseg.steps.chosen import (
-    OF_PACKAGE,
+    decide,
     folds_to_serve,
-    held_out,
     line,
     name_of,
     of_package,
     rules_of,
     threshold_of,
     voters,
-    with_package,
     write_choice,
 )
 from cohortseg.steps.units import all_units, split_unit
@@ -71,14 +69,19 @@ def choices(layout: Layout, experiment: str, settings: ChooseStage) -> tuple[dic
             scores, changed = outcomes(others, at, number, usual_ml)
             _, judged = judge(scores, changed, [case.subject for case in others], rules_of(settings))
             kept_out, _ = outcomes(own, at, number, usual_ml)
-            own_gains = [held_out(kept_out[0], after) for after in kept_out]
-            tried = dict(zip(CANDIDATES, zip(judged, own_gains, strict=True), strict=True))
-            worth = with_package(tried, settings, given)
             options = {name: candidate.options(usual_ml) for name, candidate in CANDIDATES.items()}
-            options |= {OF_PACKAGE: given[label]} if OF_PACKAGE in worth else {}
-            chosen[fold][label] = next(options[name] for name, (one, _) in worth.items() if one.verdict == "kept")
+            packaged = [given[label]] if given is not None else []
+            chosen[fold][label], worth = decide(options, judged, kept_out, settings, packaged)
             lines += [
-                line(fold, label, "cleaning", name, one, options=options[name], **more)
+                line(
+                    fold,
+                    label,
+                    "cleaning",
+                    name,
+                    one,
+                    options=options.get(name, *packaged),
+                    **more,
+                )
                 for name, (one, more) in worth.items()
             ]
     return chosen, lines

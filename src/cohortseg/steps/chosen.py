@@ -1,10 +1,10 @@
 """What was chosen on the validation folds: the cases it is chosen by, the files it stands in, the label it makes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cohortseg.cohort import read_cases
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.layout import TEST, Layout
+from cohortseg.metrics.bootstrap import Floats
 from cohortseg.metrics.choice import Judged, Rules
 from cohortseg.stages import BestStage, ChooseStage
 from cohortseg.steps.model_space import read_package
@@ -72,16 +73,35 @@ def of_package(settings: ChooseStage, what: str) -> Any:
     return package.get("chosen", {}).get(what)
 
 
-def with_package(
-    worth: dict[str, tuple[Judged, dict[str, Any]]], settings: ChooseStage, given: Any
-) -> dict[str, tuple[Judged, dict[str, Any]]]:
-    """The candidates and what they were worth; the package's own choice is kept where too few subjects could judge."""
-    first = next(iter(worth.values()))[0]
-    if given is None or first.n_subjects >= settings.min_subjects:
-        return worth
-    unknown = replace(first, after=math.nan, gain=math.nan, ci_low=math.nan, ci_high=math.nan, verdict="kept")
-    judged = {name: (replace(one, verdict="too few subjects"), more) for name, (one, more) in worth.items()}
-    return judged | {OF_PACKAGE: (unknown, held_out([], []))}
+class Decision(NamedTuple):
+    """What is kept of some candidates, and by name what each was judged to be worth, and was on the cases kept out."""
+
+    kept: Any
+    worth: dict[str, tuple[Judged, dict[str, Any]]]
+
+
+def decide(
+    values: Mapping[str, Any],
+    judged: Sequence[Judged],
+    kept_out: Floats,
+    settings: ChooseStage,
+    packaged: Sequence[Any],
+) -> Decision:
+    """Keep what the verdicts say; what a package holds where too few subjects could judge.
+
+    `values` are the candidates by name, the first of them doing nothing; `judged` and the rows of `kept_out`, scores
+    of the cases of the fold itself, are in their order. `packaged` is empty without a package, else its one value
+    (which for a threshold may be None).
+    """
+    gains = [held_out(kept_out[0], after) for after in kept_out]
+    worth = dict(zip(values, zip(judged, gains, strict=True), strict=True))
+    first = judged[0]
+    if packaged and first.n_subjects < settings.min_subjects:
+        unknown = replace(first, after=math.nan, gain=math.nan, ci_low=math.nan, ci_high=math.nan, verdict="kept")
+        worth = {name: (replace(one, verdict="too few subjects"), more) for name, (one, more) in worth.items()}
+        worth[OF_PACKAGE] = (unknown, held_out([], []))
+    kept = next(name for name, (one, _) in worth.items() if one.verdict == "kept")
+    return Decision(packaged[0] if kept == OF_PACKAGE else values[kept], worth)
 
 
 def threshold_of(layout: Layout, experiment: str, fold: str) -> float | None:

@@ -16,15 +16,13 @@ from cohortseg.metrics.probabilities import BINS, from_record
 from cohortseg.stages import ChooseStage
 from cohortseg.steps.arguments import add_cohort, add_experiment
 from cohortseg.steps.chosen import (
-    OF_PACKAGE,
+    decide,
     folds_to_serve,
-    held_out,
     line,
     name_of,
     of_package,
     rules_of,
     voters,
-    with_package,
     write_choice,
 )
 from cohortseg.steps.units import all_units, split_unit
@@ -60,16 +58,15 @@ def thresholds(layout: Layout, experiment: str, settings: ChooseStage) -> tuple[
     table = np.asarray(scored, dtype=np.float64).reshape(-1, len(THRESHOLDS), 2)
     chosen, lines = {}, []
     given = of_package(settings, "threshold")
-    names = [name_of(value) for value in THRESHOLDS]
+    values = {name_of(value): value for value in THRESHOLDS}
     for fold in folds_to_serve(settings.folds):
         others = [place for place, own in enumerate(folds) if own != fold]
         own = table[[place for place, one in enumerate(folds) if one == fold], :, 0]
         scores, changed = table[others].transpose(2, 1, 0)
         _, judged = judge(scores, changed, [subjects[place] for place in others], rules_of(settings))
-        own_gains = [held_out(own[:, 0], after) for after in own.T]
-        worth = with_package(dict(zip(names, zip(judged, own_gains, strict=True), strict=True)), settings, given)
-        values = dict(zip(names, THRESHOLDS, strict=True)) | ({OF_PACKAGE: given["threshold"]} if given else {})
-        chosen[fold] = {"threshold": next(values[name] for name, (one, _) in worth.items() if one.verdict == "kept")}
+        packaged = [given["threshold"]] if given is not None else []
+        value, worth = decide(values, judged, own.T, settings, packaged)
+        chosen[fold] = {"threshold": value}
         lines += [
             line(fold, settings.classes[0], "threshold", name, one, options={}, **more)
             for name, (one, more) in worth.items()
