@@ -32,6 +32,7 @@ from cohortseg.settings.results import (
     StatisticsSettings,
 )
 from cohortseg.settings.study import Study
+from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ConvertSettings",
     "ExportSettings",
     "InstanceSettings",
+    "IntensityMethod",
     "JobSettings",
     "LabelSettings",
     "LearnedMethod",
@@ -62,6 +64,7 @@ __all__ = [
     "SplitSettings",
     "StatisticsSettings",
     "Study",
+    "SynthesisSettings",
     "ThresholdMethod",
     "TrainedMethod",
     "TuneSettings",
