@@ -59,6 +59,8 @@ SHARED_STEPS |= {
     "learners",
     "objects",
     "image_pairs",
+    "image_tables",
+    "evaluate_image",
     "intensity",
     "made_image",
     "preprocess_pair",

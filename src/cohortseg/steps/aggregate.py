@@ -51,6 +51,7 @@ from cohortseg.steps.curves import (
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
+from cohortseg.steps.image_tables import image_tables
 from cohortseg.steps.parquet import need_pyarrow, write_parquet
 from cohortseg.steps.trial_table import trial_table
 from cohortseg.steps.units import all_units, seed_of_model, split_unit, validation_cases
@@ -78,7 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
     """All tables by name, in the order in which they are written."""
-    scored = scored_units(layout, settings)
+    evaluated = scored_units(layout, settings)
+    scored = [] if settings.synthesis is not None else evaluated
     rows, scans = metric_rows(scored, settings), scans_of_cases(layout)
     statistics, primary = settings.statistics, settings.report.primary_metric
     properties = properties_of_cases(layout, scans)
@@ -112,7 +114,8 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "heterogeneity_summary": summarise_properties(scans),
         "repairs": repairs(layout),
         **choice_tables(layout, settings.choices),
-        "data_dictionary": dictionary(),
+        **(image_tables(evaluated, statistics) if settings.synthesis is not None else {}),
+        "data_dictionary": dictionary(images=settings.synthesis is not None),
         # Last, because it is what the report waits for.
         "metrics_by_case": rows,
     }
