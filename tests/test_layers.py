@@ -59,6 +59,7 @@ SHARED_STEPS |= {
     "learners",
     "objects",
     "image_pairs",
+    "image_pictures",
     "image_tables",
     "evaluate_image",
     "intensity",

@@ -161,7 +161,7 @@ IMAGE_COLUMNS: dict[str, Column] = {
         True,
         "Wang 2004",
     ),
-    "undefined": Column(
+    "missing": Column(
         "text",
         "why numbers are missing: equal_images (PSNR), empty_region (all), too_thin (SSIM)",
         None,

@@ -40,8 +40,8 @@ def measure_image(
     Returns
     -------
     dict
-        Of each region the columns `IMAGE_COLUMNS`. A region without voxels: all NaN, `undefined` says `empty_region`.
-        Equal images: PSNR is infinite, which no mean survives, so it is NaN and `undefined` says `equal_images`. No
+        Of each region the columns `IMAGE_COLUMNS`. A region without voxels: all NaN, `missing` says `empty_region`.
+        Equal images: PSNR is infinite, which no mean survives, so it is NaN and `missing` says `equal_images`. No
         window of 7 voxels fits into the image or has its middle in the region: SSIM is NaN, `too_thin`.
 
     Raises
@@ -64,9 +64,9 @@ def _is_thick(image: Array) -> bool:
 def _row(
     real: Array, made: Array, inside: npt.NDArray[np.bool_], likeness: Array | None, *, peak: float, bits: int
 ) -> Row:
-    row: Row = {**dict.fromkeys(IMAGE_COLUMNS, math.nan), "n_voxels": int(inside.sum()), "undefined": ""}
+    row: Row = {**dict.fromkeys(IMAGE_COLUMNS, math.nan), "n_voxels": int(inside.sum()), "missing": ""}
     if not row["n_voxels"]:
-        return row | {"undefined": EMPTY}
+        return row | {"missing": EMPTY}
     difference = made[inside].astype(np.float64) - real[inside]
     mae, mse = float(np.abs(difference).mean()), float(np.square(difference).mean())
     row |= {
@@ -80,9 +80,9 @@ def _row(
     if found.size:
         row["ssim"] = float(found.mean(dtype=np.float64))
     else:
-        row["undefined"] = THIN
+        row["missing"] = THIN
     if mse:
         row["psnr_db"] = 10.0 * math.log10(peak**2 / mse)
     else:
-        row["undefined"] = EQUAL
+        row["missing"] = EQUAL
     return row

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cohortseg.metrics.columns import IMAGE_COLUMNS, Column
-from cohortseg.metrics.table_words import Table, count, metric, number, text
+from cohortseg.metrics.table_words import Table, count, metric, text
 
 
 def image_tables(
@@ -21,12 +21,7 @@ def image_tables(
     return {
         "images": Table(
             "every made image against the real one",
-            {
-                **own,
-                **region,
-                **IMAGE_COLUMNS,
-                "seconds_predict": number("s", "wall time of the prediction of the case", 0.0),
-            },
+            {**own, **region, **IMAGE_COLUMNS},
         ),
         "images_summary": Table("statistics of made images by experiment", {**keys, **region, **what, **summary}),
         "images_comparison": Table(

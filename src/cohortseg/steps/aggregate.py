@@ -108,7 +108,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "froc": froc_table(rows, lesions),
         "detection": detection_table(rows, lesions, statistics),
         "trials": trial_table(layout, settings.n_trials),
-        "cohort_flow": cohort_flow(layout, settings.experiment_names),
+        "cohort_flow": cohort_flow(layout, settings.experiment_names, labels=settings.synthesis is None),
         "rejected": rejected_cases(layout, settings.experiment_names),
         "heterogeneity": scans,
         "heterogeneity_summary": summarise_properties(scans),

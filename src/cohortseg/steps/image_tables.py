@@ -34,14 +34,9 @@ def image_tables(scored: list[Scored], statistics: StatisticsSettings) -> dict[s
 
 def image_rows(scored: list[Scored]) -> pd.DataFrame:
     """`images.csv`: one row per experiment, model, case and region."""
-    rows = [
-        {**head, "region": region, **row, "seconds_predict": raw["seconds"]}
-        for head, record, raw in scored
-        for region, row in record["images"].items()
-    ]
-    floats = [name for name in IMAGE_COLUMNS if name not in ("n_voxels", "undefined")]
-    columns = [*HEAD, "region", *IMAGE_COLUMNS, "seconds_predict"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
+    rows = [{**head, "region": region, **row} for head, record, _ in scored for region, row in record["images"].items()]
+    floats = [name for name in IMAGE_COLUMNS if name not in ("n_voxels", "missing")]
+    return pd.DataFrame(rows, columns=[*HEAD, "region", *IMAGE_COLUMNS]).astype(dict.fromkeys(floats, float))
 
 
 def comparison_of_images(rows: pd.DataFrame, statistics: StatisticsSettings) -> pd.DataFrame:
@@ -53,7 +48,7 @@ def comparison_of_images(rows: pd.DataFrame, statistics: StatisticsSettings) -> 
         "confidence": statistics.confidence,
     }
     tables = [
-        compare(part, metric=metric, **options).assign(region=str(key[0]), split=str(key[1]))
+        compare(part.assign(undefined=""), metric=metric, **options).assign(region=str(key[0]), split=str(key[1]))
         for key, part in groups_of(rows, ["region", "split"])
         for metric in COMPARED
     ]
