@@ -61,6 +61,8 @@ def record(dice: float, volume_ml: float, left: float, *, empty: bool = False) -
     by_label = {"metrics": row, "lesions": lesions, "trimap": [[1.0, 0.5], [4.0, dice]]}
     found = {part: {stage: {"tumour": value} for stage in ("raw", "post")} for part, value in by_label.items()}
     location = {"tumour": {"left": left, "back": 0.5, "head": 0.5}}
+    voxels = {"shared": [80, 10], "reference": [86, 14], "prediction": [84, 16]}
+    found["voxels"] = {stage: voxels for stage in ("raw", "post")}
     return {**found, "instances": {"raw": None, "post": None}, "location": location}
 
 
@@ -162,6 +164,14 @@ def test_groups_hold_the_planted_means_by_split(study: Layout) -> None:
     assert found.loc[("plain", "South"), "mean"] == pytest.approx(0.60, abs=0.02)
     assert (found["split"] == "val").all()
     assert set(table(study, "subgroups")["value"]) >= {"left", "right", "below 20 ml", "20 to 150 ml"}
+
+
+def test_voxels_of_all_cases_are_added_up_before_the_shares_of_all_classes(study: Layout) -> None:
+    classes = table(study, "classes").set_index(["experiment", "stage", "split"])
+    one = classes.loc[("best", "post", "val")]
+    assert one["n_cases"] == N_CASES
+    assert one["voxel_accuracy"] == pytest.approx(0.9)
+    assert one["mean_jaccard"] == pytest.approx((80 / 90 + 10 / 20) / 2)
 
 
 def test_failures_are_counted_and_rank_worst(study: Layout) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
+from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 
@@ -354,6 +355,7 @@ TABLES: dict[str, Table] = {
             **_NOTE,
         },
     ),
+    **CLASS_TABLES,
     **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,

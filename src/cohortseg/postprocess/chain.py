@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
-from cohortseg.postprocess.components import keep_largest, keep_n, minimum_volume
+from cohortseg.postprocess.components import keep_largest, keep_n, minimum_slices, minimum_volume
 from cohortseg.postprocess.morphology import closing, fill_holes, opening
 from cohortseg.volume import Array, Triple
 
@@ -44,6 +44,7 @@ POSTPROCESSES: dict[str, Postprocess] = {
     "closing": Postprocess(closing, "halo", "Serra 1982, Image Analysis and Mathematical Morphology", halo_radii=2),
     "fill_holes": Postprocess(fill_holes, "volume", "Soille 2004, Morphological Image Analysis, 6.3.7"),
     "minimum_volume": Postprocess(minimum_volume, "volume", "Pereira et al. 2016: volumetric constraint"),
+    "minimum_slices": Postprocess(minimum_slices, "volume", "Primakov et al. 2022: overlap in neighbouring slices"),
     "keep_largest": Postprocess(keep_largest, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
     "keep_n": Postprocess(keep_n, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
 }
@@ -53,6 +54,7 @@ NOTHING: Mapping[str, Any] = {
     "closing_mm": 0.0,
     "fill_holes": False,
     "min_volume_ml": 0.0,
+    "min_slices": 1,
     "keep": "all",
 }
 """The options that leave a label as it is."""
@@ -67,6 +69,7 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
     closing_mm: float = 0.0,
     fill_holes: bool = False,
     min_volume_ml: float = 0.0,
+    min_slices: int = 1,
     keep: Keep = "all",
 ) -> npt.NDArray[np.uint8]:
     """Clean each class by itself: opening, closing, holes, small components, kept components, in this order.
@@ -89,6 +92,8 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
         Fill cavities that do not reach the border of the image.
     min_volume_ml : float
         Components below this volume are removed; 0 leaves it out.
+    min_slices : int
+        Components that overlap themselves over fewer slices are removed; 1 leaves it out.
     keep : 'all', 'largest' or int
         Components of each class that are kept.
 
@@ -105,7 +110,7 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
         For a label value beyond `n_classes`.
     """
     options: dict[str, Any] = {"opening_mm": opening_mm, "closing_mm": closing_mm, "fill_holes": fill_holes}
-    options |= {"min_volume_ml": min_volume_ml, "keep": keep}
+    options |= {"min_volume_ml": min_volume_ml, "min_slices": min_slices, "keep": keep}
     return postprocess_classes(label, spacing_mm=spacing_mm, options=[options] * n_classes)
 
 
@@ -148,7 +153,14 @@ def with_margin(box: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 def _steps(
-    spacing_mm: Triple, *, opening_mm: float, closing_mm: float, fill_holes: bool, min_volume_ml: float, keep: Keep
+    spacing_mm: Triple,
+    *,
+    opening_mm: float,
+    closing_mm: float,
+    fill_holes: bool,
+    min_volume_ml: float,
+    min_slices: int,
+    keep: Keep,
 ) -> list[tuple[str, dict[str, Any]]]:
     """Names and options of the steps that have something to do, in order."""
     if keep not in ("all", "largest") and not (isinstance(keep, int) and keep >= 1):
@@ -159,6 +171,7 @@ def _steps(
         (closing_mm > 0, "closing", {"radius_mm": closing_mm, "spacing_mm": spacing_mm}),
         (fill_holes, "fill_holes", {}),
         (min_volume_ml > 0, "minimum_volume", {"min_volume_ml": min_volume_ml, "voxel_ml": voxel_ml}),
+        (min_slices > 1, "minimum_slices", {"n_slices": min_slices}),
         (keep == "largest", "keep_largest", {}),
         (isinstance(keep, int), "keep_n", {"n": keep}),
     ]

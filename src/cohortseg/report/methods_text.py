@@ -267,6 +267,7 @@ def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
         f"a closing of {chosen.get('closing_mm'):g} mm" if chosen.get("closing_mm") else "",
         "filling of holes" if chosen.get("fill_holes") else "",
         f"removal of components below {chosen.get('min_volume_ml'):g} ml" if chosen.get("min_volume_ml") else "",
+        f"removal of components on fewer than {chosen['min_slices']} slices" if chosen.get("min_slices", 1) > 1 else "",
         ""
         if keep == "all"
         else f"keeping the {'largest component' if keep == 'largest' else f'{keep} largest components'}",

@@ -19,7 +19,7 @@ from cohortseg.volume import Array, Grid, Volume
 
 __all__ = ["add_arguments", "run"]
 
-PARTS = ("metrics", "lesions", "trimap", "instances")
+PARTS = ("metrics", "lesions", "trimap", "instances", "voxels")
 """What the record holds of each stage (raw, post)."""
 
 
@@ -60,7 +60,7 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     -------
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
-        each label. `location` of the reference of each label.
+        each label. `voxels`: of each stage the counts of all classes. `location` of the reference of each label.
 
     Raises
     ------
@@ -73,6 +73,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     folder = layout.prediction(experiment, model, case)
     if not (layout.case(case) / "label.zarr").exists():
         raise Rejected("NO_REFERENCE", "predicted, but not scored: the scan has no label")
+    from cohortseg.metrics.confusion import count_classes
+
     reference = store.read_volume(layout.case(case) / "label.zarr")
     found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     found["location"] = {}
@@ -86,6 +88,7 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
         measured, found["location"] = _labels(reference, prediction, settings, folder / "probabilities.zarr")
         found["instances"][stage] = _instances(layout, case, prediction)
+        found["voxels"][stage] = count_classes(reference.array, prediction.array, n_classes=len(settings.classes))
         for part, by_label in measured.items():
             found[part][stage] = by_label
     if "instances" in read_json(folder / "post.json").get("contents", {}):

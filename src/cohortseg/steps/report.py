@@ -53,6 +53,7 @@ TABLES: dict[str, str] = {
     "gaps": "largest difference between groups",
     "interactions": "differences that depend on the group",
     "lesions": "each lesion",
+    "classes": "all classes at once",
     "instances": "each object",
     "calibration": "predicted and observed shares",
     "curves": "points of the curves",
