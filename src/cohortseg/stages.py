@@ -211,8 +211,8 @@ STAGES: dict[str, Stage] = {
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(3, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(5, AggregateStage, 1000, 0, 0),
-    "report": Stage(3, ReportStage, 2000, 0, 0),
+    "aggregate": Stage(6, AggregateStage, 1000, 0, 0),
+    "report": Stage(4, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
