@@ -212,7 +212,7 @@ STAGES: dict[str, Stage] = {
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(4, EvaluateStage, 500, 12, 1.0),
     "aggregate": Stage(6, AggregateStage, 1000, 0, 0),
-    "report": Stage(3, ReportStage, 2000, 0, 0),
+    "report": Stage(4, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 

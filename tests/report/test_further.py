@@ -4,7 +4,8 @@ import pandas as pd
 from report_content import empty_content, full_content, quality_table
 
 from cohortseg.report.further import asked_and_used, further
-from cohortseg.report.quality import quality_sentence
+from cohortseg.report.page import render
+from cohortseg.report.quality import empty_sentences, quality_sentence
 from cohortseg.report.quality import quality_table as table_of
 
 
@@ -61,6 +62,17 @@ def test_the_cases_to_look_at_come_first_and_the_rest_is_counted():
     assert table.rows[0][0].text == "sts-031"
     assert table.rows[0][3].text == "no reference"
     assert quality_sentence(content) == "Of 60 predictions (20 without a reference) 40 stand out."
+
+
+def test_where_most_predictions_are_empty_a_sentence_counts_them():
+    lines = [("unet", f"c{k}", False, 0.5, "tumour;node" if k < 3 else "tumour", "nothing predicted") for k in range(4)]
+    lines += [("otsu", f"c{k}", False, 0.5, "tumour" if k < 2 else float("nan"), "") for k in range(4)]
+    names = ["experiment", "case", "is_scored", "score", "empty", "findings"]
+    content = full_content(quality=pd.DataFrame(lines, columns=names))
+    told = ["unet: 3 of 4 predictions hold no node.", "unet: 4 of 4 predictions hold no tumour."]
+    assert empty_sentences(content) == told
+    assert all(f"<strong>{sentence}</strong>" in render(content) for sentence in told)
+    assert empty_sentences(full_content()) == []
 
 
 def test_nothing_looked_at_is_nothing_shown():

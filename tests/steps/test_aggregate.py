@@ -228,7 +228,7 @@ def test_with_stored_probabilities_lesions_are_kept_by_them_and_cases_told_apart
 def test_every_column_of_every_table_stands_in_the_dictionary(study: Layout) -> None:
     listed = table(study, "data_dictionary")
     written = {path.stem for path in (study.root / "tables").glob("*.csv")}
-    assert set(listed["table"]) == set(TABLES) == written
+    assert set(listed["table"]) == set(TABLES) == written | {"quality"}  # which the report writes
     for name in sorted(written):
         header = study.table(name).read_text().partition("\n")[0].split(",")
         assert sorted(header) == sorted(listed.loc[listed["table"] == name, "column"]), name
@@ -248,7 +248,9 @@ def test_numbers_come_back_to_the_last_digit(study: Layout) -> None:
 
 def test_the_crate_names_every_table_and_no_private_file(study: Layout) -> None:
     graph = {entry["@id"]: entry for entry in json.loads(study.crate.read_text())["@graph"]}
-    assert {f"tables/{name}.csv" for name in TABLES} <= set(graph)
+    assert {name for name in graph if name.startswith("tables/")} == {
+        f"tables/{name}.csv" for name in TABLES if name != "quality"
+    }
     parts = [part["@id"] for part in graph["./"]["hasPart"]]
     assert all((study.root / part).is_file() for part in parts)
     assert not [part for part in parts if part.startswith(("private", "cases/", "/"))]
@@ -282,6 +284,11 @@ def test_formulas_in_texts_are_made_harmless_and_negative_numbers_stay_numbers(t
     assert {f"'{text}" for text in ODD} <= set(cells)
 
 
+def crated_parquet(layout: Layout) -> set[str]:
+    graph = json.loads(layout.crate.read_text())["@graph"]
+    return {entry["@id"] for entry in graph if entry.get("encodingFormat") == "application/vnd.apache.parquet"}
+
+
 def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp_path: Path) -> None:
     layout = planted(tmp_path, names=ODD)
     wanted = settings(parquet=True)
@@ -296,8 +303,10 @@ def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp
             else:
                 texts = [None if pd.isna(cell) else str(cell) for cell in frame[column]]
                 assert [None if pd.isna(cell) else str(cell) for cell in found[column]] == texts, (name, column)
+    assert crated_parquet(layout) == {f"tables/{name}.parquet" for name in made}
     aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
     assert not list((layout.root / "tables").glob("*.parquet"))
+    assert not crated_parquet(layout)
 
 
 def test_without_pyarrow_parquet_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ RESOURCE_COLUMNS = (
     *("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb"),
     *("cpu_seconds_total", "gpu_seconds_total"),
 )
-QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "findings")
+QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "empty", "findings")
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
 ROW_COLUMNS = (*KEYS, "case", "subject", "dice", "reference_ml", "undefined")
 """The columns of metrics_by_case.csv that the page needs besides the primary metric."""

@@ -270,6 +270,7 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         "study_curves": shown,
         **_tuning(content),
         "quality": quality.quality_sentence(content),
+        "empty_sentences": quality.empty_sentences(content),
         "quality_table": quality.quality_table(content),
         "methods": methods_text.methods_text(facts),
         "files": sorted(content.files.items()),

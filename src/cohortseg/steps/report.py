@@ -211,7 +211,7 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         "status",
         "value",
         "note",
-        *("modality", "channel", "property", "most_common", "what", "findings", "model"),
+        *("modality", "channel", "property", "most_common", "what", "findings", "model", "empty"),
     ]
     try:
         frame = pd.read_csv(layout.table(name), dtype=dict.fromkeys(text, str), keep_default_na=True)
