@@ -12,7 +12,7 @@ HOUSE = Path(cohortseg.__file__).parent
 # Names on one floor are neighbours and never import each other; a folder is one room.
 FLOORS = (
     {"__init__"},
-    {"errors", "volume", "endings"},
+    {"errors", "volume", "endings", "ignored"},
     {"slices"},
     {"parts"},
     {"choose", "alone"},
@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "search", "infer", "train")
-BASICS = {"errors", "volume", "endings", "choose", "slices"}
+BASICS = {"errors", "volume", "endings", "ignored", "choose", "slices"}
 SHARED_STEPS = {
     "arguments",
     "batch",

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cohortseg.errors import StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, run_path, write_text
 from cohortseg.layout import UNTRAINED, Layout
@@ -128,6 +129,8 @@ def draw_panel(wish: "Wish") -> Figure | None:
     case = str(own["case"].iloc[len(own) // 2])
     folder, is_objects = wish.layout.case(case), metric == OBJECTS
     reference = np.asarray(store.open_array(folder / ("instances.zarr" if is_objects else "label.zarr"))[:])
+    if not is_objects:
+        reference = left_out(reference, reference)
     place = key_slice(reference, reference)
     here = rows[rows["case"] == case].groupby("experiment")["value"].mean()
     tiles = [

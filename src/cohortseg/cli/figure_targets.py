@@ -19,6 +19,7 @@ from cohortseg.cli.figures_of_groups import (
 )
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.report import paper
@@ -117,6 +118,7 @@ def _median_case(wish: Wish) -> tuple[str, Any, Any] | None:
         return None
     case = str(ordered["case"].iloc[len(ordered) // 2])
     reference = np.asarray(store.open_array(wish.layout.case(case) / "label.zarr")[:])
+    reference = left_out(reference, reference)
     return case, reference, _prediction(wish, wish.experiment, case)
 
 

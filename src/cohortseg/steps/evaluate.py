@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cohortseg.errors import Rejected, StudyError
+from cohortseg.ignored import IGNORE, left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
@@ -102,22 +103,25 @@ def _labels(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Row, lesions and trimap curve of each label; where the reference of each lies in the image.
 
-    Where the probabilities of the voxels were stored, the lesions have scores.
+    Where the probabilities of the voxels were stored, the lesions have scores. Voxels that the reference labels
+    `IGNORE` are background in both, and no voxel of the image.
     """
     from cohortseg.metrics.case import measure_case
 
     measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
     location = {}
     probabilities = store.channels_of(store.open_array(stored)) if stored.exists() else None
+    predicted, n_not_judged = left_out(prediction.array, reference.array), np.count_nonzero(reference.array == IGNORE)
     for number, name in enumerate(settings.classes, start=1):
         found = measure_case(
             reference.array == number,
-            prediction.array == number,
+            predicted == number,
             spacing_mm=reference.grid.spacing_mm,
             nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
             boundary_band_mm=settings.metrics.boundary_band_mm,
             trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
             probability=None if probabilities is None else probabilities[number],
+            n_not_judged=int(n_not_judged),
         )
         measured["metrics"][name] = dict(found.row)
         measured["lesions"][name] = found.lesions

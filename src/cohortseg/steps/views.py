@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cohortseg.ignored import is_labelled
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
@@ -132,7 +133,7 @@ def _areas(label: Any) -> list[Array]:
     """Number of labelled voxels in each slice along z, y and x."""
     areas = [np.zeros(length, dtype=np.int64) for length in label.shape]
     for low, slab in _slabs(label, (0, label.shape[0])):
-        inside = slab != 0
+        inside = is_labelled(slab)
         areas[0][low : low + len(slab)] = np.count_nonzero(inside, axis=(1, 2))
         areas[1] += np.count_nonzero(inside, axis=(0, 2))
         areas[2] += np.count_nonzero(inside, axis=(0, 1))
