@@ -9,6 +9,7 @@ from cohortseg.metrics.table_words import Table, count, metric, ml, number, shar
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
+from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -354,6 +355,7 @@ TABLES: dict[str, Table] = {
             **_NOTE,
         },
     ),
+    **STABILITY_TABLES,
     **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,
