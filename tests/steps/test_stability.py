@@ -89,7 +89,7 @@ def test_the_table_has_a_row_for_each_change_and_the_summary_counts_what_stands_
     assert (rows["undefined"] == "").all()
     flip = summary.loc["flip_x"]
     assert (flip["n_cases"], flip["n_subjects"], flip["mean"], flip["ci_low"], flip["ci_high"]) == (2, 2, 1, 1, 1)
-    noise = rows.loc[rows["transformation"] == "noise", "dice"]
+    noise = rows.loc[rows["transformation"] == "noise", "stability"]
     assert summary.loc["noise", "mean"] == pytest.approx(noise.mean())
     # Fewer cases are asked for: what was measured before does not count.
     told.stability = StabilitySettings(transformations=EVERYTHING, cases=1)

@@ -24,7 +24,7 @@ STABILITY_TABLES: dict[str, Table] = {
             "case": text("image"),
             "subject": text("pseudonym of the person"),
             **_WHAT,
-            "dice": Column(
+            "stability": Column(
                 "fraction",
                 "Dice of the label of the changed image, taken back to the native grid, and the label of the image as "
                 "it is; the changed image goes through fingerprint, model space and prediction",

@@ -21,7 +21,7 @@ def stability_tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.D
     rows = pd.DataFrame(_rows(layout, settings), columns=COLUMNS["stability"])
     statistics = settings.statistics
     summary = summarise(
-        rows.rename(columns={"dice": "stability"}),
+        rows,
         by=BY,
         metrics=["stability"],
         seed=statistics.seed,
@@ -56,5 +56,5 @@ def _rows_of(
         for label in settings.classes:
             value = dice.get(label)
             reason = dice.get("reason") or ("" if value is not None else "both_empty")
-            rows.append({**head, "label": label, "transformation": name, "dice": value, "undefined": reason})
+            rows.append({**head, "label": label, "transformation": name, "stability": value, "undefined": reason})
     return rows
