@@ -24,6 +24,7 @@ from cohortseg.settings import (
     PreprocessSettings,
     ReportSettings,
     SplitSettings,
+    StabilitySettings,
     StatisticsSettings,
     Study,
     TuneSettings,
@@ -77,6 +78,16 @@ class ExperimentStage(Part):
     classes: list[str]
     channels: list[str]
     experiment: Method
+
+
+class StabilityStage(Part):
+    """Settings of `stability`; `preprocess` where the method sees images in model space."""
+
+    classes: list[str]
+    channels: list[str]
+    experiment: Method
+    preprocess: PreprocessSettings | None
+    stability: StabilitySettings
 
 
 class TrialStage(Part):
@@ -152,6 +163,7 @@ class AggregateStage(Part):
     metrics: MetricSettings
     statistics: StatisticsSettings
     report: ReportSettings
+    stability: StabilitySettings | None = None
 
 
 class ReportStage(Part):
@@ -205,6 +217,7 @@ STAGES: dict[str, Stage] = {
     "trial": Stage(2, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "contest": Stage(2, BestStage, 500, 12, 4.0),
+    "stability": Stage(1, StabilityStage, 2500, 30, 200.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
     "candidates": Stage(2, CandidatesStage, 500, 20, 2.0),
@@ -241,6 +254,8 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
+        if stage == "stability" and experiment not in study.networks:
+            available["preprocess"] = None
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings

@@ -422,7 +422,7 @@ def chosen_of(wildcards):
 def more_tables():
     """Further tables of results."""
     names = "ranks variance agreement gaps interactions covariates lesions classes instances calibration curves"
-    names += " froc detection choices candidates trials data_dictionary"
+    names += " stability stability_summary froc detection choices candidates trials data_dictionary"
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 

@@ -41,6 +41,7 @@ TABLES = (
 
 STEPS = {
     "C19": ("`postprocess.crf`: dense random field on kept probabilities", "tests/postprocess/test_dense_crf.py"),
+    "C28": ("`stability`: Dice under changes of the image (docs/tasks.md)", "tests/steps/test_stability.py"),
     "L03": ("`loss_options.first_epochs`: the Dice privileged at first", "tests/steps/test_objective.py"),
     "L11": ("`loss_options.shape_weight`: shape codes of an autoencoder", "tests/train/test_shape_prior.py"),
     "T02": ("`annotated_every`: sparse annotation", "tests/train/test_techniques.py"),
@@ -72,7 +73,6 @@ NOT_DONE = {
     "C25": "multilayer perceptron by Levenberg-Marquardt: exotic, superseded by the networks",
     "C26": "local independent projections: no public definition read",
     "C27": "wavelet and Zernike features: exotic",
-    "C28": "stability under transformations: a measure, not a method; not written yet",
 }
 """Rows of the classical group that nothing covers yet, with the reason."""
 

@@ -10,6 +10,7 @@ from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
+from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -356,6 +357,7 @@ TABLES: dict[str, Table] = {
         },
     ),
     **CLASS_TABLES,
+    **STABILITY_TABLES,
     **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,

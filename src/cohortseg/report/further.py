@@ -36,6 +36,10 @@ ANALYSES: dict[str, Analysis] = {
     "detection": Analysis(
         "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
     ),
+    "stability_summary": Analysis(
+        "Stability under changes of the image",
+        "How far the raw label stays the same (Dice, no reference) when the image is mirrored, turned, noisy, coarser.",
+    ),
     "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
     "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
     "gaps": Analysis("Gaps between subgroups", "The largest difference between two groups of cases, with its test."),

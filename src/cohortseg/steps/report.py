@@ -45,6 +45,8 @@ TABLES: dict[str, str] = {
     "heterogeneity": "properties of each scan",
     "heterogeneity_summary": "properties of the cohort",
     "quality": "predictions to look at",
+    "stability": "each label under changes of the image",
+    "stability_summary": "stability under changes of the image",
     "trials": "every trial of every search",
     "ranks": "order of the experiments, and how stable it is",
     "agreement": "predicted against reference volumes",
@@ -245,6 +247,7 @@ def resources(layout: Layout) -> pd.DataFrame:
         "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",
         "evaluate": "experiments/*/*/cases/*/metrics.run.json",
+        "stability": "experiments/*/*/cases/*/stability.run.json",
         "export": "experiments/*/*/cases/*/export.run.json",
     }
     rows = []
