@@ -62,7 +62,7 @@ def record(dice: float, volume_ml: float, left: float, *, empty: bool = False) -
     found = {part: {stage: {"tumour": value} for stage in ("raw", "post")} for part, value in by_label.items()}
     location = {"tumour": {"left": left, "back": 0.5, "head": 0.5}}
     voxels = {"shared": [80, 10], "reference": [86, 14], "prediction": [84, 16]}
-    found["voxels"] = {stage: voxels for stage in ("raw", "post")}
+    found["voxels"] = dict.fromkeys(("raw", "post"), voxels)
     return {**found, "instances": {"raw": None, "post": None}, "location": location}
 
 
