@@ -19,7 +19,7 @@ def test_what_is_there_is_shown_in_the_order_of_the_page():
     dictionary = pd.DataFrame({"table": ["agreement"], "column": ["ece"], "unit": ["fraction"], "definition": ["d"]})
     shown = further(full_content(tables=tables, dictionary=dictionary))
     assert [part.title for part in shown] == ["Ranks", "Agreement of volumes"]
-    assert [column.title for column in shown[1].table.columns] == ["Experiment", "Ece"]
+    assert [column.title for column in shown[1].table.columns] == ["Experiment", "Calibration error (ECE)"]
     assert [[cell.text for cell in row] for row in shown[0].table.rows] == [["a", "Dice", "1"], ["b", "HD95", "2"]]
     assert shown[1].table.rows[0][1].text == "0.03125"
     assert shown[1].table.columns[1].is_number
@@ -86,7 +86,7 @@ def test_asked_and_used_are_shown_by_stage():
     content = full_content(tables={"estimates": asked})
     assert further(content) == []
     shown = asked_and_used(content)
-    assert [column.title for column in shown.table.columns][:3] == ["Stage", "N", "Asked, MB"]
+    assert [column.title for column in shown.table.columns][:3] == ["Stage", "Records", "Asked, MB"]
     assert [cell.text for cell in shown.table.rows[0]] == ["convert", "12", "650", "107", "5.9"]
     assert asked_and_used(empty_content()) is None
 

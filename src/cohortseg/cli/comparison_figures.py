@@ -19,7 +19,7 @@ from cohortseg.report.key_slice import key_slice
 from cohortseg.report.panel import Tile, panel
 from cohortseg.settings import LearnedMethod, Method, NetworkMethod
 from cohortseg.steps.units import all_units, split_unit
-from cohortseg.steps.views import displayed
+from cohortseg.steps.views import displayed, window_hu
 from cohortseg.volume import Array
 
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def draw_panel(wish: "Wish") -> Figure | None:
     ]
     spacing = store.read_grid(folder / "image.zarr").spacing_mm
     image = displayed(wish.layout, case, place)
-    return panel(image, reference[place], tiles, aspect=spacing[1] / spacing[2], objects=is_objects)
+    aspect, window = spacing[1] / spacing[2], window_hu(wish.layout)
+    return panel(image, reference[place], tiles, aspect=aspect, objects=is_objects, window=window)
 
 
 def _predicted(layout: Layout, experiment: str, case: str, place: int, *, objects: bool) -> Array | None:

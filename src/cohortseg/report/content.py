@@ -130,6 +130,8 @@ class ReportContent:
         The settings as YAML.
     versions : mapping
         Name of a program: version.
+    window_hu : (float, float), optional
+        Intensities of a CT that its pictures show black and white.
     warnings : sequence of str
         What the reader should know before the numbers.
     heterogeneity, heterogeneity_summary : DataFrame or None
@@ -175,6 +177,7 @@ class ReportContent:
     views: Mapping[str, Sequence[Plane]] = field(default_factory=dict)
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    window_hu: tuple[float, float] | None = None
     settings_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()

@@ -35,6 +35,7 @@ from cohortseg.report.content import (
 from cohortseg.report.figures import CURVE_TITLES, Curve, agreement_plot, size_plot, strip_plot, training_curves
 from cohortseg.report.flow import Flow, flow_diagram
 from cohortseg.report.numbers import metric_look
+from cohortseg.report.plan_table import plan_table
 from cohortseg.report.style import Series, series
 from cohortseg.report.svg import inline_svg
 from cohortseg.report.table import Table
@@ -161,6 +162,7 @@ def _results(content: ReportContent) -> dict[str, object]:
         "subgroups": [_subgroup(k, part) for k, part in enumerate(subgroups.subgroups(content))],
         "walls": gallery.walls(content.overlays, content.views),
         "outlines": gallery.legend(content.overlays),
+        "window": gallery.window_sentence(content.window_hu),
     }
 
 
@@ -307,7 +309,7 @@ def _background(content: ReportContent) -> dict[str, object]:
         "training": background.training_table(content),
         "training_curves": list(_curves(content)),
         "rejections": background.rejections(content),
-        "plan": background.plan_table(content.plan),
+        "plan": plan_table(content.plan),
         "resources": resources.resource_table(content),
         "estimates": further.asked_and_used(content),
         "totals": resources.totals(content),

@@ -29,6 +29,7 @@ from cohortseg.stages import ReportStage, stage_settings
 from cohortseg.steps.pictures import pictures, thumbnails
 from cohortseg.steps.quality import drifting, quality, write_quality
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, records_of
+from cohortseg.steps.views import window_hu
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
@@ -133,6 +134,7 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         views=views,
         thumbnails=thumbnails(layout, list(dict.fromkeys(rejected.get("case", [])))),
         plan=read_json(layout.plan) if layout.plan.exists() else {},
+        window_hu=window_hu(layout),
         settings_text=layout.settings.read_text(),
         versions={"cohortseg": __version__, "python": platform.python_version()}
         | {name: version(name) for name in SHOWN_VERSIONS},
