@@ -7,9 +7,11 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from cohortseg.settings import METHOD_SETTINGS, InstanceSettings, Range, Study, TuneSettings
+from cohortseg.settings import METHOD_SETTINGS, InstanceSettings, Range, Study, SynthesisSettings, TuneSettings
 from cohortseg.settings.networks import NETWORK_SETTINGS
 
+OF_IMAGES = ("intensity",)
+"""Methods of studies that make images: `default.yaml` is one that makes labels."""
 HEAD = """# Settings
 
 Generated from `src/cohortseg/settings/` by `cohortseg settings --write config`; a test holds it in sync.
@@ -48,6 +50,8 @@ def _yaml_part(model: type[BaseModel], depth: int, *, skip: tuple[str, ...] = ()
         if name == "experiments":
             lines.append(f"{indent}experiments:")
             for method, settings in METHOD_SETTINGS.items():
+                if method in OF_IMAGES:
+                    continue
                 lines += [f"{indent}  my-{method}:", f"{indent}    method: {method}"]
                 lines += _yaml_part(settings, depth + 2, skip=("method",))
         elif part is not None:
@@ -75,6 +79,7 @@ def _tables() -> list[str]:
     tables = [_table("Top level", Study, skip_parts=True)]
     tables += _part_tables(Study, "")
     tables.append(_table("instances, where it is not empty", InstanceSettings))
+    tables.append(_table("synthesis, where it is not empty", SynthesisSettings))
     tables += [_table(f"experiments.NAME with `method: {name}`", model) for name, model in METHOD_SETTINGS.items()]
     for network in NETWORK_SETTINGS:
         names = " or ".join(f"`{name}`" for name in get_args(network.model_fields["name"].annotation))

@@ -27,6 +27,7 @@ from cohortseg.settings import (
     StabilitySettings,
     StatisticsSettings,
     Study,
+    SynthesisSettings,
     TuneSettings,
 )
 
@@ -64,6 +65,7 @@ class PreprocessStage(Part):
     classes: list[str]
     channels: list[str]
     preprocess: PreprocessSettings
+    synthesis: SynthesisSettings | None = None
 
 
 class SplitStage(Part):
@@ -78,6 +80,7 @@ class ExperimentStage(Part):
     classes: list[str]
     channels: list[str]
     experiment: Method
+    synthesis: SynthesisSettings | None = None
 
 
 class StabilityStage(Part):
@@ -150,6 +153,8 @@ class EvaluateStage(Part):
 
     classes: list[str]
     metrics: MetricSettings
+    channels: list[str] = Field(default_factory=list)
+    synthesis: SynthesisSettings | None = None
 
 
 class AggregateStage(Part):
@@ -164,6 +169,7 @@ class AggregateStage(Part):
     statistics: StatisticsSettings
     report: ReportSettings
     stability: StabilitySettings | None = None
+    synthesis: SynthesisSettings | None = None
 
 
 class ReportStage(Part):
@@ -174,6 +180,8 @@ class ReportStage(Part):
     experiment_names: list[str]
     metrics: MetricSettings
     report: ReportSettings
+    channels: list[str] = Field(default_factory=list)
+    synthesis: SynthesisSettings | None = None
 
 
 class ExportStage(Part):
@@ -181,6 +189,7 @@ class ExportStage(Part):
 
     classes: list[str]
     export: ExportSettings
+    synthesis: SynthesisSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -230,6 +239,10 @@ STAGES: dict[str, Stage] = {
 }
 
 
+SHOW_IMAGES = ("evaluate", "report")
+"""Stages that look at channels only where images are made."""
+
+
 def stage_settings(study: Study, stage: str, experiment: str | None = None) -> str:
     """The settings of one stage as JSON text, for a command line and for Snakemake's params."""
     cohort: CohortSettings = study.cohort
@@ -259,4 +272,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
-    return model.model_validate({name: available[name] for name in model.model_fields}).model_dump_json()
+    # Where labels are made nothing of images is said: the text, and so the keys of finished work, stay as they were.
+    silent = None if study.synthesis is not None else {"synthesis", *({"channels"} if stage in SHOW_IMAGES else ())}
+    found = model.model_validate({name: available[name] for name in model.model_fields})
+    return found.model_dump_json(exclude=silent)

@@ -28,8 +28,8 @@ TRAINED = {
     "vnet": {"name": "vnet", "features": [4, 8, 16]},
     "dcan": {"name": "dcan", "features": [8, 8, 8]},
 }
-NOT_NAMED = {"unet", "super_resolution", "synthetic_ct"}
-"""The planned U-Net, and networks whose result is an image: those are trained otherwise."""
+NOT_NAMED = {"unet", "super_resolution"}
+"""The planned U-Net, and the one whose result has another size."""
 
 
 def write_case(layout, name: str, seed: int) -> None:

@@ -419,10 +419,17 @@ def chosen_of(wildcards):
     return [str(LAYOUT.chosen(experiment, what, fold)) for what in cleaning]
 
 
+def finished(wildcards):
+    """The token of the predictions of a batch as they are judged: cleaned labels, or images as they were made."""
+    stage = "predict" if STUDY.synthesis else "postprocess"
+    return token(stage, wildcards.fold_batch, wildcards.experiment)
+
+
 def more_tables():
     """Further tables of results."""
     names = "ranks variance agreement gaps interactions covariates lesions classes instances calibration curves"
     names += " stability stability_summary froc detection choices candidates trials data_dictionary"
+    names += " images images_summary images_comparison" if STUDY.synthesis else ""
     return [str(LAYOUT.table(name)) for name in names.split()]
 
 

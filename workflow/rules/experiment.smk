@@ -107,7 +107,7 @@ rule postprocess:
 rule evaluate:
     """Measure raw and cleaned labels against the reference."""
     input:
-        token("postprocess", "{fold_batch}", "{experiment}"),
+        finished,
         converted_of,
         asked=asked("evaluate-{experiment}"),
     output:
@@ -137,7 +137,7 @@ rule evaluate:
 rule export:
     """Write cleaned labels for other software."""
     input:
-        token("postprocess", "{fold_batch}", "{experiment}"),
+        finished,
         asked=asked("export-{experiment}"),
     output:
         token=token("export", "{fold_batch}", "{experiment}"),

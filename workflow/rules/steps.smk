@@ -46,7 +46,7 @@ rule step_5_test:
 # Clean all labels; score them before and after.
 rule step_6_postprocess:
     input:
-        experiment_tokens("postprocess"),
+        experiment_tokens("predict" if STUDY.synthesis else "postprocess"),
         experiment_tokens("evaluate"),
     message:
         "step 6, post-processed and scored"

@@ -324,4 +324,14 @@ METHODS: dict[str, Method] = {
         rows=("Q10",),
         test="tests/steps/test_best.py",
     ),
+    "intensity": Method(
+        load=None,
+        scope="volume",
+        needs_weights=True,
+        dims=(2, 3),
+        source="Nyul & Udupa 1999 (histogram); least squares (linear)",
+        summary="an image from the intensities of another by mean, line or quantiles; what a network must beat",
+        rows=("K14",),
+        test="tests/methods/test_intensity.py",
+    ),
 }

@@ -82,6 +82,11 @@ def region(name: str, volume: Volume) -> Mask:
     return choose("inside", name, REGIONS)(volume)
 
 
+def largest_filled(mask: Mask) -> Mask:
+    """The largest component (26 neighbours) with the holes of each (y, x) plane filled; empty where the mask is."""
+    return _filled(_largest(mask, 1), per_slice=True) if mask.any() else mask
+
+
 def isolated(mask: Mask, dark: Mask) -> Mask:
     """The components (26 neighbours) that border on dark voxels with at least half of their surface.
 

@@ -144,11 +144,44 @@ PROBABILITY_COLUMNS: dict[str, Column] = {
 COLUMNS: dict[str, Column] = {**MASK_COLUMNS, **PROBABILITY_COLUMNS}
 """The metric columns of `metrics_by_case.csv`, in order."""
 
+IMAGE_COLUMNS: dict[str, Column] = {
+    "n_voxels": Column("count", "voxels of the region", _POSITIVE, None),
+    "mae": Column("unit of the target", "mean of |made - real|, both clipped to `synthesis.range`", _POSITIVE, False),
+    "bias": Column("unit of the target", "mean of made - real", _ANY, None),
+    "rmse": Column("unit of the target", "root of the mean of (made - real)^2", _POSITIVE, False),
+    "mae_grey": Column(
+        "grey levels", "mae * (2^bits - 1) / (high - low): mae of images of `synthesis.bits` bits", _POSITIVE, False
+    ),
+    "psnr_db": Column(
+        "dB",
+        "10 log10(peak^2 / MSE), peak = high - low of `synthesis.range`, the same for all cases (not the largest value "
+        "of an image); as for images of N bits with peak 2^N - 1; undefined (infinite) for equal images",
+        _ANY,
+        True,
+    ),
+    "ssim": Column(
+        "1",
+        "structural similarity over cubes of 7 voxels with K1 0.01, K2 0.03 and the same range, mean over the voxels "
+        "of the region around which a cube fits into the image",
+        (-1.0, 1.0),
+        True,
+        "Wang 2004",
+    ),
+    "missing": Column(
+        "text",
+        "why numbers are missing: equal_images (PSNR), empty_region (all), too_thin (SSIM)",
+        None,
+        None,
+    ),
+}
+"""The columns of `images.csv`, in a study that makes images."""
+
 WORST = {"hd_mm": math.inf, "hd95_mm": math.inf, "assd_mm": math.inf, "nsd": 0.0}
 """What a surface metric counts as in comparisons and ranks when only the prediction is empty."""
 
 
 def sign_of(metric: str) -> int:
     """1 where higher is better, -1 where lower is, 0 where neither is or the metric is not known."""
-    better = COLUMNS[metric].higher_is_better if metric in COLUMNS else None
+    known = {**IMAGE_COLUMNS, **COLUMNS}
+    better = known[metric].higher_is_better if metric in known else None
     return 0 if better is None else (1 if better else -1)

@@ -9,6 +9,7 @@ from cohortseg.metrics.table_words import Table, count, metric, ml, number, shar
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
+from cohortseg.metrics.tables_of_images import image_tables, is_of_images
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
@@ -361,6 +362,7 @@ TABLES: dict[str, Table] = {
     **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,
+    **image_tables({**_STUDY, **_EXPERIMENT, **_FOLD, **_SPLIT, **_CASE}, _BY, _SUMMARY),
     "data_dictionary": Table(
         "this table",
         {
@@ -378,8 +380,8 @@ TABLES: dict[str, Table] = {
 """Every table of `tables/`, by name."""
 
 
-def dictionary() -> pd.DataFrame:
-    """`data_dictionary.csv`: columns `DICTIONARY_COLUMNS`, one row per table and column."""
+def dictionary(*, images: bool = True) -> pd.DataFrame:
+    """`data_dictionary.csv`: columns `DICTIONARY_COLUMNS`, one row per table and column; of images where there are."""
     rows = [
         (
             table,
@@ -391,6 +393,7 @@ def dictionary() -> pd.DataFrame:
             column.source,
         )
         for table, (_, columns) in TABLES.items()
+        if images or not is_of_images(table)
         for name, column in columns.items()
     ]
     return pd.DataFrame(rows, columns=list(DICTIONARY_COLUMNS))

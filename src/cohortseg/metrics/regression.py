@@ -74,6 +74,27 @@ def ssim(reference: Image, prediction: Image, *, data_range: float) -> float:
     ValueError
         When the shapes differ, the range is not positive, or an axis is shorter than a window.
     """
+    return float(_likeness(reference, prediction, data_range).mean())
+
+
+def ssim_map(reference: Image, prediction: Image, *, data_range: float) -> npt.NDArray[np.float64]:
+    """The likeness of the windows around each voxel, whose mean is `ssim`; NaN where a window reaches over the border.
+
+    Raises
+    ------
+    ValueError
+        As `ssim`.
+    """
+    inner = _likeness(reference, prediction, data_range)
+    whole = np.full(reference.shape, np.nan)
+    rim = [0 if n == 1 else WINDOW // 2 for n in reference.shape]
+    middle = tuple(slice(width, n - width) for width, n in zip(rim, reference.shape, strict=True))
+    whole[middle] = inner.reshape(whole[middle].shape)
+    return whole
+
+
+def _likeness(reference: Image, prediction: Image, data_range: float) -> npt.NDArray[np.float64]:
+    """The likeness of each window that lies inside, without axes of one voxel."""
     from scipy.ndimage import uniform_filter
 
     check_images(reference, prediction)
@@ -93,7 +114,7 @@ def ssim(reference: Image, prediction: Image, *, data_range: float) -> float:
     covariance = sample * (local(one * other) - mean_one * mean_other)
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     likeness = (2 * mean_one * mean_other + c1) * (2 * covariance + c2)
-    return float((likeness / ((mean_one**2 + mean_other**2 + c1) * (variance_one + variance_other + c2))).mean())
+    return np.asarray(likeness / ((mean_one**2 + mean_other**2 + c1) * (variance_one + variance_other + c2)))
 
 
 def _wide(image: Image) -> npt.NDArray[np.float64]:

@@ -93,12 +93,13 @@ def models(content: ReportContent) -> list[Model]:
 
 
 def training_table(content: ReportContent) -> Table | None:
-    """Per model: steps, last losses, best Dice in validation and when; None without models."""
-    rows = []
+    """Per model: steps, last losses, best Dice (of images: least error) in validation and when; None without models."""
+    rows, score = [], "dice" if content.images is None else "mae"
     for name in sorted(content.histories):
         history = with_columns(content.histories[name], HISTORY_COLUMNS)
-        dice = history[["step", "dice"]].dropna().astype(float)
-        best = dice.iloc[int(dice["dice"].to_numpy().argmax())] if len(dice) else None
+        scores = with_columns(history, [score])[["step", score]].dropna().astype(float)
+        values = scores[score].to_numpy()
+        best = scores.iloc[int(values.argmax() if score == "dice" else values.argmin())] if len(scores) else None
         rows.append(
             [
                 words(name),
@@ -106,11 +107,18 @@ def training_table(content: ReportContent) -> Table | None:
                 figure(_last(history["epoch"]), 0),
                 figure(_last(history["loss"]), 3),
                 figure(_last(history["validation_loss"]), 3),
-                figure(None if best is None else best["dice"], 3),
+                figure(None if best is None else best[score], 3 if score == "dice" else 1),
                 figure(None if best is None else best["step"], 0),
             ]
         )
-    titles = ("Steps", "Epochs", "Last loss", "Last validation loss", "Best validation Dice", "at step")
+    titles = (
+        "Steps",
+        "Epochs",
+        "Last loss",
+        "Last validation loss",
+        f"Best validation {'Dice' if score == 'dice' else 'MAE'}",
+        "at step",
+    )
     columns = (*headed("Model"), *headed(*titles, is_number=True))
     return Table("Training of each model", columns, rows_of(rows)) if rows else None
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from cohortseg.report.images import ImageResults
 
 FLOW_COLUMNS = ("stage", "status", "reason", "meaning", "n")
 REJECTED_COLUMNS = ("case", "stage", "reason", "meaning", "found")
@@ -161,6 +164,8 @@ class ReportContent:
         What, in words: its SHA-256.
     files : mapping
         Address relative to the report: what the file holds.
+    images : ImageResults or None
+        What a study that makes images found; it has no labels, and the page shows this instead.
     generated : str or None
         A date to print; None leaves it out, so that the same content gives the same bytes.
     """
@@ -195,6 +200,7 @@ class ReportContent:
     method_sources: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    images: "ImageResults | None" = None
     generated: str | None = None
 
 

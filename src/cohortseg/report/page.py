@@ -1,7 +1,7 @@
 """The report as one HTML file: complete in itself, without network, everything from outside escaped."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from markupsafe import Markup
@@ -13,6 +13,7 @@ from cohortseg.report import (
     gallery,
     glance,
     heterogeneity,
+    images,
     methods_text,
     quality,
     resources,
@@ -133,10 +134,12 @@ def render(content: ReportContent) -> str:
 def _overview(content: ReportContent, flow: Flow) -> dict[str, object]:
     """Header and cohort flow."""
     leaders = glance.best(content.summary, content.primary_metric)
+    made = content.images
     return {
         "flow": flow,
-        "tiles": glance.tiles(content, flow, leaders),
-        "verdicts": glance.verdicts(content, leaders),
+        "tiles": glance.tiles(content if made is None else replace(content, rows=made.rows), flow, leaders),
+        "verdicts": glance.verdicts(content, leaders) if made is None else images.verdicts(made),
+        "images": None if made is None else images.parts(made),
         "warnings": [*glance.empty_handed(content), *content.warnings],
         "typical": glance.typical(content, leaders),
         "primary": metric_look(content.primary_metric),
@@ -274,7 +277,8 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         "quality": quality.quality_sentence(content),
         "empty_sentences": quality.empty_sentences(content),
         "quality_table": quality.quality_table(content),
-        "methods": methods_text.methods_text(facts),
+        # The text is of segmentation.
+        "methods": methods_text.methods_text(facts) if content.images is None else None,
         "files": sorted(content.files.items()),
     }
 

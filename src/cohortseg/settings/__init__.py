@@ -33,6 +33,7 @@ from cohortseg.settings.results import (
 )
 from cohortseg.settings.stability import StabilitySettings
 from cohortseg.settings.study import Study
+from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.tune import Range, TuneSettings
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ConvertSettings",
     "ExportSettings",
     "InstanceSettings",
+    "IntensityMethod",
     "JobSettings",
     "LabelSettings",
     "LearnedMethod",
@@ -64,6 +66,7 @@ __all__ = [
     "StabilitySettings",
     "StatisticsSettings",
     "Study",
+    "SynthesisSettings",
     "ThresholdMethod",
     "TrainedMethod",
     "TuneSettings",

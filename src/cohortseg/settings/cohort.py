@@ -90,7 +90,8 @@ class LabelSettings(Part):
 
     @model_validator(mode="after")
     def _has_classes(self) -> "LabelSettings":
-        if not self.structures and not self.values:
+        # A study that makes images needs none; that one which makes labels names some is checked where both are known.
+        if not self.structures and not self.values and self.kind != "none":
             raise ValueError("name at least one class in `structures` or `values`")
         if self.structures and self.values and list(self.structures) != list(self.values):
             raise ValueError("`structures` and `values` must name the same classes in the same order")

@@ -18,6 +18,7 @@ from cohortseg.settings.learned import (
 )
 from cohortseg.settings.losses import LossOptions
 from cohortseg.settings.networks import Network
+from cohortseg.settings.synthesis import IMAGE_LOSSES, IntensityMethod
 
 DEFAULT_STEPS = 1000
 """Optimiser steps where the settings name neither steps nor minutes."""
@@ -103,7 +104,10 @@ class UNetMethod(NetworkMethod):
         "boundary",
         "hausdorff",
         "iou_balanced",
-    ] = Field("dice_ce", description="loss function")
+        "l1",
+        "l2",
+        "smooth_l1",
+    ] = Field("dice_ce", description="loss function; l1, l2, smooth_l1 where the study makes images (`synthesis`)")
     loss_options: LossOptions | None = Field(None, description="numbers of the loss; its usual ones when empty")
     optimiser: Literal["adamw", "sgd_nesterov"] = Field("adamw", description="optimiser")
     learning_rate: Positive = Field(3e-3, description="largest learning rate")
@@ -189,6 +193,11 @@ class UNetMethod(NetworkMethod):
             raise ValueError("loss `weighted_cross_entropy` needs `loss_options.class_weights`")
         return self
 
+    @property
+    def makes_images(self) -> bool:
+        """Whether the loss is one of images, not of labels."""
+        return self.loss in IMAGE_LOSSES
+
     @model_validator(mode="after")
     def _transferred(self) -> "UNetMethod":
         if self.frozen and self.transfer is None:
@@ -228,11 +237,12 @@ Method: TypeAlias = Annotated[
     | EllipsoidMethod
     | UNetMethod
     | PretrainedMethod
-    | BestMethod,
+    | BestMethod
+    | IntensityMethod,
     Field(discriminator="method"),
 ]
 
-TrainedMethod: TypeAlias = UNetMethod | LearnedMethod
+TrainedMethod: TypeAlias = UNetMethod | LearnedMethod | IntensityMethod
 """Methods that `train` makes a model for."""
 
 
@@ -249,4 +259,5 @@ METHOD_SETTINGS: dict[str, type[Part]] = {
     "unet": UNetMethod,
     "pretrained": PretrainedMethod,
     "best": BestMethod,
+    "intensity": IntensityMethod,
 }

@@ -129,6 +129,13 @@ class DeepMedic(NetworkPart):
         return True
 
 
+class SyntheticCT(NetworkPart):
+    """The padded U-Net of Han 2017 and Li 2018 for images made of images; for labels it is `unet_paper` with `same`."""
+
+    name: Literal["synthetic_ct"]
+    features: Features = Field((64, 128, 256, 512, 1024), min_length=1, description="channels per level, finest first")
+
+
 class Fusion(NetworkPart):
     """U-Nets of several image channels, joined early, late or in the decision."""
 
@@ -151,6 +158,7 @@ NETWORK_SETTINGS: tuple[type[NetworkPart], ...] = (
     AutoencoderNetwork,
     DenseVNet,
     DeepMedic,
+    SyntheticCT,
     Fusion,
 )
 
@@ -167,6 +175,7 @@ Network: TypeAlias = Annotated[
     | AutoencoderNetwork
     | DenseVNet
     | DeepMedic
+    | SyntheticCT
     | Fusion,
     Field(discriminator="name"),
 ]

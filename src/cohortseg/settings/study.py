@@ -33,6 +33,8 @@ from cohortseg.settings.results import (
     StatisticsSettings,
 )
 from cohortseg.settings.stability import StabilitySettings
+from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
+from cohortseg.settings.synthesis_checks import what_is_wrong
 from cohortseg.settings.tune import TuneSettings, why_not
 
 
@@ -57,6 +59,9 @@ class Study(Part):
     instances: InstanceSettings | None = Field(
         None, description="how objects of a class are told apart and numbered; not at all when empty"
     )
+    synthesis: SynthesisSettings | None = Field(
+        None, description="the study makes images of a channel instead of labels; not at all when empty"
+    )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
     stability: StabilitySettings | None = Field(
         None, description="measure how far results stay the same under changes of the image; not at all when empty"
@@ -65,6 +70,12 @@ class Study(Part):
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
     export: ExportSettings = Field(default_factory=ExportSettings, description="files for other software")
     jobs: JobSettings = Field(default_factory=JobSettings, description="size of jobs")
+
+    @model_validator(mode="after")
+    def _makes_labels_or_images(self) -> "Study":
+        if wrong := what_is_wrong(self):
+            raise ValueError(wrong)
+        return self
 
     @model_validator(mode="after")
     def _networks_fit_the_plan(self) -> "Study":
@@ -199,7 +210,7 @@ class Study(Part):
     @property
     def trained(self) -> dict[str, TrainedMethod]:
         """The experiments whose method is trained on the folds: networks, and learners without one."""
-        kinds = (UNetMethod, LearnedMethod)
+        kinds = (UNetMethod, LearnedMethod, IntensityMethod)
         return {name: method for name, method in self.experiments.items() if isinstance(method, kinds)}
 
     @property

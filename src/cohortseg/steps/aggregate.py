@@ -52,6 +52,7 @@ from cohortseg.steps.curves import (
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
+from cohortseg.steps.image_tables import image_tables
 from cohortseg.steps.parquet import need_pyarrow, write_parquet
 from cohortseg.steps.stability_table import stability_tables
 from cohortseg.steps.trial_table import trial_table
@@ -80,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
     """All tables by name, in the order in which they are written."""
-    scored = scored_units(layout, settings)
+    evaluated = scored_units(layout, settings)
+    scored = [] if settings.synthesis is not None else evaluated
     rows, scans = metric_rows(scored, settings), scans_of_cases(layout)
     statistics, primary = settings.statistics, settings.report.primary_metric
     properties = properties_of_cases(layout, scans)
@@ -110,13 +112,14 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "detection": detection_table(rows, lesions, statistics),
         **stability_tables(layout, settings),
         "trials": trial_table(layout, settings.n_trials),
-        "cohort_flow": cohort_flow(layout, settings.experiment_names),
+        "cohort_flow": cohort_flow(layout, settings.experiment_names, labels=settings.synthesis is None),
         "rejected": rejected_cases(layout, settings.experiment_names),
         "heterogeneity": scans,
         "heterogeneity_summary": summarise_properties(scans),
         "repairs": repairs(layout),
         **choice_tables(layout, settings.choices),
-        "data_dictionary": dictionary(),
+        **(image_tables(evaluated, statistics) if settings.synthesis is not None else {}),
+        "data_dictionary": dictionary(images=settings.synthesis is not None),
         # Last, because it is what the report waits for.
         "metrics_by_case": rows,
     }

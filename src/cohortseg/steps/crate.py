@@ -44,7 +44,7 @@ def crate(layout: Layout, settings: AggregateStage) -> dict[str, Any]:
         "@id": "./",
         "@type": "Dataset",
         "name": settings.study,
-        "description": f"Segmentation study of {', '.join(settings.classes)} by {', '.join(settings.experiment_names)}",
+        "description": f"{_what(settings)} by {', '.join(settings.experiment_names)}",
         "hasPart": [{"@id": entry["@id"]} for entry in files],
     }
     made = {
@@ -61,6 +61,12 @@ def crate(layout: Layout, settings: AggregateStage) -> dict[str, Any]:
         "about": {"@id": "./"},
     }
     return {"@context": CONTEXT, "@graph": [about, root, software, made, *files]}
+
+
+def _what(settings: AggregateStage) -> str:
+    if settings.synthesis is not None:
+        return f"Study that makes images of {settings.synthesis.target}"
+    return f"Segmentation study of {', '.join(settings.classes)}"
 
 
 def described(layout: Layout) -> list[tuple[Path, str]]:

@@ -15,6 +15,7 @@ from cohortseg.layout import Layout
 from cohortseg.stages import EvaluateStage
 from cohortseg.steps.arguments import add_experiment_batch as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.evaluate_image import image_work
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Array, Grid, Volume
 
@@ -36,6 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Work:
+    if settings.synthesis is not None:
+        return image_work(layout, experiment, unit, settings, settings.synthesis)
     folder = layout.prediction(experiment, *split_unit(unit))
     post, raw = read_json(folder / "post.json"), read_json(folder / "raw.json")
     known = read_json(layout.case(split_unit(unit)[1]) / "image.json").get("contents", {})

@@ -34,6 +34,7 @@ TISSUE = Code("85756007", "SCT", "Tissue")
 NOT_DICOM = "the case did not come from DICOM"
 NO_FRAME = "the source names no frame of reference, or no place in it"
 MORE_NUMBERS = "the label holds more numbers than there are classes"
+NO_LABEL = "the study makes an image, and this is a format for labels"
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage) -> Work:
     model, name = split_unit(unit)
     folder = layout.prediction(experiment, model, name)
-    post = read_json(folder / "post.json")
+    post = read_json(folder / f"{_last(settings)}.json")
     formats = settings.export.formats
     certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
     # Which other files there should be, only the sidecar of the last time knows; it is gone after a kill.
@@ -103,12 +104,14 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
         classes without voxels (`empty_classes`), which have no mesh.
     """
     model, case = split_unit(unit)
-    label = store.read_volume(layout.prediction(experiment, model, case) / "post.zarr")
+    label = store.read_volume(layout.prediction(experiment, model, case) / f"{_last(settings)}.zarr")
     formats = list(dict.fromkeys(settings.export.formats))
     files: dict[str, str] = {}
     skipped: dict[str, str] = {}
     present = set(range(1, len(settings.classes) + 1))
-    if any(word not in IMAGES for word in formats):
+    if settings.synthesis is not None:
+        skipped = {word: NO_LABEL for word in formats if word not in IMAGES}
+    elif any(word not in IMAGES for word in formats):
         numbers = _numbers(label)
         present &= numbers
         if max(numbers) > len(settings.classes):
@@ -128,8 +131,14 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
         _save(target, write)
         files[target.name] = file_digest(target)
     _remove_others(layout.exported(experiment, model, case, ""), files)
-    empty = [name for n, name in enumerate(settings.classes, start=1) if n not in present]
+    classes = settings.classes if settings.synthesis is None else []
+    empty = [name for n, name in enumerate(classes, start=1) if n not in present]
     return {"content": digest(files), "facts": {"files": files, "skipped": skipped, "empty_classes": empty}}
+
+
+def _last(settings: ExportStage) -> str:
+    """What of a prediction is exported: the cleaned label, or the image as it was made."""
+    return "post" if settings.synthesis is None else "raw"
 
 
 def _numbers(label: Volume) -> set[int]:

@@ -15,8 +15,11 @@ FLOW_COLUMNS = ["stage", "status", "reason", "meaning", "n"]
 REJECTED_COLUMNS = ["case", "stage", "reason", "meaning", "found"]
 
 
-def cohort_flow(layout: Layout, experiments: list[str]) -> pd.DataFrame:
-    """Numbers of scans: found, refused by stage and reason, converted, evaluated by experiment."""
+def cohort_flow(layout: Layout, experiments: list[str], *, labels: bool = True) -> pd.DataFrame:
+    """Numbers of scans: found, refused by stage and reason, converted, evaluated by experiment.
+
+    Where no labels are made, none is missed.
+    """
     index = pd.read_csv(layout.rejected_table, sep="\t", dtype=str, keep_default_na=False)
     cases = [case.case for case in read_cases(layout.cases_table)]
     rows = [_row("found", "ok", n=len(cases) + len(index))]
@@ -27,7 +30,7 @@ def cohort_flow(layout: Layout, experiments: list[str]) -> pd.DataFrame:
     converted = [record for record in images.values() if record["status"] == "ok"]
     rows.append(_row("convert", "ok", n=len(converted)))
     unlabelled = sum(record["contents"]["label"] is None for record in converted)
-    if unlabelled:
+    if unlabelled and labels:
         rows.append(_row("convert", "unlabelled", "NO_REFERENCE", unlabelled))
     for experiment, states in _evaluated(layout, experiments).items():
         for (status, reason), n in sorted(states.items()):

@@ -89,15 +89,23 @@ def read_foreground(prepared: Path) -> Array:
 
 
 def network_of(
-    plan: dict[str, Any], method: UNetMethod, n_classes: int, features: Sequence[int] | None = None
+    plan: dict[str, Any],
+    method: UNetMethod,
+    n_classes: int,
+    features: Sequence[int] | None = None,
+    *,
+    n_inputs: int | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """The architecture of a trained method and the arguments of its builder.
 
-    `features` are those of the planned U-Net (the plan's where absent); a network of a paper has its own.
+    `features` are those of the planned U-Net (the plan's where absent); a network of a paper has its own. With
+    `n_inputs` it makes an image of so many channels.
     """
     from cohortseg.infer.networks import ENCODERS
 
     sizes = {"dims": plan["dims"], "in_channels": len(plan["channels"]), "out_channels": n_classes + 1}
+    if n_inputs is not None:
+        sizes |= {"in_channels": n_inputs, "out_channels": 1}
     if method.architecture is not None:
         options = method.architecture.model_dump(exclude={"name"}, exclude_none=True)
         return method.architecture.name, sizes | options
@@ -111,3 +119,8 @@ def network_of(
         "blocks": choose("encoder", method.encoder, ENCODERS).blocks,
         "deep_supervision": method.deep_supervision,
     }
+
+
+def model_spacing_mm(plan: dict[str, Any]) -> tuple[float, ...]:
+    """Voxel size along the axes the network sees: rotations must know that thick slices are thick."""
+    return tuple(float(size) for size in plan["spacing_mm"]["value"][3 - plan["dims"] :])

@@ -7,6 +7,7 @@ from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
 from cohortseg.settings import UNetMethod
 from cohortseg.settings.losses import OPTIONS, LossOptions
+from cohortseg.train.image_losses import IMAGE_LOSSES
 from cohortseg.train.losses import LOSSES, LossFunction
 from cohortseg.train.patches import Source
 from cohortseg.train.recipe import Recipe
@@ -38,7 +39,7 @@ def objective_of(method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float,
             f"loss_options.class_weights names {len(options.class_weights)} classes, there are {n_classes + 1} "
             "with the background"
         )
-    build = choose("loss", method.loss, {**LOSSES, **SHAPE_LOSSES}).build
+    build = choose("loss", method.loss, {**LOSSES, **SHAPE_LOSSES, **IMAGE_LOSSES}).build
     given: dict[str, Any] = {}
     if method.loss in SPACED:
         given["spacing"] = [size / min(spacing_mm) for size in spacing_mm]

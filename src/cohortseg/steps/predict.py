@@ -16,13 +16,24 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
-from cohortseg.settings import BestMethod, LearnedMethod, NetworkMethod, Part, PretrainedMethod, UNetMethod
+from cohortseg.settings import (
+    BestMethod,
+    IntensityMethod,
+    LearnedMethod,
+    NetworkMethod,
+    Part,
+    PretrainedMethod,
+    SynthesisSettings,
+    UNetMethod,
+)
 from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.best import predict_best
 from cohortseg.steps.channels import read_channel
+from cohortseg.steps.intensity import predict_intensity
 from cohortseg.steps.learners import predict_learned
+from cohortseg.steps.made_image import write_image
 from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
@@ -50,7 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict a batch; weights are loaded once, when the first case needs them."""
     settings = ExperimentStage.model_validate_json(arguments.settings)
     if isinstance(settings.experiment, NetworkMethod):
-        _run_trained(arguments, settings.experiment, len(settings.classes))
+        _run_trained(arguments, settings.experiment, len(settings.classes), settings.synthesis)
+    elif isinstance(settings.experiment, IntensityMethod):
+        predict_intensity(arguments, settings, settings.experiment)
     elif isinstance(settings.experiment, LearnedMethod):
         predict_learned(arguments, settings, settings.experiment)
     elif isinstance(settings.experiment, BestMethod):
@@ -108,7 +121,9 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
 # ---- methods with weights --------------------------------------------------------------------------------------
 
 
-def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes: int) -> None:
+def _run_trained(
+    arguments: argparse.Namespace, method: NetworkMethod, n_classes: int, task: SynthesisSettings | None
+) -> None:
     layout: Layout = arguments.study
     loaded: dict[str, Any] = {}
     with ExitStack() as held:
@@ -118,13 +133,14 @@ def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, n_classes
             if model not in loaded:
                 device = loaded.get("device") or held.enter_context(_device(layout, arguments.threads))
                 loaded.clear()
-                loaded.update({"device": device, model: _load(layout, arguments.experiment, model, method, device)})
-            found: tuple[Any, Network] = loaded[model]
-            return found
+                found = _load(layout, arguments.experiment, model, method, device, makes_images=task is not None)
+                loaded.update({"device": device, model: found})
+            ready: tuple[Any, Network] = loaded[model]
+            return ready
 
         run_batch(
             plan_units(layout, arguments.cases, method.seeds if isinstance(method, UNetMethod) else None),
-            lambda unit: _trained_work(layout, arguments.experiment, unit, method, n_classes, forward),
+            lambda unit: _trained_work(layout, arguments.experiment, unit, method, n_classes, forward, task),
             arguments.settings,
             arguments.token,
         )
@@ -137,7 +153,10 @@ def _device(layout: Layout, threads: int) -> Any:
     return take_device(lock_dir=layout.locks)
 
 
-def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any) -> tuple[Any, Network]:
+def _load(
+    layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any, *, makes_images: bool = False
+) -> tuple[Any, Network]:
+    from cohortseg.infer.images import image_forward_of
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
 
@@ -146,7 +165,11 @@ def _load(layout: Layout, experiment: str, model: str, method: NetworkMethod, de
     metadata = found[0][1]
     # As they were trained; networks of before there was a choice were trained in full precision.
     precision = metadata.get("precision", "fp32") if method.precision == "auto" else method.precision
-    forward = forward_of([network for network, _ in found], device, precision=precision, entropy=method.uncertainty)
+    networks = [network for network, _ in found]
+    if makes_images:
+        forward = image_forward_of(networks, device, precision=precision)
+    else:
+        forward = forward_of(networks, device, precision=precision, entropy=method.uncertainty)
     return forward, (metadata["architecture"], metadata["arguments"])
 
 
@@ -172,6 +195,7 @@ def _trained_work(
     method: NetworkMethod,
     n_classes: int,
     forward: Callable[[str], tuple[Any, Network]],
+    task: SynthesisSettings | None = None,
 ) -> Work:
     model, case = split_unit(unit)
     prepared = read_json(layout.case(case) / "prepared.json")
@@ -183,7 +207,7 @@ def _trained_work(
         stores=tuple(folder / f"{name}.zarr" for name in ("raw", *_extras(method, n_classes))),
         inputs={"prepared": prepared["content"], "image": prepared["inputs"]["image"], **weights},
         upstream=prepared,
-        make=lambda: predict_trained(layout, case, folder / "raw.zarr", *forward(model), method, n_classes),
+        make=lambda: predict_trained(layout, case, folder / "raw.zarr", *forward(model), method, n_classes, task),
     )
 
 
@@ -194,10 +218,17 @@ def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
     return str(record["weights"])
 
 
-def predict_trained(
-    layout: Layout, case: str, target: Path, forward: Any, network: Network, method: NetworkMethod, n_classes: int
+def predict_trained(  # noqa: PLR0913 (each has its name)
+    layout: Layout,
+    case: str,
+    target: Path,
+    forward: Any,
+    network: Network,
+    method: NetworkMethod,
+    n_classes: int,
+    task: SynthesisSettings | None = None,
 ) -> Record:
-    """Write the most probable class of each voxel of the native grid, and what else the settings ask for.
+    """Write the most probable class of each voxel of the native grid, and what else the settings ask for; or an image.
 
     Memory holds one class of a few slices beside the sums of overlapping tiles, which go to disk where they are large.
     """
@@ -211,9 +242,11 @@ def predict_trained(
     native = store.read_grid(folder / "image.zarr")
     target.parent.mkdir(parents=True, exist_ok=True)
     extent, patch = extent_of(*network), tile_for(*network, patch_zyx(plan))
-    prepared, n_channels = store.open_array(folder / "prepared.zarr"), n_classes + 1 + method.uncertainty
+    prepared = store.open_array(folder / "prepared.zarr")
+    n_channels = 1 if task is not None else n_classes + 1 + method.uncertainty
     scratch = Scratch(folder=target.parent)
-    skip = nothing_to_see if method.skip_empty else None
+    # A skipped tile reads as certain background, which no image has.
+    skip = nothing_to_see if method.skip_empty and task is None else None
     if extent.is_smaller:
         blocks = overlap_tile_blocks(
             prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, skip=skip, scratch=scratch
@@ -231,6 +264,8 @@ def predict_trained(
             scratch=scratch,
         )
     finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
+    if task is not None:
+        return write_image(target, native, finished, task)
     with ExitStack() as held:
         extras = {
             name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)

@@ -15,6 +15,7 @@ from cohortseg.stages import PreprocessStage
 from cohortseg.steps.arguments import add_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.model_space import at_least_one_row, check_channels, read_plan
+from cohortseg.steps.preprocess_pair import preprocess_pair
 from cohortseg.volume import Array, Grid
 
 __all__ = ["add_arguments", "run"]
@@ -60,7 +61,11 @@ def _work(layout: Layout, case: str, settings: PreprocessStage, model_space: str
             "plan": model_space,
         },
         upstream=fingerprint,
-        make=lambda: preprocess(layout, case, settings, threads),
+        make=lambda: (
+            preprocess(layout, case, settings, threads)
+            if settings.synthesis is None
+            else preprocess_pair(layout, case, settings, settings.synthesis, threads, _normalisers)
+        ),
     )
 
 

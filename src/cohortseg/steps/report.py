@@ -4,6 +4,7 @@ import argparse
 import csv
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
 from cohortseg.sizing import shipped
 from cohortseg.stages import ReportStage, stage_settings
+from cohortseg.steps.image_pictures import image_results
 from cohortseg.steps.pictures import pictures, thumbnails
 from cohortseg.steps.quality import drifting, quality, write_quality
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, records_of
@@ -64,6 +66,9 @@ TABLES: dict[str, str] = {
     "detection": "cases with the structure told from cases without",
     "choices": "what was chosen on validation folds",
     "candidates": "candidates of the choices",
+    "images": "every made image against the real one",
+    "images_summary": "errors of made images by experiment",
+    "images_comparison": "experiments that make images, in pairs",
     "data_dictionary": "what each column means",
 }
 """Table: what it holds."""
@@ -158,6 +163,9 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         method_sources={name: (method.summary, method.source) for name, method in METHODS.items()},
         digests=_digests(layout, trained),
         files=_files(layout),
+        images=image_results(layout, settings, settings.synthesis, partial(_table, layout))
+        if settings.synthesis
+        else None,
     )
 
 

@@ -19,13 +19,15 @@ from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
-from cohortseg.settings import LearnedMethod, UNetMethod
+from cohortseg.settings import IntensityMethod, LearnedMethod, SynthesisSettings, UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.image_pairs import TARGET, with_target
+from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
-from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.model_space import model_spacing_mm, network_of, patch_zyx, read_foreground, read_plan
 from cohortseg.steps.objective import changing, held_to
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_team import train_together
@@ -39,6 +41,7 @@ from cohortseg.train.sparse import sparse_cases
 from cohortseg.train.team import ALONE, Share, Team
 from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
 from cohortseg.train.validate import validation
+from cohortseg.train.validate_images import validation_of_images
 from cohortseg.volume import Shape
 
 __all__ = ["add_arguments", "run"]
@@ -92,16 +95,20 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     if isinstance(method, LearnedMethod):
         train_learner(arguments, settings, method)
         return
+    if isinstance(method, IntensityMethod):
+        train_intensity(arguments, settings, method)
+        return
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
     (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
+    task = settings.synthesis
+    used = {role: usable(layout, list(members[role]), task) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, task)
     budget = budget_of(pieces, arguments, plan_digest)
     recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
     given = weights_digest(method.transfer) if method.transfer is not None else None
@@ -135,22 +142,17 @@ def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
     return path.exists() and weights_digest(path) == done["weights"]
 
 
-def usable(layout: Layout, names: list[str]) -> list[str]:
-    """The members that are there, were not rejected and have a label."""
+def usable(layout: Layout, names: list[str], task: SynthesisSettings | None = None) -> list[str]:
+    """The members that are there, were not rejected and have a label, or the image that is to be made."""
     found = []
     for name in names:
         record = read_sidecar(layout.case(name) / "prepared.json")
         image = read_sidecar(layout.case(name) / "image.json")
         if record is None or image is None or record["status"] != "ok":
             log(f"{name}: not used ({'gone' if record is None else record['reason']})")
-        elif image["contents"]["label"] is not None:
+        elif with_target(layout, [name], task.target) if task else image["contents"]["label"] is not None:
             found.append(name)
     return found
-
-
-def _case(layout: Layout, name: str) -> Case:
-    prepared = layout.case(name) / "prepared.zarr"
-    return Case(store.open_array(prepared), store.open_array(prepared, "label"), read_foreground(prepared))
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,13 @@ class Pieces:
     seed: int
     team: Team = ALONE
     device: Any = None
+    task: SynthesisSettings | None = None
+
+    def cases(self, role: str) -> list[Case]:
+        """Images in model space with what is to be made of them: labels, or an image."""
+        paths = [self.layout.case(name) / "prepared.zarr" for name in self.used[role]]
+        truth = TARGET if self.task else "label"
+        return [Case(store.open_array(path), store.open_array(path, truth), read_foreground(path)) for path in paths]
 
     def take_device(self) -> AbstractContextManager[Any]:
         """The device for the length of a `with` block."""
@@ -177,7 +186,8 @@ class Pieces:
 
     def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """The name of the architecture and the arguments of its builder."""
-        return network_of(self.plan, self.method, len(self.classes), features)
+        n_inputs = None if self.task is None else len(self.task.inputs_among(self.plan["channels"]))
+        return network_of(self.plan, self.method, len(self.classes), features, n_inputs=n_inputs)
 
     @property
     def sizes(self) -> tuple[Extent, Shape]:
@@ -200,7 +210,7 @@ class Pieces:
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
+            sparse_cases(self.cases("train"), self.method.annotated_every),
             patch=self.sizes[1],
             batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
@@ -213,17 +223,19 @@ class Pieces:
 
     def validate(self, precision: str) -> Callable[[Any], dict[str, float]]:
         """The measure of the training curve."""
-        return validation(
-            [_case(self.layout, name) for name in self.used["validation"]],
-            patch=self.sizes[1],
-            extent=self.sizes[0],
-            n_classes=len(self.classes) + 1,
-            loss=self.recipe(1, precision).loss,
-            n_cases=VALIDATION_CASES,
-            max_voxels=VALIDATION_VOXELS,
-            overlap=0.0,
-            precision=precision,
-        )
+        options: dict[str, Any] = {
+            "patch": self.sizes[1],
+            "extent": self.sizes[0],
+            "loss": self.recipe(1, precision).loss,
+            "n_cases": VALIDATION_CASES,
+            "max_voxels": VALIDATION_VOXELS,
+            "overlap": 0.0,
+            "precision": precision,
+        }
+        if self.task is not None:
+            low, high = self.task.range
+            return validation_of_images(self.cases("validation"), unit=high - low, **options)
+        return validation(self.cases("validation"), n_classes=len(self.classes) + 1, **options)
 
     def recipe(self, steps: int, precision: str) -> Recipe:
         """What is computed."""
@@ -348,7 +360,7 @@ def fit(
             freeze(network, method.frozen)
         if method.fine_tuned_layers is not None:
             size = pieces.sizes[1][3 - plan["dims"] :]
-            freeze_all_but_last(network, method.fine_tuned_layers, size, len(plan["channels"]))
+            freeze_all_but_last(network, method.fine_tuned_layers, size, network_arguments["in_channels"])
         source, recipe = pieces.source(), pieces.recipe(budget["steps"], budget["precision"])
         history = train(
             network,
@@ -367,6 +379,8 @@ def fit(
         metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
         metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
+        if pieces.task is not None:
+            metadata["synthesis"] = pieces.task.model_dump(mode="json")
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))
     prepared = {name: pieces.layout.case(name) / "prepared.json" for name in pieces.used["train"]}
@@ -384,8 +398,3 @@ def fit(
         "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-
-
-def model_spacing_mm(plan: dict[str, Any]) -> tuple[float, ...]:
-    """Voxel size along the axes the network sees: rotations must know that thick slices are thick."""
-    return tuple(float(size) for size in plan["spacing_mm"]["value"][3 - plan["dims"] :])

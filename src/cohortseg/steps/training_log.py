@@ -15,7 +15,8 @@ LOG_SECONDS = 30.0
 
 def report(row: dict[str, Any]) -> None:
     """A line for a new row of the history."""
-    log(f"step {row['step']}: loss {row['loss']:.4f}, validation Dice {row['dice']:.4f}")
+    score = f"Dice {row['dice']:.4f}" if "dice" in row else f"MAE {row['mae']:.4g}"
+    log(f"step {row['step']}: loss {row['loss']:.4f}, validation {score}")
 
 
 class Progress:

@@ -114,7 +114,8 @@ def augment(
     ----------
     images : float32 tensor, shape (n, channel, z, y, x) or (n, channel, y, x)
     labels : int64 tensor, shape (n, z, y, x) or (n, y, x)
-        Sampled by the nearest voxel, so no value appears that was not there.
+        Sampled by the nearest voxel, so no value appears that was not there. Floats, the values of an image that is to
+        be made, are sampled linearly as the image is; no change of intensities touches them.
     how : Augmentation
         For instance an entry of `AUGMENTATIONS`.
     seed : int
@@ -211,9 +212,9 @@ def _move(
     if bends is not None:
         grid = grid + _in_grid(bends[chosen])
     moved = grid_sample(images[chosen], grid, mode="bilinear", padding_mode="border", align_corners=True)
-    truth = labels[chosen].unsqueeze(1).float()
-    kept = grid_sample(truth, grid, mode="nearest", padding_mode="border", align_corners=True)
-    return images.index_copy(0, chosen, moved), labels.index_copy(0, chosen, kept.squeeze(1).long())
+    truth, mode = labels[chosen].unsqueeze(1).float(), "bilinear" if labels.is_floating_point() else "nearest"
+    kept = grid_sample(truth, grid, mode=mode, padding_mode="border", align_corners=True)
+    return images.index_copy(0, chosen, moved), labels.index_copy(0, chosen, kept.squeeze(1).to(labels.dtype))
 
 
 def _bends(sizes: tuple[int, ...], how: Augmentation, draws: Draws) -> Tensor:

@@ -50,7 +50,7 @@ def train(  # noqa: PLR0913 (each has its name)
     source : Source
         Gives the batch of each step.
     validate : callable
-        Network to numbers of the history, among them `dice`; see `validate.validation`.
+        Network to numbers of the history, among them `dice` or, of images, `mae`; see `validate.validation`.
     recipe : Recipe
         What is computed.
     checkpoint : Path, optional
@@ -125,9 +125,15 @@ def _dims(network: nn.Module) -> int:
 
 
 def _exhausted(history: list[Row], patience: int) -> bool:
-    """Whether the last `patience` rows brought no higher Dice than the best before them."""
-    scores = [-1.0 if math.isnan(row["dice"]) else row["dice"] for row in history]
+    """Whether the last `patience` rows brought no better score than the best before them."""
+    scores = [score_of(row) for row in history]
     return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+
+
+def score_of(row: Row) -> float:
+    """What a row of the history is judged by, higher is better: the Dice, of images the absolute error times -1."""
+    score = row["dice"] if "dice" in row else -row["mae"]
+    return -math.inf if math.isnan(score) else score
 
 
 def _row(
@@ -146,8 +152,8 @@ def _row(
         raise SettingsError(f"the loss is no longer finite at step {state.step}: lower the learning rate")
     trained = time.monotonic()
     numbers = team.from_first(validate(state.judged) if team.is_first else None)
-    best = max((row["dice"] for row in state.history if not math.isnan(row["dice"])), default=-1.0)
-    if recipe.keep == "best" and numbers["dice"] > best:
+    best = max((score_of(row) for row in state.history), default=-math.inf)
+    if recipe.keep == "best" and score_of(numbers) > best:
         state.best = {name: value.clone() for name, value in state.judged.state_dict().items()}
     row = {
         "step": state.step,

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from cohortseg.infer.sliding import ArrayLike, read_region
 from cohortseg.train.team import Share, rows_of
 from cohortseg.volume import Shape
 
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | npt.NDArray[np.float32]]
 
 TRIES = 10
 """Patches looked at to find one without a labelled voxel."""
@@ -33,7 +33,7 @@ class Case:
     image : array-like, shape (z, y, x) or (channel, z, y, x)
         Model-space intensities, numpy or zarr.
     label : array-like, integers, shape (z, y, x)
-        Classes, 0 the background, `IGNORE` what nobody labelled.
+        Classes, 0 the background, `IGNORE` what nobody labelled; floats are the values of an image that is to be made.
     foreground : int32 array, shape (n, 4)
         Rows (class, z, y, x): labelled voxels, all or a sample per class; no rows where nothing is labelled.
     """
@@ -139,7 +139,10 @@ class PatchSource:
         return len(self.cases) / self.batch_size
 
     def batch(self, step: int) -> Batch:
-        """Images float32 (n, channel, z, y, x) and labels int64 (n, z, y, x); without z for patches of one slice."""
+        """Images float32 (n, channel, z, y, x) and labels int64 (n, z, y, x); without z for patches of one slice.
+
+        Labels that are floats, the values of an image, stay floats (float32).
+        """
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, step])))
         n_foreground = _whole(self.batch_size * self.foreground_share, generator)
         n_negative = _whole(self.batch_size * self.negative_share, generator) if self.negative_share else 0
@@ -147,7 +150,7 @@ class PatchSource:
         draws += [self._anywhere] * (self.batch_size - len(draws))
         drawn = rows_of([draw(generator) for draw in draws], self.share)
         images = np.stack([read_region(case.image, start, self.patch) for case, start in drawn])
-        labels = np.stack([_label_region(case.label, start, self.patch) for case, start in drawn])
+        labels: npt.NDArray[Any] = np.stack([_label_region(case.label, start, self.patch) for case, start in drawn])
         return (images[:, :, 0], labels[:, 0]) if self.patch[0] == 1 else (images, labels)
 
     def _foreground(self, generator: np.random.Generator) -> tuple[Case, Shape]:
@@ -190,9 +193,10 @@ def _whole(wanted: float, generator: np.random.Generator) -> int:
     return int(wanted) + int(generator.random() < wanted % 1.0)
 
 
-def _label_region(label: ArrayLike, start: Shape, patch: Shape) -> npt.NDArray[np.int64]:
-    region: npt.NDArray[np.int64] = read_region(label, start, patch)[0].astype(np.int64)
-    return region
+def _label_region(label: ArrayLike, start: Shape, patch: Shape) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    region: npt.NDArray[np.float32] = read_region(label, start, patch)[0]
+    is_image = np.issubdtype(getattr(label, "dtype", np.int64), np.floating)
+    return region if is_image else region.astype(np.int64)
 
 
 def patch_source(  # noqa: PLR0913 (each has its name)

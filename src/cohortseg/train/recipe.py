@@ -64,11 +64,12 @@ class Recipe:
     ema_decay : float in [0, 1)
         Validate and keep the running average of the weights with this decay; 0 for the weights themselves.
     keep : 'last' or 'best'
-        Which weights the network holds in the end: the last, or those of the row with the highest `dice`.
+        Which weights the network holds in the end: the last, or those of the row with the highest `dice` (of images the
+        lowest `mae`).
     accumulate : int
         Parts that a batch goes through the network in; their gradients are added up.
     patience : int
-        Rows without a higher `dice` after which training ends early; 0 for never.
+        Rows without a better one after which training ends early; 0 for never.
     channels_last : bool
         Memory format of the network and its input.
     compile : bool

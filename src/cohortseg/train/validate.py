@@ -58,12 +58,7 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         hold it, NaN when none does; `dice` is the mean over the classes that are not NaN.
     """
     labelled = [case for case in cases if len(case.foreground)]
-    chosen = (
-        [labelled[number * len(labelled) // n_cases] for number in range(n_cases)]
-        if len(labelled) > n_cases
-        else labelled
-    )
-    boxes = [_box(case, patch, max_voxels) for case in chosen]
+    boxes = [_box(case, patch, max_voxels) for case in spread(labelled, n_cases)]
 
     def validate(network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
@@ -85,8 +80,19 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
     return validate
 
 
+def spread(cases: Sequence[Case], n: int) -> Sequence[Case]:
+    """At most n of the cases, evenly spread."""
+    return [cases[number * len(cases) // n] for number in range(n)] if len(cases) > n else cases
+
+
 def _box(case: Case, patch: Shape, max_voxels: int) -> tuple[Floats, Array]:
-    """Image and label of a box about the middle of the labelled voxels: the largest multiple of the patch allowed."""
+    """Image and label of `box_in`."""
+    start, box = box_in(case, patch, max_voxels)
+    return read_region(case.image, start, box), read_region(case.label, start, box)[0].astype(np.uint8)
+
+
+def box_in(case: Case, patch: Shape, max_voxels: int) -> tuple[Shape, Shape]:
+    """First voxel and size of a box about the middle of the foreground: the largest multiple of the patch allowed."""
     sizes = np.array(case.image.shape[-3:])
     times = 1
     while np.prod(np.minimum(np.array(patch) * (times + 1), sizes)) <= max_voxels and np.any(
@@ -96,8 +102,7 @@ def _box(case: Case, patch: Shape, max_voxels: int) -> tuple[Floats, Array]:
     shape = np.minimum(np.array(patch) * times, sizes)
     middle = np.median(case.foreground[:, 1:], axis=0).astype(int)
     z, y, x = (int(number) for number in np.clip(middle - shape // 2, 0, sizes - shape))
-    box = (int(shape[0]), int(shape[1]), int(shape[2]))
-    return read_region(case.image, (z, y, x), box), read_region(case.label, (z, y, x), box)[0].astype(np.uint8)
+    return (z, y, x), (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
 def _loss(probabilities: Floats, label: Array, loss: LossFunction) -> float:
