@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.errors import Rejected
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.preprocess.histogram import EXACT_BINS, FLOAT_BINS, Bins, Counts, Tally, statistics, stored, tally
 from cohortseg.volume import Array, Grid
 
