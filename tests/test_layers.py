@@ -15,7 +15,7 @@ FLOORS = (
     {"errors", "volume", "endings", "ignored"},
     {"slices"},
     {"parts"},
-    {"choose", "alone"},
+    {"choose", "alone", "blocks"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"selection", "names", "sizing"},
@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "search", "infer", "train")
-BASICS = {"errors", "volume", "endings", "ignored", "choose", "slices"}
+BASICS = {"errors", "volume", "endings", "ignored", "choose", "slices", "blocks"}
 SHARED_STEPS = {
     "arguments",
     "batch",

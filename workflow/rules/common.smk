@@ -25,6 +25,7 @@ from cohortseg.workflow import (
     ensure_indexed,
     refuse_second_run,
     see_jobs_behind_ancient,
+    sweep,
     write_asked,
 )
 from snakemake.dag import DAG
@@ -71,6 +72,7 @@ for case in CASES.values():
 onstart:
     if workflow.is_main_process:
         refuse_second_run(LAYOUT)
+        sweep(LAYOUT)
 
 
 onerror:

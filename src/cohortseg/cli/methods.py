@@ -60,7 +60,7 @@ STEPS = {
     "P14": ("`methods/spine.py`: mirror image and union", "tests/methods/test_lung.py"),
     "P15": ("`methods/lung.py`: disk of 5, 81 pixels", "tests/methods/test_lung.py"),
     "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
-    "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
+    "P17": ("`methods/__init__.py`: a scope for each; `blocks.py` runs it", "tests/methods/test_methods.py"),
 }
 """Rows that are steps and settings, not entries of a table: the lung chain, the random field, training techniques."""
 

@@ -15,6 +15,8 @@ from cohortseg.volume import Array, Triple
 
 Mask = npt.NDArray[np.bool_]
 Keep: TypeAlias = Literal["all", "largest"] | int
+Step: TypeAlias = tuple[str, dict[str, Any]]
+"""Name of an entry of the table, and its options."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def postprocess_classes(
 
     if label.size and label.max() > len(options):
         raise ValueError(f"the label holds {label.max()}, only {len(options)} classes are named")
-    chains = [_steps(spacing_mm, **{**NOTHING, **of_class}) for of_class in options]
+    chains = [steps_of(spacing_mm, **{**NOTHING, **of_class}) for of_class in options]
     out = np.zeros(label.shape, np.uint8)
     boxes = ndimage.find_objects(label, max_label=len(chains)) if chains else []
     for value, (box, chain) in enumerate(zip(boxes, chains, strict=True), start=1):
@@ -152,7 +154,7 @@ def with_margin(box: tuple[slice, ...]) -> tuple[slice, ...]:
     return tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
 
 
-def _steps(
+def steps_of(
     spacing_mm: Triple,
     *,
     opening_mm: float,
@@ -161,7 +163,7 @@ def _steps(
     min_volume_ml: float,
     min_slices: int,
     keep: Keep,
-) -> list[tuple[str, dict[str, Any]]]:
+) -> list[Step]:
     """Names and options of the steps that have something to do, in order."""
     if keep not in ("all", "largest") and not (isinstance(keep, int) and keep >= 1):
         raise SettingsError(f"keep {keep!r} is not available; choices: all, largest, a number from 1")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.errors import Rejected
 from cohortseg.ignored import IGNORE, is_labelled
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.preprocess.histogram import EXACT_BINS, FLOAT_BINS, Bins, Counts, Tally, statistics, stored, tally
 from cohortseg.volume import Array, Grid
 
