@@ -12,10 +12,10 @@ HOUSE = Path(cohortseg.__file__).parent
 # Names on one floor are neighbours and never import each other; a folder is one room.
 FLOORS = (
     {"__init__"},
-    {"errors", "volume", "endings"},
+    {"errors", "volume", "endings", "ignored"},
     {"slices"},
     {"parts"},
-    {"choose", "alone"},
+    {"choose", "alone", "blocks"},
     {"layout", "settings"},
     {"settings_docs", "stages", "cohort"},
     {"selection", "names", "sizing"},
@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 WORKROOMS = ("io", "preprocess", "methods", "postprocess", "metrics", "report", "phantom", "search", "infer", "train")
-BASICS = {"errors", "volume", "endings", "choose", "slices"}
+BASICS = {"errors", "volume", "endings", "ignored", "choose", "slices", "blocks"}
 SHARED_STEPS = {
     "arguments",
     "batch",
@@ -69,8 +69,9 @@ SHARED_STEPS |= {
     "trial_table",
     "tuning",
 }
-SHARED_STEPS |= {"training_log", "training_team"}
+SHARED_STEPS |= {"training_log", "training_team", "beside", "stability_table"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
+COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}
 """A trial of a search is a small training and prediction of its own; one process of a training is the training."""
 
 

@@ -261,6 +261,21 @@ def test_what_does_not_go_together_is_said_at_its_group(key, value, line):
     assert refusal(changed(key, value)).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("name", "features", "words"),
+    [
+        ("dsn3d", [8, 16, 32], "dsn3d has 6 levels"),
+        ("highres3dnet", [8, 16], "highres3dnet has 3 levels"),
+        ("segnet", [8, 8, 8, 8, 8, 8], "segnet has 2 to 5 levels"),
+        ("vnet", [8, 16, 33], "double from level to level"),
+    ],
+)
+def test_a_network_is_refused_levels_that_it_cannot_have(name, features, words):
+    values = changed("experiments.my-unet.architecture", {"name": name, "features": features})
+    assert words in refusal(values)
+    assert str(features) in refusal(values)
+
+
 def test_what_is_chosen_is_told_of_each_experiment():
     values = changed("postprocess", "auto")
     values["experiments"]["net"] = {"method": "unet", "threshold": "auto"}

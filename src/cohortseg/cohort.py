@@ -156,6 +156,16 @@ def newcomer_fold(subject: str, split: dict[str, Any]) -> str:
     return str(int(_order(subject, split["seed"])[:8], 16) % split["folds"])
 
 
+def some_of(cases: Iterable[Case], n: int, *, seed: int) -> list[str]:
+    """At most n of the cases: one of each subject before a second of any; the order of the subjects is a hash."""
+    placed: list[tuple[int, str, str]] = []
+    seen: dict[str, int] = defaultdict(int)
+    for case in sorted(cases, key=lambda one: one.case):
+        placed.append((seen[case.subject], _order(case.subject, seed), case.case))
+        seen[case.subject] += 1
+    return sorted(name for *_, name in sorted(placed)[:n])
+
+
 def _order(subject: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{subject}".encode()).hexdigest()
 

@@ -157,10 +157,10 @@ def _one_mask_per_class(masks: list[Label], settings: LabelSettings) -> list[Lab
             if name in taken and settings.several == "reject":
                 raise Rejected("SEVERAL_LABELS", f"several mask series of class {name}")
             taken[name] = mask
-    if settings.missing_structure == "reject" and len(taken) < len(settings.classes):
-        missing = next(name for name in settings.classes if name not in taken)
+    missing = next((name for name in settings.classes if name not in taken), None)
+    if settings.missing_structure == "reject" and missing is not None:
         raise Rejected("LABEL_STRUCTURE_MISSING", f"no mask series of class {missing}")
-    owned = [(mask, tuple(name for name in settings.classes if taken.get(name) is mask)) for mask in masks]
+    owned = [(mask, tuple(name for name in settings.names if taken.get(name) is mask)) for mask in masks]
     return [replace(mask, classes=own) for mask, own in owned if own]
 
 
@@ -230,7 +230,7 @@ def positive(labels: list[Label], settings: LabelSettings) -> str:
 
 
 def _matches(name: str, settings: LabelSettings) -> bool:
-    return any(_fits(name, patterns) for patterns in settings.patterns.values())
+    return any(_fits(name, settings.patterns[own]) for own in settings.classes if own in settings.patterns)
 
 
 def _fits(name: str | None, patterns: tuple[str, ...]) -> bool:

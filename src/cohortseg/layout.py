@@ -155,6 +155,10 @@ class Layout:
         """Lock files of the GPUs of a machine that no scheduler shares out."""
         return self.root / ".locks"
 
+    def scratch(self, name: str) -> Path:
+        """A folder for the length of one job."""
+        return self.root / ".scratch" / name
+
     # results
     def table(self, name: str) -> Path:
         """A table of results."""

@@ -24,6 +24,7 @@ from cohortseg.settings import (
     PreprocessSettings,
     ReportSettings,
     SplitSettings,
+    StabilitySettings,
     StatisticsSettings,
     Study,
     SynthesisSettings,
@@ -80,6 +81,16 @@ class ExperimentStage(Part):
     channels: list[str]
     experiment: Method
     synthesis: SynthesisSettings | None = None
+
+
+class StabilityStage(Part):
+    """Settings of `stability`; `preprocess` where the method sees images in model space."""
+
+    classes: list[str]
+    channels: list[str]
+    experiment: Method
+    preprocess: PreprocessSettings | None
+    stability: StabilitySettings
 
 
 class TrialStage(Part):
@@ -157,6 +168,7 @@ class AggregateStage(Part):
     metrics: MetricSettings
     statistics: StatisticsSettings
     report: ReportSettings
+    stability: StabilitySettings | None = None
     synthesis: SynthesisSettings | None = None
 
 
@@ -205,23 +217,24 @@ class Stage:
 
 # Memory and time are upper estimates measured on 1 to 80 million voxels (benchmarks/RESULTS.md).
 STAGES: dict[str, Stage] = {
-    "convert": Stage(2, ConvertStage, 600, 4, 1.0),
-    "fingerprint": Stage(1, FingerprintStage, 500, 4, 0.5),
+    "convert": Stage(3, ConvertStage, 600, 4, 1.0),
+    "fingerprint": Stage(2, FingerprintStage, 500, 4, 0.5),
     "plan": Stage(3, PlanStage, 500, 0, 0),
-    "preprocess": Stage(1, PreprocessStage, 700, 4, 2.0),
+    "preprocess": Stage(2, PreprocessStage, 700, 4, 2.0),
     "split": Stage(1, SplitStage, 300, 0, 0),
-    "train": Stage(3, ExperimentStage, 6000, 0, 0),
-    "trial": Stage(1, TrialStage, 2500, 24, 20.0),
+    "train": Stage(4, ExperimentStage, 6000, 0, 0),
+    "trial": Stage(2, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
-    "contest": Stage(1, BestStage, 500, 12, 4.0),
+    "contest": Stage(2, BestStage, 500, 12, 4.0),
+    "stability": Stage(1, StabilityStage, 2500, 30, 200.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
-    "candidates": Stage(1, CandidatesStage, 500, 20, 2.0),
+    "candidates": Stage(2, CandidatesStage, 500, 20, 2.0),
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
-    "evaluate": Stage(3, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(5, AggregateStage, 1000, 0, 0),
-    "report": Stage(3, ReportStage, 2000, 0, 0),
+    "evaluate": Stage(4, EvaluateStage, 500, 12, 1.0),
+    "aggregate": Stage(6, AggregateStage, 1000, 0, 0),
+    "report": Stage(4, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
 
@@ -254,6 +267,8 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
+        if stage == "stability" and experiment not in study.networks:
+            available["preprocess"] = None
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings

@@ -33,6 +33,11 @@ OF_THE_GRAPH = (
     ),
 )
 """Inputs and outputs of the rules, below the folder of a study."""
+HALF_WRITTEN = (
+    *(".*.part", "cohort/**/.*.part", "tables/.*.part", "report/.*.part", "private/**/.*.part"),
+    *("experiments/*/done/*/.*.part", "experiments/*/*/.*.part", "experiments/*/tune/*/.*.part"),
+)
+"""Texts whose writer was killed before it gave them their name; those of a case go when the case is made again."""
 
 
 def ensure_indexed(study: Study) -> None:
@@ -63,6 +68,14 @@ def refuse_second_run(layout: Layout) -> None:
     """
     if not hold(layout.locks / "run.lock", "run"):
         sys.exit(f"cohortseg: another run is at work on {layout.root}; wait for its end, or stop it")
+
+
+def sweep(layout: Layout) -> None:
+    """Remove the texts that a killed run left half written; nobody but the holder of the study may."""
+    for pattern in HALF_WRITTEN:
+        for path in layout.root.glob(pattern):
+            if path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def write_asked(layout: Layout, asked: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from cohortseg.infer.architectures.unet_paper import norm_parameters, unet_3d_pa
 from cohortseg.infer.architectures.vnet import vnet
 from cohortseg.infer.layers import UNet
 from cohortseg.infer.networks import ARCHITECTURES, build_network, extent_of
+from cohortseg.settings.networks import LEVELS
 
 TINY = {
     "attention_unet": {"features": [4, 8]},
@@ -133,6 +134,14 @@ def test_every_weight_gets_a_gradient(name, dims):
     sum((t * noise(*t.shape, seed=9)).sum() for t in found).backward()
     still = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert still == []
+
+
+@pytest.mark.parametrize("name", sorted(LEVELS))
+def test_networks_are_built_with_the_fewest_and_most_levels_that_settings_allow(name):
+    for levels in LEVELS[name]:
+        features = [2**level for level in range(1, levels + 1)]
+        network = build_network(name, {"dims": 2, "in_channels": 1, "out_channels": 2, "features": features}, seed=1)
+        assert network.eval()(torch.zeros(1, 1, 64, 64)).shape == (1, 2, 64, 64)
 
 
 def test_a_size_that_does_not_pass_is_refused_with_the_next():

@@ -58,10 +58,10 @@ def test_a_class_without_structure_may_be_empty_but_not_every_class():
             members(names, structures, "empty")
 
 
-def test_a_label_holds_255_classes():
-    check_count(255)
+def test_a_label_holds_254_classes():
+    check_count(254)
     with pytest.raises(SettingsError):
-        check_count(256)
+        check_count(255)
     with pytest.raises(SettingsError):
         members(["a"], {str(number): "a" for number in range(256)})
 
@@ -80,12 +80,12 @@ def test_the_first_class_keeps_a_voxel_and_the_overlap_is_counted_by_pair():
     }
 
 
-def test_the_last_of_255_classes_is_painted_and_counted():
-    label, overlaps = np.full((1, 2), 254, np.uint8), no_overlaps(255)
+def test_the_last_of_254_classes_is_painted_and_counted():
+    label, overlaps = np.full((1, 2), 253, np.uint8), no_overlaps(254)
     label[0, 0] = 0
-    paint(label, np.ones((1, 2), bool), 255, overlaps)
-    assert label.tolist() == [[255, 254]]
-    assert overlaps[254, 255] == overlaps.sum() == 1
+    paint(label, np.ones((1, 2), bool), 254, overlaps)
+    assert label.tolist() == [[254, 253]]
+    assert overlaps[253, 254] == overlaps.sum() == 1
 
 
 def test_a_class_may_be_painted_into_a_view():

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from flat_phantom import blob
 
+from cohortseg.blocks import SLICE, Scope, run_blocks
 from cohortseg.errors import Rejected, SettingsError, StudyError
 from cohortseg.methods import METHODS, segmenter
 from cohortseg.methods.learned import LEARNERS
-from cohortseg.preprocess.blocks import SLICE, Scope, run_blocks
 from cohortseg.settings import METHOD_SETTINGS, Study
 from cohortseg.steps.learners import NOT_OF_THE_FIT
 from cohortseg.volume import Grid, Volume

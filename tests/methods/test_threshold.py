@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import filters
 
+from cohortseg.blocks import POINTWISE, run_blocks
 from cohortseg.errors import SettingsError
 from cohortseg.methods import threshold
 from cohortseg.methods.threshold import RULES, build, find_threshold, histogram, li, multi_otsu, scope, triangle
-from cohortseg.preprocess.blocks import POINTWISE, run_blocks
 from cohortseg.volume import Grid, Volume
 
 GRID = Grid((9, 30, 40), (2.5, 0.7, 1.1), (1.0, 2.0, 3.0))

@@ -34,6 +34,7 @@ KEYS = [
     "lesion_precision",
     "lesion_f1",
     "lesion_dice",
+    "not_judged_ml",
     "undefined",
 ]
 
@@ -97,6 +98,7 @@ def test_a_block_moved_along_x_gives_the_numbers_worked_out_by_hand(reference: n
         "lesion_precision": 1.0,
         "lesion_f1": 1.0,
         "lesion_dice": 0.75,
+        "not_judged_ml": 0.0,
         "undefined": "",
     }
 
@@ -113,6 +115,7 @@ def test_the_volume_difference_is_prediction_minus_reference(reference: np.ndarr
 def test_two_empty_masks_score_nothing_and_say_so() -> None:
     row = measure(EMPTY, EMPTY)
     counted = {"nsd_tolerance_mm", "boundary_band_mm", "reference_ml", "prediction_ml", "volume_difference_ml"}
+    counted |= {"not_judged_ml"}
     assert row["undefined"] == "both_empty"
     assert undefined(row) == set(KEYS) - counted - {"n_lesions_reference", "n_lesions_prediction", "undefined"}
     assert row["n_lesions_reference"] == row["n_lesions_prediction"] == 0

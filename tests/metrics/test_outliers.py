@@ -6,6 +6,8 @@ import pytest
 
 from cohortseg.metrics.outliers import PROPERTIES, QUALITY_COLUMNS, rank_predictions
 
+NOTHING = {"volume_ml": 0.0} | dict.fromkeys([name for name in PROPERTIES if name != "volume_ml"], np.nan)
+
 
 def predictions(n=30, **changes):
     """Ordinary predictions of one experiment; `changes` maps a case number to its own values."""
@@ -37,14 +39,13 @@ def test_ordinary_predictions_score_nothing():
 
 
 def test_planted_failures_come_first_and_say_what_they_are():
-    nothing = {"volume_ml": 0.0} | dict.fromkeys([name for name in PROPERTIES if name != "volume_ml"], np.nan)
-    found = ranked(predictions(c03={"volume_ml": 5000.0}, c07=nothing, c08={"height": 0.9}))
+    found = ranked(predictions(c03={"volume_ml": 5000.0}, c07=NOTHING, c08={"height": 0.9}))
     assert list(found["case"][:3]) == ["c03", "c08", "c07"]
     assert list(found["rank"]) == list(range(1, 31))
     assert found["findings"][0].startswith("volume 5e+03 ml, far above the usual")
     assert found["findings"][1].startswith("position along z 0.9, far above the usual 0.")
     assert found["findings"][2] == "nothing predicted"
-    assert list(found["score"][:3]) == [3.0, 3.0, 2.0]
+    assert list(found["score"][:3]) == [3.0, 3.0, 1.933]  # the empty one: 2 x 29 / 30
     assert (found["score"][3:] == 0).all()
 
 
@@ -65,9 +66,35 @@ def test_few_predictions_are_not_compared():
     assert set(ranked(predictions(n=9, c03={"volume_ml": 5000.0}))["score"]) == {0}
 
 
-def test_a_class_that_is_often_empty_may_be_empty():
-    empty = {f"c{k:02d}": {"volume_ml": 0.0} for k in range(12)}
-    assert set(ranked(predictions(**empty))["score"]) == {0}
+def test_where_most_are_empty_all_of_them_are_listed_behind_what_is_odder():
+    empty = {f"c{k:02d}": NOTHING for k in range(18)}
+    found = ranked(predictions(**empty, c20={"height": 0.9}))
+    assert found["case"][0] == "c20"
+    assert list(found["case"][1:19]) == sorted(empty)
+    assert set(found["score"][1:19]) == {0.8}  # 2 x 12 / 30
+    assert set(found["empty"][1:19]) == {"tumour"}
+    assert (found["score"][19:] == 0).all()
+
+
+def test_an_experiment_that_finds_nothing_at_all_is_listed_too():
+    found = ranked(predictions(**{f"c{k:02d}": NOTHING for k in range(30)}))
+    assert set(found["score"]) == {0.5}
+    assert set(found["findings"]) == {"nothing predicted"}
+
+
+def test_an_empty_prediction_among_few_is_told():
+    found = ranked(predictions(n=4, c02=NOTHING))
+    assert (found["case"][0], found["score"][0], found["findings"][0]) == ("c02", 1.5, "nothing predicted")
+
+
+def test_several_empty_classes_are_one_finding():
+    names = "abcdefg"
+    parts = [predictions(c03=NOTHING if name != "a" else {}).assign(label=name) for name in names]
+    found = ranked(pd.concat(parts, ignore_index=True))
+    assert found["case"][0] == "c03"
+    assert found["findings"][0] == "nothing predicted of b, c, d, e, f and 1 more"
+    assert found["empty"][0] == "b;c;d;e;f;g"
+    assert found["score"][0] == pytest.approx(2 * 29 / 30, abs=1e-3)
 
 
 def test_classes_and_experiments_are_compared_among_themselves():

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from cohortseg.errors import SettingsError
 from cohortseg.postprocess.chain import POSTPROCESSES, postprocess_label
-from cohortseg.postprocess.components import keep_n, minimum_volume
+from cohortseg.postprocess.components import keep_n, minimum_slices, minimum_volume
 from cohortseg.postprocess.morphology import closing, fill_holes, opening
 
 SPACING_MM = (2.0, 0.5, 1.0)
@@ -119,6 +119,15 @@ def test_working_in_the_box_of_each_class_changes_nothing(seed, opening_mm, clos
         keep=keep,
     )
     np.testing.assert_array_equal(found, by_definition(label, 4, opening_mm, closing_mm, fill, min_volume_ml, keep))
+
+
+@pytest.mark.parametrize("least", [2, 3, 9])
+def test_slices_are_counted_in_the_whole_image_also_when_only_the_box_is_worked_on(least):
+    random = np.random.default_rng(3)
+    label = (random.random((6, 9, 8)) > 0.7).astype(np.uint8)
+    label[3, :, :] = 0
+    found = postprocess_label(label, spacing_mm=SPACING_MM, n_classes=1, min_slices=least)
+    np.testing.assert_array_equal(found > 0, minimum_slices(label > 0, min(least, 6)))
 
 
 @settings(max_examples=30, deadline=None)

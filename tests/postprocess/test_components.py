@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from cohortseg.postprocess.components import components, keep_largest, keep_n, minimum_volume
+from cohortseg.postprocess.components import components, keep_largest, keep_n, minimum_slices, minimum_volume
 
 FOOTPRINTS = {6: 1, 18: 2, 26: 3}
 
@@ -54,7 +54,26 @@ def test_the_limit_is_a_volume_not_a_number_of_voxels():
     assert minimum_volume(mask, 0.0, 0.02).sum() == 4
 
 
-@pytest.mark.parametrize("function", [keep_largest, lambda m: keep_n(m, 3), lambda m: minimum_volume(m, 1.0, 0.1)])
+def test_a_blob_of_one_slice_goes_and_one_that_overlaps_itself_in_the_next_stays():
+    mask = np.zeros((5, 4, 9), bool)
+    mask[2, :2, :2] = True  # one slice
+    mask[1:3, :2, 4:6] = True  # two slices
+    mask[3, 3, 0] = mask[4, 3, 1] = True  # two slices that share no column
+    kept = minimum_slices(mask, 2)
+    assert kept.sum() == 8
+    assert kept[1:3, :2, 4:6].all()
+    assert not minimum_slices(mask, 3).any()
+
+
+def test_a_picture_has_no_more_slices_than_one():
+    mask = drawn("##.", "...", "..#")
+    np.testing.assert_array_equal(minimum_slices(mask, 2), mask)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [keep_largest, lambda m: minimum_slices(m, 2), lambda m: keep_n(m, 3), lambda m: minimum_volume(m, 1.0, 0.1)],
+)
 def test_an_empty_mask_stays_empty(function):
     found = function(np.zeros((2, 3, 4), bool))
     assert found.shape == (2, 3, 4)

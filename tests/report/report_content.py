@@ -262,18 +262,22 @@ def study_settings():
 
 
 PLAN = {
-    "version": 1,
-    "decisions": {
-        "spacing_mm": {
-            "value": [3.27, 0.9766, 0.9766],
-            "because": "median of the training cases; 12 of 14 have it as they are",
-        },
-        "normalisation": {
-            "value": {"kind": "ct", "low": -160.0, "high": 240.0},
-            "because": "the modality is CT; limits are the 0.5 and 99.5 percentile of the foreground",
-        },
-        "patch": {"value": [1, 192, 224], "because": "largest patch below 110 000 voxels that halves four times"},
+    "version": 3,
+    "dims": 3,
+    "modality": {"image": "CT"},
+    "spacing_mm": {
+        "value": [3.27, 0.976562, 0.976562],
+        "because": "median of the training cases; 12 of 14 have it as they are",
     },
+    "normalisation": {
+        "image": {
+            "name": "window",
+            "numbers": {"low": -160.0, "high": 240.0, "mean": -68.3519, "sd": 107.275},
+            "group": None,
+            "because": "the settings give the window",
+        }
+    },
+    "patch": {"value": [16, 192, 224], "because": "largest patch below 110 000 voxels that halves four times"},
 }
 SETTINGS = "study: sarcoma-ct\ncohort:\n  source: data/sts\n  series: {modality: CT}\nsplit: {folds: 3, seed: 1}\n"
 

@@ -1,4 +1,4 @@
-"""Rejected cases with a way out, the plan with its reasons, training, resources, definitions."""
+"""Rejected cases with a way out, training, definitions."""
 
 import re
 
@@ -7,13 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 from pydantic import TypeAdapter
-from report_content import PLAN, empty_content, full_content, history, rejected_table
+from report_content import empty_content, full_content, history, rejected_table
 
 from cohortseg.errors import REASONS
 from cohortseg.report.background import (
     MOST_REJECTED_LINES,
     dictionary_table,
-    plan_table,
     rejections,
     split_sentence,
     training_table,
@@ -78,20 +77,6 @@ def test_thousands_of_rejections_are_counted_but_not_all_listed():
 def test_code_between_backticks_is_marked_and_all_else_escaped():
     assert with_code("set `a.b` <now>") == "set <code>a.b</code> &lt;now&gt;"
     assert with_code("`<b>`") == "<code>&lt;b&gt;</code>"
-
-
-def test_the_plan_lists_values_with_their_reasons():
-    lines = grid(plan_table(PLAN))
-    assert lines[0] == ["version", "1", "–"]
-    assert lines[1][:2] == ["spacing_mm", "3.27, 0.9766, 0.9766"]
-    assert lines[2][1] == "kind: ct, low: -160, high: 240"
-    assert all(line[2] != "–" for line in lines[1:])
-    assert plan_table({}) is None
-
-
-def test_decisions_may_lie_at_any_depth():
-    lines = grid(plan_table({"network": {"levels": {"value": [[1, 2], [3, 4]], "because": "it fits"}}, "seen": True}))
-    assert lines == [["network.levels", "(1, 2), (3, 4)", "it fits"], ["seen", "true", "–"]]
 
 
 def test_training_shows_the_best_validation_and_its_step():

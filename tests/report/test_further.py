@@ -4,7 +4,8 @@ import pandas as pd
 from report_content import empty_content, full_content, quality_table
 
 from cohortseg.report.further import asked_and_used, further
-from cohortseg.report.quality import quality_sentence
+from cohortseg.report.page import render
+from cohortseg.report.quality import empty_sentences, quality_sentence
 from cohortseg.report.quality import quality_table as table_of
 
 
@@ -18,7 +19,7 @@ def test_what_is_there_is_shown_in_the_order_of_the_page():
     dictionary = pd.DataFrame({"table": ["agreement"], "column": ["ece"], "unit": ["fraction"], "definition": ["d"]})
     shown = further(full_content(tables=tables, dictionary=dictionary))
     assert [part.title for part in shown] == ["Ranks", "Agreement of volumes"]
-    assert [column.title for column in shown[1].table.columns] == ["Experiment", "Ece"]
+    assert [column.title for column in shown[1].table.columns] == ["Experiment", "Calibration error (ECE)"]
     assert [[cell.text for cell in row] for row in shown[0].table.rows] == [["a", "Dice", "1"], ["b", "HD95", "2"]]
     assert shown[1].table.rows[0][1].text == "0.03125"
     assert shown[1].table.columns[1].is_number
@@ -63,6 +64,17 @@ def test_the_cases_to_look_at_come_first_and_the_rest_is_counted():
     assert quality_sentence(content) == "Of 60 predictions (20 without a reference) 40 stand out."
 
 
+def test_where_most_predictions_are_empty_a_sentence_counts_them():
+    lines = [("unet", f"c{k}", False, 0.5, "tumour;node" if k < 3 else "tumour", "nothing predicted") for k in range(4)]
+    lines += [("otsu", f"c{k}", False, 0.5, "tumour" if k < 2 else float("nan"), "") for k in range(4)]
+    names = ["experiment", "case", "is_scored", "score", "empty", "findings"]
+    content = full_content(quality=pd.DataFrame(lines, columns=names))
+    told = ["unet: 3 of 4 predictions hold no node.", "unet: 4 of 4 predictions hold no tumour."]
+    assert empty_sentences(content) == told
+    assert all(f"<strong>{sentence}</strong>" in render(content) for sentence in told)
+    assert empty_sentences(full_content()) == []
+
+
 def test_nothing_looked_at_is_nothing_shown():
     assert quality_sentence(empty_content()) == ""
     assert table_of(empty_content()) is None
@@ -74,7 +86,7 @@ def test_asked_and_used_are_shown_by_stage():
     content = full_content(tables={"estimates": asked})
     assert further(content) == []
     shown = asked_and_used(content)
-    assert [column.title for column in shown.table.columns][:3] == ["Stage", "N", "Asked, MB"]
+    assert [column.title for column in shown.table.columns][:3] == ["Stage", "Records", "Asked, MB"]
     assert [cell.text for cell in shown.table.rows[0]] == ["convert", "12", "650", "107", "5.9"]
     assert asked_and_used(empty_content()) is None
 

@@ -19,6 +19,7 @@ from cohortseg.report.numbers import (
     number,
     p_value,
     signed,
+    significant,
 )
 
 
@@ -84,3 +85,15 @@ def test_a_written_number_is_the_rounded_number(value, decimals):
     text = number(value, decimals).replace(MINUS, "-").replace(NARROW_SPACE, "")
     assert is_number(text)
     assert abs(float(text) - value) <= 0.5000001 * 10**-decimals + abs(value) * 1e-12
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.976562, "0.977"), (11054.0, "11\u202f054"), (3.0, "3"), (131.859, "132"), (-68.3519, "−68.4"), (0, "0")),
+        *((0.00012345, "0.000123"), (1e-9, "< 0.00001"), (-1e-9, "> −0.00001"), (9.999, "10"), (0.5, "0.5")),
+        *((1374.2, "1\u202f374"), (float("nan"), "–"), (float("inf"), "∞"), ("word", "–")),
+    ],
+)
+def test_a_few_significant_digits_never_with_an_exponent(value, text):
+    assert significant(value) == text

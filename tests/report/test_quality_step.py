@@ -78,6 +78,25 @@ def test_the_odd_and_the_disputed_prediction_come_first(layout):
     assert not found["is_scored"].any()
 
 
+def test_empty_predictions_are_ranked_shown_and_counted(layout):
+    for number, name in enumerate(CASES):
+        for model in MODELS:
+            folder = layout.prediction("unet", model, name)
+            empty = np.zeros(GRID.shape, np.uint8)
+            shapes = label_shapes(empty if number else label_of().array, spacing_mm=GRID.spacing_mm, n_classes=1)
+            write_sidecar(folder / "post.json", sidecar_of("postprocess", name + model, shapes=shapes))
+    found = quality(layout, ["unet"], ["lesion"])
+    assert set(found["case"][:22]) == set(CASES[1:])
+    assert set(found["empty"][:22]) == {"lesion"}
+    assert list(found["empty"][22:]) == ["", ""]
+    settings = stage_settings(load_study({**SETTINGS, "cohort": {"source": ".", **SETTINGS["cohort"]}}), "aggregate")
+    aggregate.run(argparse.Namespace(study=layout, settings=settings))
+    report.run(argparse.Namespace(study=layout, settings=None))
+    html = layout.report.read_text()
+    assert "unet: 22 of 24 predictions hold no lesion." in html
+    assert "nothing predicted" in html
+
+
 def test_networks_of_an_ensemble_that_disagree_are_named(layout):
     for number, name in enumerate(CASES):
         bits = 0.4 if name == CASES[5] else 0.05 + 0.001 * number

@@ -87,6 +87,14 @@ def test_the_details_hold_every_line_of_the_summary():
     assert counts["NSD", "threshold", "raw"] == ["14", "13", "1"]
 
 
+def test_metrics_that_no_case_defines_are_named_below_the_details():
+    content = full_content()
+    extra = content.summary[content.summary["metric"] == "dice"].assign(metric="brier", median=np.nan, mean=np.nan)
+    table = detail_table(content, pd.concat([content.summary, extra]), "tumour")
+    assert len(table.rows) == len(detail_table(content, content.summary, "tumour").rows)
+    assert table.note == "Defined for no case: Brier score."
+
+
 def test_the_comparison_on_the_primary_metric_stands_apart():
     content = full_content()
     first, others = comparison_tables(content)

@@ -8,7 +8,8 @@ from PIL import Image
 from study_by_hand import case_of, study_of, write_case
 
 from cohortseg.io import store
-from cohortseg.steps.views import draw_case, thumbnail
+from cohortseg.io.sidecar import write_json
+from cohortseg.steps.views import draw_case, thumbnail, window_hu
 from cohortseg.volume import Grid, Volume
 
 GRID = Grid((70, 24, 30), (1.0, 4.0, 3.0), (5.0, 6.0, 7.0))
@@ -81,3 +82,33 @@ def test_a_single_picture_has_one_plane(tmp_path):
 
 def test_a_thumbnail_is_small_and_has_the_proportions_of_the_patient(layout):
     assert opened(thumbnail(layout, "p1_ct1"), "L").shape == (96, 90)
+
+
+def plan_for(layout, modality="CT", name="window", low=-160.0, high=240.0):
+    numbers = {"low": low, "high": high, "mean": 0.0, "sd": 1.0}
+    chosen = {"image": {"name": name, "numbers": numbers, "group": None}}
+    write_json(layout.plan, {"channels": ["image"], "modality": {"image": modality}, "normalisation": chosen})
+
+
+def test_a_ct_is_shown_in_the_window_of_the_plan(layout):
+    plan_for(layout, low=0.0, high=1000.0)
+    planes, _ = draw_case(layout, "p1_ct1", [], n_labels=1, size=(70, 70))
+    coronal = opened(planes[1].image, "L")[: planes[1].size_px[0]]
+    assert coronal[1].mean() == pytest.approx(127, abs=6)  # 500 of 0 to 1000
+    assert coronal[-1].mean() == pytest.approx(0, abs=6)
+    assert opened(thumbnail(layout, "p1_ct1"), "L").max() == pytest.approx(51, abs=8)  # the back: 200
+
+
+def test_other_images_and_other_normalisations_are_shown_by_their_own_intensities(layout):
+    assert window_hu(layout) is None  # no plan
+    plan_for(layout, modality="MR")
+    assert window_hu(layout) is None
+    plan_for(layout, name="zscore")
+    assert window_hu(layout) is None
+
+
+def test_a_window_of_labelled_voxels_is_widened_to_that_of_soft_tissue(layout):
+    plan_for(layout, name="ct", low=20.0, high=60.0)
+    assert window_hu(layout) == (-160.0, 240.0)
+    plan_for(layout, name="ct", low=-900.0, high=100.0)
+    assert window_hu(layout) == (-900.0, 100.0)

@@ -62,6 +62,8 @@ def record(dice: float, volume_ml: float, left: float, *, empty: bool = False) -
     by_label = {"metrics": row, "lesions": lesions, "trimap": [[1.0, 0.5], [4.0, dice]]}
     found = {part: {stage: {"tumour": value} for stage in ("raw", "post")} for part, value in by_label.items()}
     location = {"tumour": {"left": left, "back": 0.5, "head": 0.5}}
+    voxels = {"shared": [80, 10], "reference": [86, 14], "prediction": [84, 16]}
+    found["voxels"] = dict.fromkeys(("raw", "post"), voxels)
     return {**found, "instances": {"raw": None, "post": None}, "location": location}
 
 
@@ -165,6 +167,14 @@ def test_groups_hold_the_planted_means_by_split(study: Layout) -> None:
     assert set(table(study, "subgroups")["value"]) >= {"left", "right", "below 20 ml", "20 to 150 ml"}
 
 
+def test_voxels_of_all_cases_are_added_up_before_the_shares_of_all_classes(study: Layout) -> None:
+    classes = table(study, "classes").set_index(["experiment", "stage", "split"])
+    one = classes.loc[("best", "post", "val")]
+    assert one["n_cases"] == N_CASES
+    assert one["voxel_accuracy"] == pytest.approx(0.9)
+    assert one["mean_jaccard"] == pytest.approx((80 / 90 + 10 / 20) / 2)
+
+
 def test_failures_are_counted_and_rank_worst(study: Layout) -> None:
     summary = table(study, "summary")
     line = summary[(summary["metric"] == "hd95_mm") & (summary["stage"] == "post")].set_index("experiment")
@@ -220,7 +230,7 @@ def test_every_column_of_every_table_stands_in_the_dictionary(study: Layout) -> 
     listed = table(study, "data_dictionary")
     written = {path.stem for path in (study.root / "tables").glob("*.csv")}
     of_labels = {name for name in TABLES if not is_of_images(name)}
-    assert set(listed["table"]) == of_labels == written
+    assert set(listed["table"]) == of_labels == written | {"quality"}  # which the report writes
     for name in sorted(written):
         header = study.table(name).read_text().partition("\n")[0].split(",")
         assert sorted(header) == sorted(listed.loc[listed["table"] == name, "column"]), name
@@ -240,7 +250,9 @@ def test_numbers_come_back_to_the_last_digit(study: Layout) -> None:
 
 def test_the_crate_names_every_table_and_no_private_file(study: Layout) -> None:
     graph = {entry["@id"]: entry for entry in json.loads(study.crate.read_text())["@graph"]}
-    assert {f"tables/{name}.csv" for name in TABLES if not is_of_images(name)} <= set(graph)
+    assert {name for name in graph if name.startswith("tables/")} == {
+        f"tables/{name}.csv" for name in TABLES if name != "quality" and not is_of_images(name)
+    }
     parts = [part["@id"] for part in graph["./"]["hasPart"]]
     assert all((study.root / part).is_file() for part in parts)
     assert not [part for part in parts if part.startswith(("private", "cases/", "/"))]
@@ -274,6 +286,11 @@ def test_formulas_in_texts_are_made_harmless_and_negative_numbers_stay_numbers(t
     assert {f"'{text}" for text in ODD} <= set(cells)
 
 
+def crated_parquet(layout: Layout) -> set[str]:
+    graph = json.loads(layout.crate.read_text())["@graph"]
+    return {entry["@id"] for entry in graph if entry.get("encodingFormat") == "application/vnd.apache.parquet"}
+
+
 def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp_path: Path) -> None:
     layout = planted(tmp_path, names=ODD)
     wanted = settings(parquet=True)
@@ -288,8 +305,10 @@ def test_on_request_every_table_is_parquet_too_with_every_bit_of_its_numbers(tmp
             else:
                 texts = [None if pd.isna(cell) else str(cell) for cell in frame[column]]
                 assert [None if pd.isna(cell) else str(cell) for cell in found[column]] == texts, (name, column)
+    assert crated_parquet(layout) == {f"tables/{name}.parquet" for name in made}
     aggregate.run(argparse.Namespace(study=layout, settings=settings().model_dump_json()))
     assert not list((layout.root / "tables").glob("*.parquet"))
+    assert not crated_parquet(layout)
 
 
 def test_without_pyarrow_parquet_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,6 +288,14 @@ def test_after_a_kill_what_was_done_is_done_and_there_is_no_token(tmp_path):
 # ---- a private guard ------------------------------------------------------------------------------------------------
 
 
+def test_what_a_killed_writer_left_half_written_goes_when_the_case_is_made(desk):
+    (desk.root / "a").mkdir()
+    for name in (".image.json.77.part", ".image.run.json.77.part"):
+        (desk.root / "a" / name).write_text("half")
+    desk.run("a")
+    assert sorted(path.name for path in (desk.root / "a").iterdir()) == ["image.json", "image.run.json", "image.zarr"]
+
+
 def test_a_guard_that_changed_makes_the_case_again(desk):
     desk.guards["a"] = "paths and times"
     assert desk.run("a") == ["a"]

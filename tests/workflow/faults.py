@@ -4,6 +4,7 @@ Each fault strikes a running study once, at a moment that chance chooses. Then t
 the one line that the table names where there is one. The study must end with the bytes of one that was left alone.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -207,9 +208,11 @@ def lose_permission(home: Path, rng: random.Random) -> Struck:
     """The study can only be read for the rest of the run."""
     process = start(home, sys.executable, "-c", WITHOUT_RIGHTS)
     let_run(home, process, rng)
-    folders = [path for path in study_of(home).rglob("*") if path.is_dir()]
+    folders = [Path(folder) for folder, _, _ in os.walk(study_of(home))][1:]
     for path in folders:
-        path.chmod(0o555)
+        # A store that was being written has another name by now.
+        with contextlib.suppress(FileNotFoundError):
+            path.chmod(0o555)
     struck = ended(home, process)
     for path in folders:
         if path.exists():

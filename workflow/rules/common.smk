@@ -25,6 +25,7 @@ from cohortseg.workflow import (
     ensure_indexed,
     refuse_second_run,
     see_jobs_behind_ancient,
+    sweep,
     write_asked,
 )
 from snakemake.dag import DAG
@@ -71,6 +72,7 @@ for case in CASES.values():
 onstart:
     if workflow.is_main_process:
         refuse_second_run(LAYOUT)
+        sweep(LAYOUT)
 
 
 onerror:
@@ -427,8 +429,8 @@ def finished(wildcards):
 
 def more_tables():
     """Further tables of results."""
-    names = "ranks variance agreement gaps interactions covariates lesions instances calibration curves"
-    names += " froc detection choices candidates trials data_dictionary"
+    names = "ranks variance agreement gaps interactions covariates lesions classes instances calibration curves"
+    names += " stability stability_summary froc detection choices candidates trials data_dictionary"
     names += " images images_summary images_comparison" if STUDY.synthesis else ""
     return [str(LAYOUT.table(name)) for name in names.split()]
 

@@ -5,6 +5,7 @@ rule aggregate:
     """Gather all metrics into tables."""
     input:
         experiment_tokens("evaluate"),
+        stability_tokens(),
         str(LAYOUT.folds),
         clinical(),
         searches(),

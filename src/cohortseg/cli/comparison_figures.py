@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cohortseg.errors import StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, run_path, write_text
 from cohortseg.layout import UNTRAINED, Layout
@@ -18,7 +19,7 @@ from cohortseg.report.key_slice import key_slice
 from cohortseg.report.panel import Tile, panel
 from cohortseg.settings import LearnedMethod, Method, NetworkMethod
 from cohortseg.steps.units import all_units, split_unit
-from cohortseg.steps.views import displayed
+from cohortseg.steps.views import displayed, window_hu
 from cohortseg.volume import Array
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def draw_panel(wish: "Wish") -> Figure | None:
     case = str(own["case"].iloc[len(own) // 2])
     folder, is_objects = wish.layout.case(case), metric == OBJECTS
     reference = np.asarray(store.open_array(folder / ("instances.zarr" if is_objects else "label.zarr"))[:])
+    if not is_objects:
+        reference = left_out(reference, reference)
     place = key_slice(reference, reference)
     here = rows[rows["case"] == case].groupby("experiment")["value"].mean()
     tiles = [
@@ -137,7 +140,8 @@ def draw_panel(wish: "Wish") -> Figure | None:
     ]
     spacing = store.read_grid(folder / "image.zarr").spacing_mm
     image = displayed(wish.layout, case, place)
-    return panel(image, reference[place], tiles, aspect=spacing[1] / spacing[2], objects=is_objects)
+    aspect, window = spacing[1] / spacing[2], window_hu(wish.layout)
+    return panel(image, reference[place], tiles, aspect=aspect, objects=is_objects, window=window)
 
 
 def _predicted(layout: Layout, experiment: str, case: str, place: int, *, objects: bool) -> Array | None:

@@ -19,6 +19,7 @@ from cohortseg.cli.figures_of_groups import (
 )
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.report import paper
@@ -29,7 +30,7 @@ from cohortseg.report.key_slice import key_slice
 from cohortseg.report.paper_groups import location
 from cohortseg.steps.report import last_study
 from cohortseg.steps.units import all_units, split_unit
-from cohortseg.steps.views import displayed
+from cohortseg.steps.views import displayed, window_hu
 
 TABLE_METRICS = ("dice", "sensitivity", "precision", "specificity", "accuracy", "hd95_mm")
 
@@ -117,6 +118,7 @@ def _median_case(wish: Wish) -> tuple[str, Any, Any] | None:
         return None
     case = str(ordered["case"].iloc[len(ordered) // 2])
     reference = np.asarray(store.open_array(wish.layout.case(case) / "label.zarr")[:])
+    reference = left_out(reference, reference)
     return case, reference, _prediction(wish, wish.experiment, case)
 
 
@@ -133,7 +135,7 @@ def _slices(wish: Wish) -> Figure | None:
     case, reference, prediction = found
     n = min(paper.MOST_SLICES, len(reference))
     image = np.stack([displayed(wish.layout, case, place) for place in range(n)])
-    return paper.slices(image, reference, prediction)
+    return paper.slices(image, reference, prediction, window=window_hu(wish.layout))
 
 
 def _contours(wish: Wish) -> Figure | None:
@@ -143,7 +145,8 @@ def _contours(wish: Wish) -> Figure | None:
     case, reference, prediction = found
     place, number = key_slice(reference, prediction), list(wish.study.cohort.labels.classes).index(wish.label) + 1
     masks = {name: _prediction(wish, name, case)[place] == number for name in sorted(wish.study.experiments)}
-    return paper.contours(displayed(wish.layout, case, place), reference[place] == number, masks)
+    image, window = displayed(wish.layout, case, place), window_hu(wish.layout)
+    return paper.contours(image, reference[place] == number, masks, window=window)
 
 
 def _label_map(wish: Wish) -> Figure | None:
@@ -161,9 +164,9 @@ def _segmented(wish: Wish) -> Figure | None:
     case, reference, prediction = found
     place = key_slice(reference, prediction)
     image = displayed(wish.layout, case, place)
-    return paper.difference(
-        image, np.where(prediction[place] != 0, image, image.min()), titles=("original", "segmented")
-    )
+    window = window_hu(wish.layout)
+    black = window[0] if window else image.min()
+    return paper.difference(image, np.where(prediction[place] != 0, image, black), window=window)
 
 
 def _difference(wish: Wish) -> Figure | None:

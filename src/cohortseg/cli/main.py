@@ -61,6 +61,7 @@ STEPS: dict[str, Command] = {
     "choose": Command("cohortseg.steps.choose", "choose the cleaning of each class on validation folds"),
     "postprocess": Command("cohortseg.steps.postprocess", "clean predicted labels"),
     "evaluate": Command("cohortseg.steps.evaluate", "measure predictions against references"),
+    "stability": Command("cohortseg.steps.stability", "measure how far labels bear changes of the image"),
     "aggregate": Command("cohortseg.steps.aggregate", "gather all metrics into tables"),
     "report": Command("cohortseg.steps.report", "write the report; `cohortseg report STUDY` makes it anew"),
     "export": Command("cohortseg.steps.export", "write labels for other software"),

@@ -41,6 +41,7 @@ TABLES = (
 
 STEPS = {
     "C19": ("`postprocess.crf`: dense random field on kept probabilities", "tests/postprocess/test_dense_crf.py"),
+    "C28": ("`stability`: Dice under changes of the image (docs/tasks.md)", "tests/steps/test_stability.py"),
     "L03": ("`loss_options.first_epochs`: the Dice privileged at first", "tests/steps/test_objective.py"),
     "L11": ("`loss_options.shape_weight`: shape codes of an autoencoder", "tests/train/test_shape_prior.py"),
     "T02": ("`annotated_every`: sparse annotation", "tests/train/test_techniques.py"),
@@ -59,7 +60,7 @@ STEPS = {
     "P14": ("`methods/spine.py`: mirror image and union", "tests/methods/test_lung.py"),
     "P15": ("`methods/lung.py`: disk of 5, 81 pixels", "tests/methods/test_lung.py"),
     "P16": ("`preprocess.isolate`, `steps/preprocess.py`: outside set to air", "tests/steps/test_isolate.py"),
-    "P17": ("`methods/__init__.py`: a scope for each; `preprocess/blocks.py` runs it", "tests/methods/test_methods.py"),
+    "P17": ("`methods/__init__.py`: a scope for each; `blocks.py` runs it", "tests/methods/test_methods.py"),
 }
 """Rows that are steps and settings, not entries of a table: the lung chain, the random field, training techniques."""
 
@@ -72,7 +73,6 @@ NOT_DONE = {
     "C25": "multilayer perceptron by Levenberg-Marquardt: exotic, superseded by the networks",
     "C26": "local independent projections: no public definition read",
     "C27": "wavelet and Zernike features: exotic",
-    "C28": "stability under transformations: a measure, not a method; not written yet",
 }
 """Rows of the classical group that nothing covers yet, with the reason."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cohortseg.cli.config import load_config
-from cohortseg.cohort import Case, read_cases
+from cohortseg.cohort import Case, read_cases, some_of
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import write_text
 from cohortseg.layout import Layout
@@ -33,6 +33,7 @@ FILES_PER_CASE = {
     "candidates": 2,
     "postprocess": 5,
     "evaluate": 2,
+    "stability": 2,
     "export": 3,
 }
 """Stores of one channel with up to one shard, sidecars and private records; a test counts them."""
@@ -112,6 +113,12 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
             gpu = trained and on_gpu and stage == "predict"
             row = _row(stage, experiment, cases, len(fold_batches), needs, (n_channels, n_classes), gpu=gpu, runs=seeds)
             yield row
+        if study.stability is not None and not study.members(experiment):
+            names = set(some_of(cases, study.stability.cases, seed=study.stability.seed))
+            changed = [case for case in cases if case.case in names]
+            n_jobs = len({case.fold_batch for case in changed})
+            parts, gpu = (n_channels, n_classes), trained and on_gpu
+            yield _row("stability", experiment, changed, n_jobs, needs, parts, gpu=gpu, runs=seeds)
     yield Row(
         "tables and report",
         3,

@@ -141,6 +141,8 @@ def _cases(layout: Layout, subject: Subject) -> Iterator[Trace]:
     """Stores, predictions and exported files of the cases, and folders that an earlier removal left."""
     for folder in FOLDERS_OF_REMOVALS:
         yield from (whole(path) for path in sorted(layout.root.glob(f"{folder}/{LEFT_OVER}*")))
+    # What a killed job left of images that it changed, or predicted elsewhere.
+    yield from (whole(path) for path in sorted(layout.scratch("any").parent.glob("*")))
     for folder in FOLDERS_OF_CASES:
         yield from (whole(path) for path in sorted(layout.root.glob(f"{folder}/*")) if path.name in subject.cases)
     # After the name comes the format, or the class; what else begins so is of the same subject.

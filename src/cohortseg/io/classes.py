@@ -1,7 +1,8 @@
 """Which structures of a label object make up which class, and how masks become one label.
 
 Classes are numbered 1, 2, … in the order in which they are named; 0 is the background. Where two classes overlap, the
-one named first keeps the voxel, and the overlap is counted.
+one named first keeps the voxel, and the overlap is counted. A class called `ignore` is numbered among them while a
+label is read, so it wins over those named after it; `stored_numbers` then gives its voxels the reserved value.
 """
 
 import re
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import Rejected, SettingsError
+from cohortseg.ignored import IGNORE, IGNORE_CLASS
 from cohortseg.volume import Array
 
 Patterns: TypeAlias = str | Sequence[str]
@@ -19,8 +21,8 @@ Patterns: TypeAlias = str | Sequence[str]
 Missing: TypeAlias = Literal["reject", "empty"]
 Counts: TypeAlias = npt.NDArray[np.int64]
 
-MOST_CLASSES = 255
-"""Labels are stored in 8 bits."""
+MOST_CLASSES = 254
+"""Labels are stored in 8 bits, of which 0 is background and `IGNORE` no class."""
 
 
 def is_structure(patterns: Patterns, name: str) -> bool:
@@ -47,7 +49,7 @@ def members(names: Sequence[str], structures: Mapping[str, Patterns], missing: M
     structures : mapping of str to str or sequence of str
         Class name to the regular expressions of its structures.
     missing : "reject" or "empty"
-        What becomes of a class without structure.
+        What becomes of a class without structure; `ignore` may always be without.
 
     Returns
     -------
@@ -59,13 +61,13 @@ def members(names: Sequence[str], structures: Mapping[str, Patterns], missing: M
     Rejected
         LABEL_STRUCTURE_MISSING, when a class has no structure and must have one, or when no class has any.
     SettingsError
-        For more than 255 classes.
+        For more than 254 classes.
     """
     check_count(len(structures))
     found = []
     for name, patterns in structures.items():
         own = [position for position, structure in enumerate(names) if is_structure(patterns, structure)]
-        if not own and missing == "reject":
+        if not own and missing == "reject" and name != IGNORE_CLASS:
             shown = " or ".join(repr(pattern) for pattern in _several(patterns))
             found_in = f"none of {len(names)} structures is called like class {name!r} ({shown})"
             raise Rejected("LABEL_STRUCTURE_MISSING", found_in)
@@ -80,13 +82,47 @@ def members(names: Sequence[str], structures: Mapping[str, Patterns], missing: M
 def member_facts(key: str, structures: Mapping[str, Patterns], classes: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Number of structures of each class under `key`, and the classes that have none (`missing`)."""
     counts = {name: len(own) for name, own in zip(structures, classes, strict=True)}
-    return {key: counts, "missing": [name for name, count in counts.items() if not count]}
+    return {key: counts, "missing": [name for name, count in counts.items() if not count and name != IGNORE_CLASS]}
 
 
 def check_count(n_classes: int) -> None:
     """SettingsError when a label of 8 bits cannot hold so many classes."""
     if n_classes > MOST_CLASSES:
         raise SettingsError(f"{n_classes} classes; a label holds at most {MOST_CLASSES}")
+
+
+def stored_numbers(label: Array, names: Sequence[str]) -> int:
+    """Renumber a label in place for storage: the classes but `ignore` count 1, 2, …, its voxels become `IGNORE`.
+
+    Parameters
+    ----------
+    label : uint8 array
+        Numbers 1, 2, … in the order of `names`.
+    names : sequence of str
+        Classes, with `ignore` or without.
+
+    Returns
+    -------
+    int
+        Voxels of `ignore`; 0 when it is not among the names.
+
+    Examples
+    --------
+    >>> label = np.array([0, 1, 2, 3], np.uint8)
+    >>> stored_numbers(label, ["core", "ignore", "whole"]), label.tolist()
+    (1, [0, 1, 255, 2])
+    """
+    if IGNORE_CLASS not in names:
+        return 0
+    numbers = np.zeros(len(names) + 1, np.uint8)
+    others = [place for place, name in enumerate(names, start=1) if name != IGNORE_CLASS]
+    numbers[others] = np.arange(1, len(others) + 1)
+    numbers[list(names).index(IGNORE_CLASS) + 1] = IGNORE
+    n_ignored = 0
+    for plane in label:
+        plane[...] = numbers[plane]
+        n_ignored += int(np.count_nonzero(plane == IGNORE))
+    return n_ignored
 
 
 def no_overlaps(n_classes: int) -> Counts:

@@ -208,7 +208,7 @@ def read_label(
         LABEL_OFF_GRID, LABEL_OUTSIDE (more than 1 % of it, when resampled), LABEL_VALUES (values that no class names),
         NOT_A_NUMBER.
     SettingsError
-        For more than 255 classes, or instances of several.
+        For more than 254 classes, or instances of several.
     """
     check_count(len(values))
     if instances and len(values) != 1:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cohortseg.endings import CONTOURS, PICTURES
 from cohortseg.errors import Rejected
+from cohortseg.ignored import IGNORE_CLASS
 from cohortseg.io.classes import Missing, no_overlaps, overlap_facts, paint
 from cohortseg.io.images import open_stack
 from cohortseg.io.planar import Planes
@@ -147,5 +148,5 @@ def _mask_series(parts: Sequence[Part], root: Path, grid: Grid, rules: Rules) ->
         facts["turned"] = facts.get("turned", False) or found["turned"]
         facts["n_uncovered"] = max(facts.get("n_uncovered", 0), found["n_uncovered"])
     present = {name for part in parts for name in part["classes"]}
-    facts["missing"] = [name for name in names if name not in present]
+    facts["missing"] = [name for name in names if name not in present and name != IGNORE_CLASS]
     return Reference(label, None, facts | overlap_facts(overlaps, rules.classes))

@@ -30,7 +30,7 @@ def to_classes(stored: Array, values: Mapping[str, int]) -> tuple[Array, dict[st
     Rejected
         LABEL_VALUES, for numbers that no class names; in words when they are no whole numbers.
     SettingsError
-        For more than 255 classes.
+        For more than 254 classes.
     """
     check_count(len(values))
     label = np.zeros(stored.shape, np.uint8)

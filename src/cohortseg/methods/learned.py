@@ -23,7 +23,6 @@ Labels: TypeAlias = npt.NDArray[np.uint8]
 
 GROUP = 200_000
 """Voxels classified at a time."""
-IGNORED = 255
 
 
 @dataclass(frozen=True)

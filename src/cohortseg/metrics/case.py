@@ -66,7 +66,7 @@ def case_metrics(
     ).row
 
 
-def measure_case(
+def measure_case(  # noqa: PLR0913 (each has its name)
     reference: Mask,
     prediction: Mask,
     *,
@@ -75,6 +75,7 @@ def measure_case(
     boundary_band_mm: float = 2.0,
     trimap_bands_mm: tuple[float, ...] = (),
     probability: Any = None,
+    n_not_judged: int = 0,
 ) -> CaseMeasures:
     """Every metric of one label.
 
@@ -95,6 +96,8 @@ def measure_case(
         More such widths, for a curve; their cost grows with the square of the width in voxels.
     probability : array-like of floats, shape (z, y, x), optional
         Probability of the label, from which predicted lesions get their scores; read some slices at a time.
+    n_not_judged : int
+        Voxels that count for nothing; neither mask holds one. Where a mask was cut there, the cut is surface.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def measure_case(
     for name, length in [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)]:
         if not math.isfinite(length) or length < 0:
             raise ValueError(f"{name} must not be negative, got {length}")
-    whole = reference.size
+    whole = reference.size - n_not_judged
     ours, theirs = crop_to_union(*pack_pair(reference, prediction))
     counts = overlap.count_voxels(ours, theirs, n_voxels=whole)
     distances = surface.surface_distances(ours, theirs, spacing_mm=spacing_mm)
@@ -132,6 +135,7 @@ def measure_case(
         "added_path_mm": _added_path(ours, theirs, spacing_mm),
         **_volume_columns(counts, spacing_mm),
         **_lesion_columns(found),
+        "not_judged_ml": overlap.volume_ml(n_not_judged, spacing_mm),
         "undefined": _undefined(counts),
     }
     curve = [(width, band(width)) for width in trimap_bands_mm]

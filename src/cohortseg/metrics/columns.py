@@ -101,6 +101,12 @@ MASK_COLUMNS: dict[str, Column] = {
         True,
         "Baid 2021 (BraTS), without dilation",
     ),
+    "not_judged_ml": Column(
+        "ml",
+        "volume that the reference labels `ignore`: background in both masks, no voxel of the image",
+        _POSITIVE,
+        None,
+    ),
     "undefined": Column(
         "text", "why some metrics are empty: both_empty, prediction_empty, reference_empty, or nothing", None, None
     ),

@@ -7,9 +7,11 @@ import pandas as pd
 from cohortseg.metrics.columns import COLUMNS, Column
 from cohortseg.metrics.table_words import Table, count, metric, ml, number, share, text
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
+from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_images import image_tables, is_of_images
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
+from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -355,6 +357,8 @@ TABLES: dict[str, Table] = {
             **_NOTE,
         },
     ),
+    **CLASS_TABLES,
+    **STABILITY_TABLES,
     **SEARCH_TABLES,
     **CHOICE_TABLES,
     **COHORT_TABLES,

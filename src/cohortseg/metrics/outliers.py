@@ -3,14 +3,16 @@
 A prediction is compared with the other predictions of the same experiment and class; that most of them are usable is
 the one assumption. The score adds up what was found, so that it can be read back from the findings:
 
-* a property whose modified z score exceeds 3.5, among at least 10 predictions: |z| / 3.5, at most 3;
-* a class that is empty although at least 80 % of the predictions hold it: 2;
+* a property whose modified z score exceeds 3.5, among at least 10 predictions of the class: |z| / 3.5, at most 3;
+* nothing predicted of a class: 2 times the share of the predictions that hold it, at least 0.5; of several classes the
+  largest. So an empty one among full ones weighs most, and where all are empty all are listed;
 * models that disagree, where several predicted the case: 5 times what the mean Dice of their labels is below 0.7;
 * a property of the scan outside what the plan saw: 1 each.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -20,10 +22,11 @@ from cohortseg.metrics.heterogeneity import LARGEST_Z, modified_z
 
 LEAST_PREDICTIONS = 10
 LARGEST_SHARE_OF_SCORE = 3.0
-USUAL_SHARE = 0.8
 EMPTY_SCORE = 2.0
+LEAST_EMPTY_SCORE = 0.5
 LEAST_AGREEMENT = 0.7
 DRIFT_SCORE = 1.0
+MOST_NAMED = 5
 
 PROPERTIES: dict[str, tuple[str, str, bool]] = {
     "volume_ml": ("volume", "ml", True),
@@ -41,7 +44,10 @@ PROPERTIES: dict[str, tuple[str, str, bool]] = {
 
 Key: TypeAlias = tuple[str, str, str, str, bool]
 
-QUALITY_COLUMNS = ("rank", "experiment", "model", "case", "subject", "is_scored", "score", "agreement", "findings")
+QUALITY_COLUMNS = (
+    *("rank", "experiment", "model", "case", "subject", "is_scored"),
+    *("score", "agreement", "empty", "findings"),
+)
 
 
 def rank_predictions(
@@ -65,7 +71,8 @@ def rank_predictions(
     Returns
     -------
     DataFrame
-        Columns `QUALITY_COLUMNS`; equal scores in the order of experiment, case and model. Empty without predictions.
+        Columns `QUALITY_COLUMNS`; `empty` names the classes of which nothing was predicted, separated by semicolons.
+        Equal scores in the order of experiment, case and model. Empty without predictions.
     """
     found: dict[Key, list[tuple[float, str]]] = {}
     for key in _keys(predictions):
@@ -76,8 +83,18 @@ def rank_predictions(
         prefix, keys = f"{label}: " if several else "", _keys(part)
         for row, score, text in _unusual(part):
             found[keys[row]].append((score, f"{prefix}{text}"))
+    empty = _empty(predictions)
+    for key, classes in empty.items():
+        of = _of_classes(classes) if several else ""
+        found[key].append((max(classes.values()), f"nothing predicted{of}"))
     lines = [
-        [*key, round(sum(score for score, _ in notes), 3), agreement.get((key[0], key[2]), math.nan), _told(notes)]
+        [
+            *key,
+            round(sum(score for score, _ in notes), 3),
+            agreement.get((key[0], key[2]), math.nan),
+            ";".join(empty.get(key, ())),
+            _told(notes),
+        ]
         for key, notes in found.items()
     ]
     table = pd.DataFrame(lines, columns=list(QUALITY_COLUMNS[1:]))
@@ -97,6 +114,23 @@ def _told(notes: list[tuple[float, str]]) -> str:
     return "; ".join(text for _, text in sorted(notes, key=lambda note: -note[0]))
 
 
+def _empty(predictions: pd.DataFrame) -> dict[Key, dict[str, float]]:
+    """For each prediction that lacks a class: the classes that it lacks, with the score of each."""
+    found: dict[Key, dict[str, float]] = defaultdict(dict)
+    for (_, label), part in predictions.groupby(["experiment", "label"], sort=True):
+        is_empty = part["volume_ml"] == 0
+        score = max(LEAST_EMPTY_SCORE, EMPTY_SCORE * float(1 - is_empty.mean()))
+        for key in _keys(part[is_empty]):
+            found[key][str(label)] = score
+    return found
+
+
+def _of_classes(classes: Collection[str]) -> str:
+    """` of liver, spleen and 3 more`: the first classes by name."""
+    names, n_left = list(classes)[:MOST_NAMED], len(classes) - MOST_NAMED
+    return f" of {', '.join(names)}{f' and {n_left} more' if n_left > 0 else ''}"
+
+
 def _disagreement(dice: float) -> Iterator[tuple[float, str]]:
     if dice < LEAST_AGREEMENT:
         yield 5 * (LEAST_AGREEMENT - dice), f"models disagree: mean Dice of their labels {dice:.2f}"
@@ -105,10 +139,6 @@ def _disagreement(dice: float) -> Iterator[tuple[float, str]]:
 def _unusual(part: pd.DataFrame) -> Iterator[tuple[int, float, str]]:
     """Row, score and words of what is unusual among the predictions of one experiment and class."""
     volumes = part["volume_ml"].to_numpy(dtype=float)
-    if len(part) < LEAST_PREDICTIONS:
-        return
-    if (volumes > 0).mean() >= USUAL_SHARE:
-        yield from ((int(row), EMPTY_SCORE, "nothing predicted") for row in np.flatnonzero(volumes == 0))
     for name, (words, unit, is_log) in PROPERTIES.items():
         values = part[name].to_numpy(dtype=float)
         known = np.flatnonzero((volumes > 0) & np.isfinite(values))

@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass
 
 import cc3d
 import numpy as np
+import numpy.typing as npt
 
 from cohortseg.volume import Array, Triple
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,59 @@ def mask_shape(mask: Array, *, spacing_mm: Triple) -> Shape:
     spacing_mm : (float, float, float)
         Distance of voxel centres along z, y, x.
     """
-    counts = [np.count_nonzero(mask, axis=tuple(k for k in range(3) if k != axis)) for axis in range(3)]
-    n_voxels = int(counts[0].sum())
+    return shape_of(count(mask), sizes_of_components(mask), spacing_mm)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Voxels of a mask by plane along z, y and x, and those that do not lie in the outermost layer of the image."""
+
+    by_plane: tuple[Integers, Integers, Integers]
+    inner: int
+
+
+def count(mask: Array, first: tuple[int, int, int] = (0, 0, 0), shape: tuple[int, ...] | None = None) -> Counts:
+    """The counts of a mask, or of a box of one that begins at `first` in an image of a shape."""
+    z, y, x = (np.count_nonzero(mask, axis=tuple(k for k in range(3) if k != axis)) for axis in range(3))
+    inner = mask[
+        tuple(
+            slice(1 if at == 0 else 0, -1 if at + here == n else None) if n > 2 else slice(None)
+            for at, here, n in zip(first, mask.shape, shape or mask.shape, strict=True)
+        )
+    ]
+    return Counts((z, y, x), int(np.count_nonzero(inner)))
+
+
+def sizes_of_components(mask: Array) -> Integers:
+    """Voxels of each component of a mask."""
+    if not mask.any():
+        return np.empty(0, np.int64)
+    ends = [_ends(np.asarray(mask.any(axis=tuple(k for k in range(3) if k != axis)))) for axis in range(3)]
+    wider = np.pad(mask[tuple(slice(*pair) for pair in ends)], 1)  # cc3d fails on a single row
+    return np.bincount(cc3d.connected_components(wider, connectivity=26)[wider])[1:]
+
+
+def shape_of(counts: Counts, sizes: Integers, spacing_mm: Triple) -> Shape:
+    """The shape of a mask from its counts and the sizes of its components."""
+    n_voxels = int(counts.by_plane[0].sum())
     if not n_voxels:
         return Shape(0.0)
-    ends = [(int(hit[0]), int(hit[-1]) + 1) for hit in map(np.flatnonzero, counts)]
-    box = mask[tuple(slice(*pair) for pair in ends)]
-    wider = np.pad(box, 1)  # cc3d fails on a single row
-    sizes = np.bincount(cc3d.connected_components(wider, connectivity=26)[wider])[1:]
-    centre = [float((np.arange(len(n)) + 0.5) @ n / n_voxels / len(n)) for n in counts]
-    inner = mask[tuple(slice(1, -1) if length > 2 else slice(None) for length in mask.shape)]
+    ends = [_ends(n) for n in counts.by_plane]
+    centre = [float((np.arange(len(n)) + 0.5) @ n / n_voxels / len(n)) for n in counts.by_plane]
     return Shape(
         volume_ml=n_voxels * math.prod(spacing_mm) / 1000,
         n_components=float(len(sizes)),
         largest_share=float(sizes.max()) / n_voxels,
         extent_mm=max((high - low) * step for (low, high), step in zip(ends, spacing_mm, strict=True)),
-        box_share=n_voxels / box.size,
+        box_share=n_voxels / math.prod(high - low for low, high in ends),
         height=centre[0],
         depth=centre[1],
         width=centre[2],
-        border_share=1 - np.count_nonzero(inner) / n_voxels,
+        border_share=1 - counts.inner / n_voxels,
     )
+
+
+def _ends(hit: Array) -> tuple[int, int]:
+    """The first and behind-last place that is hit."""
+    places = np.flatnonzero(hit)
+    return int(places[0]), int(places[-1]) + 1

@@ -1,4 +1,4 @@
-"""The data dictionary of the tables about the cohort: flow, refused scans, acquisition, repairs."""
+"""The data dictionary of the tables about the cohort: flow, refused scans, acquisition, repairs, quality control."""
 
 from cohortseg.metrics import heterogeneity
 from cohortseg.metrics.table_words import Table, count, number, share, text
@@ -51,6 +51,21 @@ COHORT_TABLES: dict[str, Table] = {
     "repairs": Table(
         "what was mended or borne when cases were converted",
         {"case": text("image"), "what": text("what"), "count": count("slices, or times")},
+    ),
+    "quality": Table(
+        "every prediction by how much it calls for a look, without any reference",
+        {
+            "rank": count("place in the list, 1 is the most striking"),
+            "experiment": text("name of the experiment"),
+            "model": text("which of its models predicted"),
+            "case": text("image"),
+            "subject": text("pseudonym of the person"),
+            "is_scored": text("whether the case has a reference"),
+            "score": number("", "sum of what was found, 0 for nothing"),
+            "agreement": share("mean Dice between the labels of the models that predicted the case"),
+            "empty": text("classes of which nothing was predicted, separated by semicolons"),
+            "findings": text("what was found, the weightiest first"),
+        },
     ),
 }
 """Every table of `tables/` that holds no result, by name."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.ignored import IGNORE
 from cohortseg.postprocess.chain import NOTHING, POSTPROCESSES, Keep, Mask, with_margin
 from cohortseg.postprocess.components import components, least_voxels
 from cohortseg.volume import Array, Triple
@@ -97,7 +98,7 @@ def tally(label: Array, reference: Array, *, spacing_mm: Triple, n_classes: int)
     Parameters
     ----------
     label, reference : uint8 array, shape (z, y, x)
-        Class numbers; 0 is the background.
+        Class numbers; 0 is the background. Where the reference holds `IGNORE`, voxels decide and are not counted.
     spacing_mm : (float, float, float)
         Voxel size along z, y, x.
     n_classes : int
@@ -128,12 +129,13 @@ def tally(label: Array, reference: Array, *, spacing_mm: Triple, n_classes: int)
         if box is not None:
             where = with_margin(box)
             before, truth = label[where], reference[where] == value
-            mask = before == value
-            record |= {"n_prediction": int(mask.sum()), "n_shared": int((mask & truth).sum())}
-            free = before == 0
+            mask, judged = before == value, reference[where] != IGNORE
+            counted = mask & judged
+            record |= {"n_prediction": int(counted.sum()), "n_shared": int((mask & truth).sum())}
+            allowed = counted | ((before == 0) & judged)
             for name, candidate in SHAPES.items():
                 shaped = _shaped(mask, candidate, spacing_mm)
-                record["shapes"][name] = _parts(shaped, mask, mask | free, truth)
+                record["shapes"][name] = _parts(shaped, counted, allowed, truth)
         found.append(record)
     return found
 

@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
-from cohortseg.postprocess.components import keep_largest, keep_n, minimum_volume
+from cohortseg.postprocess.components import keep_largest, keep_n, minimum_slices, minimum_volume
 from cohortseg.postprocess.morphology import closing, fill_holes, opening
 from cohortseg.volume import Array, Triple
 
 Mask = npt.NDArray[np.bool_]
 Keep: TypeAlias = Literal["all", "largest"] | int
+Step: TypeAlias = tuple[str, dict[str, Any]]
+"""Name of an entry of the table, and its options."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ POSTPROCESSES: dict[str, Postprocess] = {
     "closing": Postprocess(closing, "halo", "Serra 1982, Image Analysis and Mathematical Morphology", halo_radii=2),
     "fill_holes": Postprocess(fill_holes, "volume", "Soille 2004, Morphological Image Analysis, 6.3.7"),
     "minimum_volume": Postprocess(minimum_volume, "volume", "Pereira et al. 2016: volumetric constraint"),
+    "minimum_slices": Postprocess(minimum_slices, "volume", "Primakov et al. 2022: overlap in neighbouring slices"),
     "keep_largest": Postprocess(keep_largest, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
     "keep_n": Postprocess(keep_n, "volume", "Rosenfeld & Pfaltz 1966: connected components"),
 }
@@ -53,6 +56,7 @@ NOTHING: Mapping[str, Any] = {
     "closing_mm": 0.0,
     "fill_holes": False,
     "min_volume_ml": 0.0,
+    "min_slices": 1,
     "keep": "all",
 }
 """The options that leave a label as it is."""
@@ -67,6 +71,7 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
     closing_mm: float = 0.0,
     fill_holes: bool = False,
     min_volume_ml: float = 0.0,
+    min_slices: int = 1,
     keep: Keep = "all",
 ) -> npt.NDArray[np.uint8]:
     """Clean each class by itself: opening, closing, holes, small components, kept components, in this order.
@@ -89,6 +94,8 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
         Fill cavities that do not reach the border of the image.
     min_volume_ml : float
         Components below this volume are removed; 0 leaves it out.
+    min_slices : int
+        Components that overlap themselves over fewer slices are removed; 1 leaves it out.
     keep : 'all', 'largest' or int
         Components of each class that are kept.
 
@@ -105,7 +112,7 @@ def postprocess_label(  # noqa: PLR0913 (all but one are named options)
         For a label value beyond `n_classes`.
     """
     options: dict[str, Any] = {"opening_mm": opening_mm, "closing_mm": closing_mm, "fill_holes": fill_holes}
-    options |= {"min_volume_ml": min_volume_ml, "keep": keep}
+    options |= {"min_volume_ml": min_volume_ml, "min_slices": min_slices, "keep": keep}
     return postprocess_classes(label, spacing_mm=spacing_mm, options=[options] * n_classes)
 
 
@@ -127,7 +134,7 @@ def postprocess_classes(
 
     if label.size and label.max() > len(options):
         raise ValueError(f"the label holds {label.max()}, only {len(options)} classes are named")
-    chains = [_steps(spacing_mm, **{**NOTHING, **of_class}) for of_class in options]
+    chains = [steps_of(spacing_mm, **{**NOTHING, **of_class}) for of_class in options]
     out = np.zeros(label.shape, np.uint8)
     boxes = ndimage.find_objects(label, max_label=len(chains)) if chains else []
     for value, (box, chain) in enumerate(zip(boxes, chains, strict=True), start=1):
@@ -147,9 +154,16 @@ def with_margin(box: tuple[slice, ...]) -> tuple[slice, ...]:
     return tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
 
 
-def _steps(
-    spacing_mm: Triple, *, opening_mm: float, closing_mm: float, fill_holes: bool, min_volume_ml: float, keep: Keep
-) -> list[tuple[str, dict[str, Any]]]:
+def steps_of(
+    spacing_mm: Triple,
+    *,
+    opening_mm: float,
+    closing_mm: float,
+    fill_holes: bool,
+    min_volume_ml: float,
+    min_slices: int,
+    keep: Keep,
+) -> list[Step]:
     """Names and options of the steps that have something to do, in order."""
     if keep not in ("all", "largest") and not (isinstance(keep, int) and keep >= 1):
         raise SettingsError(f"keep {keep!r} is not available; choices: all, largest, a number from 1")
@@ -159,6 +173,7 @@ def _steps(
         (closing_mm > 0, "closing", {"radius_mm": closing_mm, "spacing_mm": spacing_mm}),
         (fill_holes, "fill_holes", {}),
         (min_volume_ml > 0, "minimum_volume", {"min_volume_ml": min_volume_ml, "voxel_ml": voxel_ml}),
+        (min_slices > 1, "minimum_slices", {"n_slices": min_slices}),
         (keep == "largest", "keep_largest", {}),
         (isinstance(keep, int), "keep_n", {"n": keep}),
     ]

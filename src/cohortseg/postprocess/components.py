@@ -11,6 +11,9 @@ from cohortseg.volume import Array
 CONNECTIVITY = 26
 """Neighbours of a voxel: 6 (faces), 18 (and edges) or 26 (and corners)."""
 
+FACES = 6
+"""Neighbours across the faces of a voxel alone."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -58,6 +61,33 @@ def minimum_volume(mask: Array, min_volume_ml: float, voxel_ml: float, *, connec
     """
     labels, sizes = components(mask, connectivity=connectivity)
     wanted = sizes >= least_voxels(min_volume_ml, voxel_ml)
+    wanted[0] = False
+    kept: Mask = wanted[labels]
+    return kept
+
+
+def minimum_slices(mask: Array, n_slices: int, *, connectivity: int = FACES) -> Mask:
+    """The components over several slices; where faces alone count, such a one overlaps itself from slice to slice.
+
+    Parameters
+    ----------
+    mask : bool array, shape (z, y, x)
+        An empty mask stays empty.
+    n_slices : int
+        Fewest slices of a component that is kept; no more are asked for than the image has, so pictures stay.
+    connectivity : {6, 18, 26}
+        What counts as touching.
+
+    References
+    ----------
+    Primakov et al., Nature Communications 2022: a tumour is found in neighbouring slices.
+    """
+    import cc3d
+
+    labels, _ = components(mask, connectivity=connectivity)
+    found: Any = cc3d.statistics(labels)
+    least = min(n_slices, mask.shape[0])
+    wanted = np.array([box[0].stop - box[0].start >= least for box in found["bounding_boxes"]])
     wanted[0] = False
     kept: Mask = wanted[labels]
     return kept

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.blocks import DEFAULT_BLOCK, Readable, Writable, fill_blocks, read, write_unit
 from cohortseg.errors import Rejected
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, Writable, fill_blocks, read, write_unit
 from cohortseg.preprocess.resample import resample, resample_to
 from cohortseg.volume import Array, Grid, Triple
 

@@ -44,5 +44,5 @@ def _along(image: Floats, axis: int, factor: int) -> Floats:
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, len(middles) - 1)
     weight = (place - low).astype(np.float32).reshape(shape)
-    mixed: Floats = means.take(low, axis) * (1 - weight) + means.take(high, axis) * weight
-    return mixed
+    mixed = means.take(low, axis) * (1 - weight) + means.take(high, axis) * weight
+    return np.asarray(mixed, dtype=np.float32)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.blocks import DEFAULT_BLOCK, Readable, read, write_unit
 from cohortseg.errors import Rejected
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, read, write_unit
+from cohortseg.ignored import IGNORE, is_labelled
 from cohortseg.preprocess.histogram import EXACT_BINS, FLOAT_BINS, Bins, Counts, Tally, statistics, stored, tally
 from cohortseg.volume import Array, Grid
 
@@ -29,7 +30,7 @@ def case_fingerprint(
     images : mapping of channel name to array-like, shape (z, y, x)
         Intensities; integers are read once, floats twice. None for a channel that the case lacks.
     label : array-like of integers, shape (z, y, x), or None
-        Class numbers, 0 is the background.
+        Class numbers, 0 is the background. Voxels of `IGNORE` belong to neither.
     grid : Grid
         The grid of them all; a picture is one plane.
     n_classes : int
@@ -70,7 +71,7 @@ def channel_fingerprint(image: Readable, label: Readable | None) -> dict[str, An
     image : array-like, shape (z, y, x)
         Intensities; integers are read once, floats twice.
     label : array-like of integers, same shape, or None
-        The foreground is where it is not 0.
+        The foreground is where it holds a class.
 
     Returns
     -------
@@ -90,8 +91,8 @@ def channel_fingerprint(image: Readable, label: Readable | None) -> dict[str, An
         groups["whole"] += tally(part, bins)
         if not bins.exact:  # of exact counts the zeros are known afterwards
             groups["nonzero"] += tally(part[part != 0], bins)
-        if classes and classes[0].any():
-            groups["foreground"] += tally(part[classes[0] > 0], bins)
+        if classes and (inside := is_labelled(classes[0])).any():
+            groups["foreground"] += tally(part[inside], bins)
     if bins.exact:
         groups["nonzero"] = Tally(np.where(bins.centres() == 0, 0, groups["whole"].counts))
     n_voxels = int(groups["whole"].counts.sum())
@@ -112,7 +113,7 @@ def _label_facts(label: Readable | None, grid: Grid, n_classes: int) -> dict[str
         counts = _count_classes(classes, n_classes)
         voxels += counts
         if counts[1:].any():
-            _extend(box, classes > 0, z)
+            _extend(box, is_labelled(classes), z)
     return {
         "voxels": voxels.tolist(),
         "volume_ml": (voxels * grid.voxel_ml).tolist(),
@@ -200,9 +201,10 @@ def _extremes(image: Readable) -> tuple[float, float]:
 
 
 def _count_classes(classes: Array, n_classes: int) -> Counts:
-    if classes.min() < 0 or classes.max() > n_classes:
-        raise Rejected("LABEL_VALUES", f"values from {classes.min()} to {classes.max()}, {n_classes} classes are named")
-    return np.bincount(classes.ravel(), minlength=n_classes + 1).astype(np.int64)
+    judged = classes[classes != IGNORE]
+    if judged.size and (judged.min() < 0 or judged.max() > n_classes):
+        raise Rejected("LABEL_VALUES", f"values from {judged.min()} to {judged.max()}, {n_classes} classes are named")
+    return np.bincount(judged, minlength=n_classes + 1).astype(np.int64)
 
 
 def _extend(box: npt.NDArray[np.int64], mask: Array, z: int) -> None:
@@ -225,7 +227,7 @@ def _drawn_ranks(count: int, wanted: int, seed: tuple[int, int]) -> npt.NDArray[
 def _places_by_class(classes: Array) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
     """Each foreground class of a slab with the flat places of its voxels, in order."""
     flat = classes.ravel()
-    places = np.flatnonzero(flat)
+    places = np.flatnonzero(is_labelled(flat))
     by_class = np.argsort(flat[places], kind="stable")
     values, firsts = np.unique(flat[places][by_class], return_index=True)
     for value, group in zip(values, np.split(places[by_class], firsts)[1:], strict=True):

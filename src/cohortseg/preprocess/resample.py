@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.blocks import DEFAULT_BLOCK, Readable, Region, Workers, Writable, fill_blocks, read, start, write_unit
+from cohortseg.blocks import size as size_of
 from cohortseg.choose import choose
-from cohortseg.preprocess.blocks import DEFAULT_BLOCK, Readable, Region, Writable, fill_blocks, read, start, write_unit
-from cohortseg.preprocess.blocks import size as size_of
 from cohortseg.volume import Array, Grid, Shape
 
 Matrix = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def resample(
     *,
     interpolation: str,
     fill: float | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> Array:
     """A whole array on another grid, in memory.
 
@@ -75,8 +75,8 @@ def resample(
         Nearest for labels.
     fill : float, optional
         Value outside the source; the nearest edge voxel when left out.
-    workers : int
-        Threads.
+    workers : int or Cluster
+        Threads; a cluster cannot give an array in memory.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def resample_to(  # noqa: PLR0913 (all but four are named options)
     *,
     interpolation: str,
     block: Shape | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     finish: Callable[[Array], Array] | None = None,
     fill: float | None = None,
 ) -> None:
@@ -111,8 +111,10 @@ def resample_to(  # noqa: PLR0913 (all but four are named options)
     ----------
     out : array-like, shape of the target grid
         Numpy or zarr array; its dtype must be able to hold the kind of number that is written.
-    array, source, target, interpolation, fill, workers
+    array, source, target, interpolation, fill
         As in `resample`.
+    workers : int or Cluster
+        Threads, or a cluster, for which `array` and `out` must be stores.
     block : (int, int, int), optional
         Size of an output block: whole shards of `out`; one shard when left out.
     finish : callable, optional

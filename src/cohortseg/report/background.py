@@ -1,7 +1,5 @@
-"""The tables around the results: rejected cases, plan, training, resources, definitions."""
+"""The tables around the results: rejected cases, training, definitions."""
 
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +21,6 @@ from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of,
 from cohortseg.report.ways_out import way_out
 
 MOST_REJECTED_LINES = 200
-MOST_LISTED = 12
-"""Longer lists of the plan are cut: the plan itself has them all."""
 UNDEFINED_WORDS = {
     "both_empty": "reference and prediction empty",
     "prediction_empty": "prediction empty",
@@ -89,44 +85,6 @@ def with_code(text: str) -> Markup:
     """Words between backticks as code; everything is escaped."""
     parts = (Markup("<code>{}</code>" if k % 2 else "{}").format(part) for k, part in enumerate(text.split("`")))
     return Markup("").join(parts)
-
-
-def plan_table(plan: Mapping[str, Any]) -> Table | None:
-    """What was decided and why; None for an empty plan."""
-    rows = rows_of([Cell(name), Cell(value), Cell(because)] for name, value, because in _decisions(plan, ""))
-    if not rows:
-        return None
-    return Table("The plan", headed("Decision", "Value", "Because"), rows, is_sortable=False, is_prose=True)
-
-
-def _decisions(plan: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Name, value and reason of everything in the plan, whatever its depth; plain entries have no reason."""
-    for key, entry in plan.items():
-        name = f"{prefix}{key}"
-        if isinstance(entry, Mapping) and "value" in entry:
-            yield name, _plain(entry["value"]), str(entry.get("because") or UNDEFINED)
-        elif isinstance(entry, Mapping) and entry:
-            because = str(entry.get("because") or UNDEFINED)
-            inner = _decisions(
-                {k: v for k, v in entry.items() if k != "because"}, "" if key == "decisions" else f"{name}."
-            )
-            for place, (what, value, reason) in enumerate(inner):
-                yield what, value, because if place == 0 and reason == UNDEFINED else reason
-        elif entry is not None:
-            yield name, _plain(entry), UNDEFINED
-
-
-def _plain(value: Any) -> str:
-    """A value of the plan in few characters: floats lose their tail, lists and mappings their brackets."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
-        return f"{_plain(value[:3])}, … ({counted(len(value), 'entry', 'entries')})"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) if not isinstance(item, list | tuple) else f"({_plain(item)})" for item in value)
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def models(content: ReportContent) -> list[Model]:

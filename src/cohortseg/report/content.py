@@ -29,7 +29,7 @@ RESOURCE_COLUMNS = (
     *("stage", "n", "seconds_total", "seconds_median", "peak_memory_mb"),
     *("cpu_seconds_total", "gpu_seconds_total"),
 )
-QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "findings")
+QUALITY_COLUMNS = ("rank", "experiment", "case", "is_scored", "score", "empty", "findings")
 HISTORY_COLUMNS = ("step", "epoch", "learning_rate", "loss", "validation_loss", "dice")
 ROW_COLUMNS = (*KEYS, "case", "subject", "dice", "reference_ml", "undefined")
 """The columns of metrics_by_case.csv that the page needs besides the primary metric."""
@@ -133,6 +133,8 @@ class ReportContent:
         The settings as YAML.
     versions : mapping
         Name of a program: version.
+    window_hu : (float, float), optional
+        Intensities of a CT that its pictures show black and white.
     warnings : sequence of str
         What the reader should know before the numbers.
     heterogeneity, heterogeneity_summary : DataFrame or None
@@ -180,6 +182,7 @@ class ReportContent:
     views: Mapping[str, Sequence[Plane]] = field(default_factory=dict)
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    window_hu: tuple[float, float] | None = None
     settings_text: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()

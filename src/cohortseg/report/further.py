@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cohortseg.report.content import ReportContent, with_columns
-from cohortseg.report.numbers import METRICS, counted, is_number, metric_look
+from cohortseg.report.numbers import METRICS, counted, is_number, metric_look, significant
 from cohortseg.report.table import Cell, Column, Table, rows_of, sort_key, words
 
 MOST_LINES = 40
@@ -36,6 +36,10 @@ ANALYSES: dict[str, Analysis] = {
     "detection": Analysis(
         "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
     ),
+    "stability_summary": Analysis(
+        "Stability under changes of the image",
+        "How far the raw label stays the same (Dice, no reference) when the image is mirrored, turned, noisy, coarser.",
+    ),
     "covariates": Analysis("Covariates", "How the primary metric goes with properties of the scans."),
     "variance": Analysis("Folds and seeds", "How much of the spread comes from the fold and the seed, not the case."),
     "gaps": Analysis("Gaps between subgroups", "The largest difference between two groups of cases, with its test."),
@@ -58,6 +62,13 @@ WITHOUT_WORDS = ("", "1", "count", "text", "fraction", "rank", "nan", "unit of t
 HEADINGS = {
     **{"ci_low": "CI low", "ci_high": "CI high", "n_cases": "Cases", "roc_auc": "ROC area"},
     **{"p_value": "p", "p_value_holm": "p (Holm)", "p_groups": "p", "p_groups_holm": "p (Holm)"},
+    **{"icc_agreement": "ICC, agreement", "icc_consistency": "ICC, consistency"},
+    **{"icc_low": "ICC low", "icc_high": "ICC high", "mean_rank": "Mean rank", "slope_p": "p of the slope"},
+    **{
+        "held_out_gain": "Gain, held out",
+        "n_held_out": "Predictions, held out",
+        "share_first": "Share of first places",
+    },
     **{"p_interaction": "p", "p_interaction_holm": "p (Holm)", "experiment_a": "A", "experiment_b": "B"},
     **{
         "sd": "SD",
@@ -66,7 +77,8 @@ HEADINGS = {
         "sd_within": "SD within",
         "sd_component": "SD component",
         **{"asked_mb": "Asked, MB", "used_mb": "Used, MB", "mb_asked_per_used": "Least asked / used"},
-        **{"expected_s": "Expected, s", "used_s": "Used, s", "s_error_percent": "Error of s, %", "work": "Stage"},
+        **{"expected_s": "Expected, s", "used_s": "Used, s", "s_error_percent": "Error of the time, %"},
+        **{"work": "Stage", "n": "Records"},
     },
 }
 RESULTS = {
@@ -159,8 +171,7 @@ def _heading(column: str, unit: str) -> str:
 def _cell(value: Any, is_numeric: bool) -> Cell:
     """Numbers in four digits, texts as they are."""
     if is_numeric and is_number(value):
-        text = f"{float(value):.4g}".replace("-", "−")
-        return Cell(text, key=sort_key(value))
+        return Cell(significant(value, 4), key=sort_key(value))
     if isinstance(value, str) and value in METRICS:
         return words(METRICS[value].title)
     return words(

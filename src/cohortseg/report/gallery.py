@@ -149,6 +149,14 @@ def _view(overlay: Overlay, plane: Plane, name: str, outlines: bytes) -> View:
     )
 
 
+def window_sentence(window_hu: tuple[float, float] | None) -> str:
+    """In which window a CT is shown; empty for other images."""
+    if window_hu is None:
+        return ""
+    low, high = (number(value, 0) for value in window_hu)
+    return f"CT is drawn from {low} HU (black) to {high} HU (white)."
+
+
 def legend(overlays: Sequence[Overlay]) -> list[LegendLine]:
     """A line per label; the pictures of one study share their labels, so the longest list counts."""
     names: Sequence[str] = max((overlay.label_names for overlay in overlays), key=len, default=())

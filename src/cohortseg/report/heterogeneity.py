@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cohortseg.report.content import ReportContent, text_column, with_columns
-from cohortseg.report.numbers import counted, number
+from cohortseg.report.numbers import counted, is_number, number, significant
 from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, sort_key, words
 
 MOST_OUTLIERS = 20
@@ -69,13 +69,14 @@ def _property_table(group: str, part: pd.DataFrame) -> Table:
     rows = []
     for line in part.to_dict("records"):
         title, unit = TITLES.get(line["property"], (str(line["property"]), ""))
+        usual = str(line["most_common"])
         rows.append(
             [
                 Cell(title, note=unit, key=title.casefold()),
                 Cell(f"{number(line['n_known'], 0)} of {number(line['n'], 0)}", key=sort_key(line["n_known"])),
                 figure(line["n_values"], 0),
-                Cell(str(line["most_common"]), note=_percent(line["share"]), key=str(line["most_common"]).casefold()),
-                *(Cell(_plain(line[name]), key=sort_key(line[name])) for name in ("min", "median", "max")),
+                Cell(_told(usual, unit), note=_percent(line["share"]), key=usual.casefold()),
+                *(Cell(significant(line[name]), key=sort_key(line[name])) for name in ("min", "median", "max")),
                 figure(line["n_outliers"], 0),
             ]
         )
@@ -93,9 +94,9 @@ def _percent(share: Any) -> str:
     return f"{number(100 * float(share), 0)} %"
 
 
-def _plain(value: Any) -> str:
-    """A number of a header in at most four digits; a dash when there is none."""
-    return "–" if pd.isna(value) else f"{float(value):.4g}"
+def _told(value: Any, unit: str) -> str:
+    """A value of a header: what has a unit in three digits, anything else as it is (a model may be called 7600)."""
+    return significant(value) if unit and is_number(value) else str(value)
 
 
 def alike_sentence(content: ReportContent) -> str:
@@ -114,7 +115,7 @@ def alike_sentence(content: ReportContent) -> str:
 def _same_words(line: dict[Any, Any]) -> str:
     title, unit = TITLES.get(line["property"], (str(line["property"]), ""))
     unknown = f", unknown in {number(line['n'] - line['n_known'], 0)}" if line["n_known"] < line["n"] else ""
-    value = f"{line['most_common']} {unit}".rstrip()
+    value = f"{_told(line['most_common'], unit)} {unit}".rstrip()
     return f"{title[0].lower()}{title[1:]} ({value}{unknown})"
 
 
@@ -143,7 +144,7 @@ def outlier_table(content: ReportContent) -> Table | None:
 def _usual_values(summary: pd.DataFrame) -> dict[tuple[str, str, str], str]:
     """The median of each property of each group, or its most common value where it is a word."""
     return {
-        (line["modality"], line["channel"], line["property"]): _plain(line["median"])
+        (line["modality"], line["channel"], line["property"]): significant(line["median"])
         if not pd.isna(line["median"])
         else str(line["most_common"])
         for line in summary.to_dict("records")
@@ -155,7 +156,7 @@ def _difference(line: dict[Any, Any], name: str, usual: dict[tuple[str, str, str
     title, unit = TITLES.get(name, (name, ""))
     value = _value(line, name)
     known = usual.get((line["modality"], line["channel"], name), "")
-    told = f"{title[0].lower()}{title[1:]} {value} {unit}".rstrip()
+    told = f"{title[0].lower()}{title[1:]} {_told(value, unit)} {unit}".rstrip()
     return f"{told} (usual: {known})" if known else told
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cohortseg.report.flow import Flow
-from cohortseg.report.numbers import counted, metric_look
+from cohortseg.report.numbers import counted, metric_look, significant
+from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
 from cohortseg.report.tuning_text import tuning_sentences
 
@@ -69,12 +70,13 @@ def methods_text(facts: Facts) -> MethodsText | None:
 def _data(facts: Facts, cited: Bibliography) -> list[str]:
     cohort = facts.settings.get("cohort", {})
     modality = (cohort.get("series") or {}).get("modality")
+    kind = f"({modality}) " if modality else ""
     found = (
-        f"{counted(facts.flow.n_found, 'scan')} {f'({modality}) ' if modality else ''}were found"
+        f"{counted(facts.flow.n_found, 'scan')} {'' if facts.flow.n_not_selected else kind}were found"
         if facts.flow.steps
         else ""
     )
-    aside = f", of which {counted(facts.flow.n_not_selected, 'scan')} were not of the kind that was wanted"
+    aside = f", of which {counted(facts.flow.n_not_selected, 'scan')} were not of the kind wanted {kind}".rstrip()
     rejected = f"; {counted(facts.flow.n_rejected, 'scan')} were rejected for reasons given in the cohort flow"
     classes = list((cohort.get("labels") or {}).get("structures") or {})
     return [
@@ -105,27 +107,21 @@ def _model_space(facts: Facts, cited: Bibliography) -> list[str]:
     ]
     for channel, chosen in (facts.plan.get("normalisation") or {}).items():
         of = f" of channel {channel}" if len(facts.plan["normalisation"]) > 1 else ""
-        sentences.append(f"Intensities{of} were normalised as follows: {_normalisation(chosen)}.")
+        unit = "HU" if (facts.plan.get("modality") or {}).get(channel) == "CT" else ""
+        sentences.append(f"Intensities{of} were normalised as follows: {normalisation_words(chosen, unit)}.")
     seen = (facts.plan.get("seen") or {}).get("n_cases")
     sentences.append(f"These choices were made once from {counted(seen, 'case')} and then frozen." if seen else "")
     return sentences
 
 
-def _normalisation(chosen: Mapping[str, Any]) -> str:
-    numbers = chosen.get("numbers") or {}
-    if {"low", "high", "mean", "sd"} <= set(numbers):
-        return (
-            f"clipped to [{numbers['low']:g}, {numbers['high']:g}], less {numbers['mean']:.4g}, over "
-            f"{numbers['sd']:.4g}"
-        )
-    return str(chosen.get("name", "as planned"))
+STRATA = {"labelled": "the presence of a reference", "positive": "the presence of a labelled structure in it"}
 
 
 def _split(facts: Facts, cited: Bibliography) -> list[str]:
     split = facts.settings.get("split") or {}
     if not split:
         return []
-    strata = _listed([str(name) for name in split.get("stratify") or []])
+    strata = _listed([STRATA.get(str(name), str(name).replace("_", " ")) for name in split.get("stratify") or []])
     share = split.get("test_fraction") or 0
     return [
         f"{100 * share:g} % of the subjects were kept apart as an independent test set." if share else "",
@@ -267,6 +263,7 @@ def _cleaning(facts: Facts, _: Bibliography) -> list[str]:
         f"a closing of {chosen.get('closing_mm'):g} mm" if chosen.get("closing_mm") else "",
         "filling of holes" if chosen.get("fill_holes") else "",
         f"removal of components below {chosen.get('min_volume_ml'):g} ml" if chosen.get("min_volume_ml") else "",
+        f"removal of components on fewer than {chosen['min_slices']} slices" if chosen.get("min_slices", 1) > 1 else "",
         ""
         if keep == "all"
         else f"keeping the {'largest component' if keep == 'largest' else f'{keep} largest components'}",
@@ -352,4 +349,4 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _product(numbers: Sequence[float]) -> str:
-    return " × ".join(f"{number:.4g}" for number in numbers)
+    return " × ".join(significant(number) for number in numbers)

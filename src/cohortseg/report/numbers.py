@@ -38,6 +38,15 @@ METRICS: dict[str, MetricLook] = {
     "lesion_precision": MetricLook("Lesion precision", 2, "higher"),
     "n_lesions_reference": MetricLook("Lesions in the reference", 0, "none"),
     "n_lesions_prediction": MetricLook("Lesions in the prediction", 0, "none"),
+    "lesion_f1": MetricLook("Lesion F1", 2, "higher"),
+    "lesion_dice": MetricLook("Dice of lesions", 2, "higher"),
+    "boundary_jaccard": MetricLook("Boundary Jaccard", 2, "higher"),
+    "added_path_mm": MetricLook("Added path length", 0, "lower"),
+    "relative_volume_difference": MetricLook("Relative volume difference", 2, "none"),
+    "ece": MetricLook("Calibration error (ECE)", 3, "lower"),
+    "brier": MetricLook("Brier score", 3, "lower"),
+    "roc_auc": MetricLook("ROC area", 3, "higher"),
+    "average_precision": MetricLook("Average precision", 2, "higher"),
     "seconds_predict": MetricLook("Prediction time", 1, "lower"),
 }
 """The metrics the tables know; the order is the order of columns."""
@@ -73,6 +82,20 @@ def number(value: Any, decimals: int = 2) -> str:
     text = f"{abs(float(value)):,.{decimals}f}".replace(",", NARROW_SPACE)
     is_negative = float(value) < 0 and any(digit in text for digit in "123456789")
     return f"{MINUS}{text}" if is_negative else text
+
+
+def significant(value: Any, digits: int = 3) -> str:
+    """`value` in so many significant digits, whole numbers in full, never with an exponent: `0.977`, `11 054`.
+
+    What is closer to 0 than 0.00001 is `0.00001` at most: `< 0.00001`.
+    """
+    if not is_number(value) or float(value) == 0:
+        return number(value, 0)
+    size = abs(float(value))
+    if size < 1e-5:
+        return "< 0.00001" if float(value) > 0 else f"> {MINUS}0.00001"
+    text = number(value, 0 if size.is_integer() else max(0, digits - 1 - math.floor(math.log10(size))))
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def signed(value: Any, decimals: int = 2) -> str:

@@ -36,6 +36,7 @@ from cohortseg.report.content import (
 from cohortseg.report.figures import CURVE_TITLES, Curve, agreement_plot, size_plot, strip_plot, training_curves
 from cohortseg.report.flow import Flow, flow_diagram
 from cohortseg.report.numbers import metric_look
+from cohortseg.report.plan_table import plan_table
 from cohortseg.report.style import Series, series
 from cohortseg.report.svg import inline_svg
 from cohortseg.report.table import Table
@@ -164,6 +165,7 @@ def _results(content: ReportContent) -> dict[str, object]:
         "subgroups": [_subgroup(k, part) for k, part in enumerate(subgroups.subgroups(content))],
         "walls": gallery.walls(content.overlays, content.views),
         "outlines": gallery.legend(content.overlays),
+        "window": gallery.window_sentence(content.window_hu),
     }
 
 
@@ -273,6 +275,7 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         "study_curves": shown,
         **_tuning(content),
         "quality": quality.quality_sentence(content),
+        "empty_sentences": quality.empty_sentences(content),
         "quality_table": quality.quality_table(content),
         # The text is of segmentation.
         "methods": methods_text.methods_text(facts) if content.images is None else None,
@@ -310,7 +313,7 @@ def _background(content: ReportContent) -> dict[str, object]:
         "training": background.training_table(content),
         "training_curves": list(_curves(content)),
         "rejections": background.rejections(content),
-        "plan": background.plan_table(content.plan),
+        "plan": plan_table(content.plan),
         "resources": resources.resource_table(content),
         "estimates": further.asked_and_used(content),
         "totals": resources.totals(content),

@@ -62,7 +62,15 @@ def thick(edge: npt.NDArray[np.bool_], label: Array) -> npt.NDArray[np.bool_]:
     return edge
 
 
-def panel(image: Array, reference: Array, tiles: list[Tile], *, aspect: float = 1.0, objects: bool = False) -> Figure:
+def panel(
+    image: Array,
+    reference: Array,
+    tiles: list[Tile],
+    *,
+    aspect: float = 1.0,
+    objects: bool = False,
+    window: tuple[float, float] | None = None,
+) -> Figure:
     """The slice with the reference, then each method, in the order given.
 
     Parameters
@@ -73,6 +81,8 @@ def panel(image: Array, reference: Array, tiles: list[Tile], *, aspect: float = 
         Height of a pixel over its width.
     objects : bool
         Numbers are ids of objects; else they are classes, each with a colour of its own.
+    window : (float, float), optional
+        Intensities drawn black and white; default: percentiles of the slice.
     """
     columns = min(COLUMNS, 1 + len(tiles))
     rows = math.ceil((1 + len(tiles)) / columns)
@@ -81,7 +91,7 @@ def panel(image: Array, reference: Array, tiles: list[Tile], *, aspect: float = 
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
         figure = Figure(figsize=(1.6 * columns, (height + 0.28) * rows), layout=tight)
         grid = figure.subplots(rows, columns, squeeze=False)
-    low, high = np.percentile(image, PERCENTILES)
+    low, high = window or np.percentile(image, PERCENTILES)
     grey = np.clip((np.asarray(image, dtype=float) - low) / max(float(high - low), 1e-9), 0, 1)
     shown = [Tile("reference", reference, math.nan), *tiles]
     for place, axes in enumerate(grid.flat):

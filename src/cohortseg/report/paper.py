@@ -25,6 +25,7 @@ DPI = 200
 MOST_SLICES = 20
 PALETTE = ("#000000", "#3fe0ff", "#ffb21a", "#ff7ad1", "#8dff5a", "#b9a2ff", "#ff6b57", "#fff35c", "#5cffc9")
 Groups = Mapping[str, Sequence[float]]
+Window = tuple[float, float] | None
 
 
 def encoded(figure: Figure) -> dict[str, bytes]:
@@ -162,33 +163,36 @@ def metric_table(values: pd.DataFrame, *, decimals: int = 3) -> Figure:
     return figure
 
 
-def slices(image: Array, reference: Array, prediction: Array) -> Figure:
+def slices(image: Array, reference: Array, prediction: Array, *, window: Window = None) -> Figure:
     """The first slices (at most 20), one row each: image, reference, image, prediction; all in grey.
 
     Parameters
     ----------
     image, reference, prediction : arrays, shape (z, y, x)
+    window : (float, float), optional
+        Intensities of the image drawn black and white; default: the lowest and highest of each slice.
     """
     shown = min(MOST_SLICES, len(image))
     figure, axes = new_figure(shown, 4, width_in=5.0, height_in=1.3 * shown)
     titles = ("image", "reference", "image", "prediction")
     for row in range(shown):
         for column, volume in enumerate((image, reference, image, prediction)):
-            _grey(axes[row, column], volume[row])
+            _grey(axes[row, column], volume[row], window if volume is image else None)
             if row == 0:
                 axes[row, column].set_title(titles[column])
     return figure
 
 
-def _grey(axes: Axes, piece: Array) -> None:
-    axes.imshow(piece, cmap="gray", interpolation="nearest")
+def _grey(axes: Axes, piece: Array, window: Window = None) -> None:
+    low, high = window or (None, None)
+    axes.imshow(piece, cmap="gray", interpolation="nearest", vmin=low, vmax=high)
     axes.set_axis_off()
 
 
-def contours(image: Array, reference: Array, predictions: Mapping[str, Array]) -> Figure:
+def contours(image: Array, reference: Array, predictions: Mapping[str, Array], *, window: Window = None) -> Figure:
     """One slice with the contour of the reference (white) and of each method in its colour, on boundaries alone."""
     figure, ((axes,),) = new_figure(height_in=4.5)
-    _grey(axes, image)
+    _grey(axes, image, window)
     for name, mask, shade in [
         ("reference", reference, "#ffffff"),
         *((name, mask, series(k).colour) for k, (name, mask) in enumerate(sorted(predictions.items()))),
@@ -220,11 +224,18 @@ def label_map(label: Array, *, names: Sequence[str]) -> Figure:
     return figure
 
 
-def difference(a: Array, b: Array, *, titles: tuple[str, str] = ("original", "segmented"), unit: str = "") -> Figure:
+def difference(
+    a: Array,
+    b: Array,
+    *,
+    titles: tuple[str, str] = ("original", "segmented"),
+    unit: str = "",
+    window: Window = None,
+) -> Figure:
     """Two slices side by side and their difference (first less second) with a colour bar."""
     figure, ((left, middle, right),) = new_figure(1, 3, width_in=7.5, height_in=2.8)
     for axes, piece, title in ((left, a, titles[0]), (middle, b, titles[1])):
-        _grey(axes, piece)
+        _grey(axes, piece, window)
         axes.set_title(title)
     change = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     largest = float(np.nanmax(np.abs(change))) or 1.0

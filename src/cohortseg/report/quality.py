@@ -1,8 +1,9 @@
 """Quality control without labels: the cases that somebody should look at, and why."""
 
+from collections import Counter
 from typing import Any
 
-from cohortseg.report.content import QUALITY_COLUMNS, ReportContent, with_columns
+from cohortseg.report.content import QUALITY_COLUMNS, ReportContent, text_column, with_columns
 from cohortseg.report.numbers import counted, number
 from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, words
 
@@ -50,3 +51,17 @@ def quality_sentence(content: ReportContent) -> str:
         f"Of {counted(len(table), 'prediction')} ({number(n_unscored, 0)} without a reference) "
         f"{number(n_striking, 0)} stand out."
     )
+
+
+def empty_sentences(content: ReportContent) -> list[str]:
+    """Experiments and classes of which more than half of the predictions hold nothing, with the counts."""
+    table = with_columns(content.quality, QUALITY_COLUMNS)
+    found = []
+    for experiment, part in table.assign(empty=text_column(table, "empty")).groupby("experiment", sort=True):
+        counts = Counter(name for text in part["empty"] for name in text.split(";") if name)
+        found += [
+            f"{experiment}: {number(n, 0)} of {counted(len(part), 'prediction')} hold no {label}."
+            for label, n in sorted(counts.items())
+            if 2 * n > len(part)
+        ]
+    return found

@@ -1,5 +1,7 @@
 """The literature that a methods text of a study may cite, and the way it is cited."""
 
+from unicodedata import normalize
+
 REFERENCES: dict[str, tuple[str, str]] = {
     "bengio": (
         "Bengio & Grandvalet 2004",
@@ -157,5 +159,9 @@ class Bibliography:
 
     @property
     def lines(self) -> list[str]:
-        """The references that were cited, in alphabetical order."""
-        return sorted(REFERENCES[key][1] for key in self._keys)
+        """The references that were cited, in alphabetical order; an accent does not count."""
+        return sorted((REFERENCES[key][1] for key in self._keys), key=_without_accents)
+
+
+def _without_accents(text: str) -> str:
+    return normalize("NFKD", text).encode("ascii", "ignore").decode().casefold()

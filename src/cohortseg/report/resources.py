@@ -22,21 +22,23 @@ class Totals:
 def resource_table(content: ReportContent) -> Table | None:
     """Time and memory per stage; None where nothing was recorded."""
     table = with_columns(content.resources, RESOURCE_COLUMNS)
+    shown = {"seconds_median": "Median time", "seconds_total": "Total time", "cpu_seconds_total": "CPU time"}
+    if (table["gpu_seconds_total"].fillna(0) > 0).any():
+        shown["gpu_seconds_total"] = "GPU time"
     rows = rows_of(
         [
             words(line["stage"]),
             figure(line["n"], 0),
-            *(
-                Cell(duration(line[name]), key=sort_key(line[name]))
-                for name in ("seconds_median", "seconds_total", "cpu_seconds_total", "gpu_seconds_total")
-            ),
+            *(Cell(duration(line[name]), key=sort_key(line[name])) for name in shown),
             Cell(memory(line["peak_memory_mb"]), key=sort_key(line["peak_memory_mb"])),
         ]
         for line in table.to_dict("records")
     )
-    titles = ("Jobs or cases", "Median time", "Total time", "CPU time", "GPU time", "Peak memory")
+    titles = ("Jobs or cases", *shown.values(), "Peak memory")
     columns = (*headed("Stage"), *headed(*titles, is_number=True))
-    note = "CPU time where the step recorded it; GPU time is the time of steps that ran on one."
+    note = "CPU time where the step recorded it."
+    if len(shown) > 3:
+        note += " GPU time is the time of steps that ran on one."
     return Table("Time and memory", columns, rows, note=note) if rows else None
 
 

@@ -138,10 +138,14 @@ def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> T
     part = with_columns(summary[summary["label"] == label], SUMMARY_COLUMNS)
     order = {name: k for k, name in enumerate(METRICS)}
     splits = splits_in(part)
+    is_known = part["median"].map(is_number)
+    unknown = [name for name in part["metric"].unique() if not is_known[part["metric"] == name].any()]
+    part = part[~part["metric"].isin(unknown)]
     lines = sorted(
         part.assign(split=text_column(part, "split")).to_dict("records"),
         key=lambda line: (
             order.get(line["metric"], len(order)),
+            line["metric"],
             splits.index(line["split"]),
             str(line["experiment"]),
             line["stage"] != "raw",
@@ -154,7 +158,9 @@ def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> T
         *headed("Quartiles", "Mean", "95 % CI of the mean", "SD", "Range", is_number=True),
     )
     rows = rows_of(_detail_row(content, line, is_split=is_split) for line in lines)
-    return Table(f"{label}: all metrics", columns, rows, n_heads=3 if is_split else 2)
+    listed = ", ".join(metric_look(str(name)).title for name in unknown)
+    note = f"Defined for no case: {listed}." if unknown else ""
+    return Table(f"{label}: all metrics", columns, rows, note=note, n_heads=3 if is_split else 2)
 
 
 def _detail_row(content: ReportContent, line: dict[Any, Any], *, is_split: bool) -> list[Cell]:

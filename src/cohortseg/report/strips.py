@@ -11,6 +11,7 @@ import numpy as np
 from contourpy import contour_generator
 from PIL import Image, ImageDraw
 
+from cohortseg.ignored import IGNORE, is_labelled
 from cohortseg.report.style import OUTLINES
 from cohortseg.volume import Array
 
@@ -72,7 +73,7 @@ def outline_strip(
     Parameters
     ----------
     slices : integer arrays, shape (row, column)
-        Labels; 0 is the background.
+        Labels; 0 is the background. Voxels of `IGNORE` have no outline.
     size_px : (int, int)
         Height and width of each slice in the picture.
     colours : mapping
@@ -80,12 +81,12 @@ def outline_strip(
     is_dashed : bool
         Dashed lines (predictions) or solid ones (references).
     """
-    if not any(np.any(piece) for piece in slices):
+    if not any(is_labelled(piece).any() for piece in slices):
         return b""
     height, width = size_px
     strip = Image.new("RGBA", (width, height * len(slices)))
     for number, piece in enumerate(slices):
-        if np.any(piece):
+        if is_labelled(piece).any():
             strip.paste(_outlines(piece, size_px, colours, is_dashed=is_dashed), (0, height * number))
     return _webp(strip, quality=70)
 
@@ -97,7 +98,7 @@ def _outlines(piece: Array, size_px: tuple[int, int], colours: Mapping[int, str]
     lines = [
         (line, colours.get(int(number), OUTLINES[int(number) % len(OUTLINES)][0]))
         for number in np.unique(piece)
-        if number != 0
+        if number not in (0, IGNORE)
         for line in _contours(np.asarray(piece) == number, size_px, is_dashed=is_dashed)
     ]
     for line, _ in lines:

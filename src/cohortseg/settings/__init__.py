@@ -31,6 +31,7 @@ from cohortseg.settings.results import (
     ReportSettings,
     StatisticsSettings,
 )
+from cohortseg.settings.stability import StabilitySettings
 from cohortseg.settings.study import Study
 from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.tune import Range, TuneSettings
@@ -62,6 +63,7 @@ __all__ = [
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
+    "StabilitySettings",
     "StatisticsSettings",
     "Study",
     "SynthesisSettings",

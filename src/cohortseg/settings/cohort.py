@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from cohortseg.ignored import IGNORE_CLASS
 from cohortseg.settings.base import Name, Part, Pattern, Patterns, Positive
 
 Modality: TypeAlias = Literal[
@@ -60,14 +61,15 @@ class LabelSettings(Part):
     )
     structures: dict[Name, Patterns] = Field(
         default_factory=dict,
-        description="class name: regular expression, or several, that match the whole name of its ROIs, segments or mask series; classes are numbered 1, 2, … in this order",
+        description="class name: regular expression, or several, that match the whole name of its ROIs, segments or mask series; classes are numbered 1, 2, … in this order; a class called `ignore` holds voxels that nobody judged: they count for nothing in training and metrics, and may be missing",
     )
     files: Pattern | None = Field(
         None,
         description="regular expression on the path of label files (NIfTI, NRRD, MHA, PNG, TIFF, contours as .csv) with a group `subject`, and `scan` where `images` has one",
     )
     values: dict[Name, int] = Field(
-        default_factory=dict, description="class name: integer value in label files; default: the class's own number"
+        default_factory=dict,
+        description="class name: integer value in label files (`ignore` too: voxels that count for nothing); default: the class's own number",
     )
     instances: bool = Field(False, description="label files number the objects of the one class 1, 2, …")
     missing: Literal["predict", "reject"] = Field(
@@ -99,14 +101,28 @@ class LabelSettings(Part):
             raise ValueError(f"`kind: {self.kind}` needs `structures`")
         if 0 in self.values.values() or len(set(self.values.values())) < len(self.values):
             raise ValueError("`values` must differ from each other and from 0, the background")
+        if not self.classes:
+            raise ValueError(f"`{IGNORE_CLASS}` is no class to find, name at least one other")
+        if self.instances and self.has_ignore:
+            raise ValueError(f"`instances` numbers the objects of one class, and leaves no value for `{IGNORE_CLASS}`")
         if self.instances and len(self.classes) != 1:
             raise ValueError(f"`instances` goes with a single class, got {len(self.classes)}")
         return self
 
     @property
     def classes(self) -> list[str]:
-        """Class names; number 1 is the first, 0 is the background."""
+        """Class names; number 1 is the first, 0 is the background. `ignore` is none of them."""
+        return [name for name in self.names if name != IGNORE_CLASS]
+
+    @property
+    def names(self) -> list[str]:
+        """What label objects hold, in the order of the settings: the classes, and `ignore` among them."""
         return list(self.structures or self.values)
+
+    @property
+    def has_ignore(self) -> bool:
+        """Whether a structure or value is named for voxels that count for nothing."""
+        return IGNORE_CLASS in self.names
 
     @property
     def patterns(self) -> dict[str, tuple[str, ...]]:
@@ -116,7 +132,7 @@ class LabelSettings(Part):
     @property
     def file_values(self) -> dict[str, int]:
         """The value of each class in label files."""
-        return self.values or {name: number for number, name in enumerate(self.classes, start=1)}
+        return self.values or {name: number for number, name in enumerate(self.names, start=1)}
 
 
 class CohortSettings(Part):

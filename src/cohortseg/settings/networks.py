@@ -1,8 +1,9 @@
 """The networks of the papers, as a trained method may name them instead of the planned U-Net."""
 
-from typing import Annotated, Literal, TypeAlias
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cohortseg.settings.base import Part
 
@@ -75,6 +76,10 @@ class FastFCN(NetworkPart):
     joint: int = Field(512, ge=1, description="channels of each branch of the joint pyramid")
 
 
+LEVELS = {"dsn3d": (6, 6), "highres3dnet": (3, 3), "segnet": (2, 5), "vnet": (2, 5)}
+"""Fewest and most levels of the networks that cannot have any number of them."""
+
+
 class LevelledNetwork(NetworkPart):
     """A network of a paper whose channels per level are all there is to choose."""
 
@@ -82,6 +87,16 @@ class LevelledNetwork(NetworkPart):
     features: Features | None = Field(
         None, min_length=2, description="channels per level; those of the paper when empty"
     )
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        fewest, most = LEVELS.get(self.name, (2, None))
+        if self.features is not None and most is not None and not fewest <= len(self.features) <= most:
+            wanted = str(most) if fewest == most else f"{fewest} to {most}"
+            raise ValueError(f"{self.name} has {wanted} levels, got features {list(self.features)}")
+        if self.name == "vnet" and any(wide != 2 * narrow for narrow, wide in pairwise(self.features or ())):
+            raise ValueError(f"features of vnet double from level to level, got {list(self.features or ())}")
+        return self
 
 
 class AutoencoderNetwork(NetworkPart):

@@ -21,6 +21,9 @@ class PostprocessSettings(Part):
     closing_mm: NotNegative = Field(0.0, description="radius of the morphological closing")
     fill_holes: bool = Field(False, description="fill cavities that touch no border")
     min_volume_ml: NotNegative = Field(0.0, description="components below this volume are removed")
+    min_slices: int = Field(
+        1, ge=1, description="components that overlap themselves over fewer neighbouring slices are removed"
+    )
     keep: Literal["all", "largest"] | Annotated[int, Field(ge=1)] = Field(
         "all", description="components to keep: all, the largest, or the n largest"
     )

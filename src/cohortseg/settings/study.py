@@ -32,6 +32,7 @@ from cohortseg.settings.results import (
     ReportSettings,
     StatisticsSettings,
 )
+from cohortseg.settings.stability import StabilitySettings
 from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.synthesis_checks import what_is_wrong
 from cohortseg.settings.tune import TuneSettings, why_not
@@ -62,6 +63,9 @@ class Study(Part):
         None, description="the study makes images of a channel instead of labels; not at all when empty"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
+    stability: StabilitySettings | None = Field(
+        None, description="measure how far results stay the same under changes of the image; not at all when empty"
+    )
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings, description="intervals and tests")
     report: ReportSettings = Field(default_factory=ReportSettings, description="tables and report")
     export: ExportSettings = Field(default_factory=ExportSettings, description="files for other software")

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from cohortseg.cohort import Case, read_cases, safe_cell
+from cohortseg.cohort import read_cases, safe_cell
 from cohortseg.io.sidecar import read_json, run_seconds, write_json, write_text
-from cohortseg.layout import TEST, Layout
+from cohortseg.layout import Layout
 from cohortseg.metrics.columns import COLUMNS
 from cohortseg.metrics.dictionary import dictionary
 from cohortseg.metrics.heterogeneity import summarise_properties
@@ -41,6 +41,7 @@ from cohortseg.steps.curves import (
     HEAD,
     Scored,
     calibration_table,
+    class_table,
     curve_table,
     detection_table,
     froc_table,
@@ -53,8 +54,9 @@ from cohortseg.steps.groups import covariate_table, group_tables, properties_of_
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
 from cohortseg.steps.image_tables import image_tables
 from cohortseg.steps.parquet import need_pyarrow, write_parquet
+from cohortseg.steps.stability_table import stability_tables
 from cohortseg.steps.trial_table import trial_table
-from cohortseg.steps.units import all_units, seed_of_model, split_unit, validation_cases
+from cohortseg.steps.units import all_units, head_of, split_unit, validation_cases
 
 __all__ = ["add_arguments", "run"]
 
@@ -102,11 +104,13 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "interactions": interactions,
         "covariates": covariate_table(rows, properties, compared_metrics(primary), statistics),
         "lesions": lesions,
+        "classes": class_table(scored),
         "instances": instance_table(scored, settings.classes),
         "calibration": calibration_table(pooled),
         "curves": curve_table(pooled, rows, scored, settings.classes),
         "froc": froc_table(rows, lesions),
         "detection": detection_table(rows, lesions, statistics),
+        **stability_tables(layout, settings),
         "trials": trial_table(layout, settings.n_trials),
         "cohort_flow": cohort_flow(layout, settings.experiment_names, labels=settings.synthesis is None),
         "rejected": rejected_cases(layout, settings.experiment_names),
@@ -142,12 +146,11 @@ def scored_units(layout: Layout, settings: AggregateStage) -> list[Scored]:
             record = read_json(folder / "metrics.json")
             if record["status"] != "ok":
                 continue
-            values = [settings.study, experiment, cases[name].fold, seed_of_model(model)]
-            values += [_split_of(cases[name], model, kept_out), name, cases[name].subject]
             raw = read_json(folder / "raw.json")
             kept = {key: raw[key] for key in ("probabilities", "probability_sums") if key in raw}
             kept["seconds"] = run_seconds(folder / "raw.json")
-            found.append(Scored(dict(zip(HEAD, values, strict=True)), record, kept))
+            head = {"study": settings.study, **head_of(experiment, unit, cases, kept_out)}
+            found.append(Scored(head, record, kept))
     return found
 
 
@@ -162,10 +165,3 @@ def metric_rows(scored: list[Scored], settings: AggregateStage) -> pd.DataFrame:
     ]
     floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))
-
-
-def _split_of(case: Case, model: str, kept_out: set[str]) -> str:
-    """`test`: kept from all models; `val`: kept from its own fold's model; `unseen`: came after the training."""
-    if case.fold == TEST or model.startswith("ensemble"):
-        return "test"
-    return "val" if case.case in kept_out else "unseen"

@@ -93,6 +93,7 @@ def run_case(work: Work, settings: str) -> tuple[Record, str]:
         return present, "already done" if present["status"] == "ok" else f"rejected: {present['reason']}"
     # From here on the stores change: an old sidecar must not vouch for them if this work dies half way.
     work.sidecar.unlink(missing_ok=True)
+    _sweep(work.sidecar)
     started, cpu = time.perf_counter(), time.process_time()
     record: Record = {"key": key, "stage": work.stage, "revision": STAGES[work.stage].revision, "inputs": work.inputs}
     if work.upstream is not None and work.upstream["status"] == "rejected":
@@ -118,6 +119,13 @@ def _complete(present: Record, work: Work) -> bool:
         if not path.is_file() or path.read_text() != text:
             return False
     return present["status"] == "rejected" or all(store.exists() for store in work.stores)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a writer of the sidecar, or of its run record, left half written when it was killed."""
+    for left in path.parent.glob(f".{path.stem}.*.part"):
+        if left.is_file():
+            left.unlink()
 
 
 def _remove(stores: tuple[Path, ...]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import ELECTED, TEST, UNTRAINED, Layout, ensemble_name, model_name
@@ -127,7 +128,7 @@ def _predict(folders: Sequence[Path], target: Path, records: list[Record]) -> Re
 
 
 def counts_of(label: Array, reference: Array, n_classes: int) -> list[list[int]]:
-    """Of each class the voxels of reference, prediction and both.
+    """Of each class the voxels of reference, prediction and both, where the reference was judged.
 
     Raises
     ------
@@ -140,6 +141,7 @@ def counts_of(label: Array, reference: Array, n_classes: int) -> list[list[int]]
     found = np.zeros((3, size), np.int64)
     for start in range(0, len(label), PLANES):
         truth, mine = (array[start : start + PLANES].ravel() for array in (reference, label))
+        mine = left_out(mine, truth)
         for row, values in zip(found, (truth, mine, mine[mine == truth]), strict=True):
             row += np.bincount(values, minlength=size)[:size]
     return [[int(n) for n in row] for row in found.T[1:]]

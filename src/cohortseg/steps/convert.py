@@ -228,11 +228,12 @@ def _write_label(
     layout: Layout, case: str, source: dict[str, Any], grid: Grid, settings: ConvertStage
 ) -> tuple[dict[str, str], Record]:
     """Write the reference label on the image's grid; returns digests and what was found out about it."""
+    from cohortseg.io.classes import stored_numbers
     from cohortseg.io.references import Rules, exact, read_reference
 
     labels = settings.labels
     rules = Rules(
-        classes=labels.patterns or exact(labels.classes),
+        classes=labels.patterns or exact(labels.names),
         values=labels.file_values,
         named=bool(labels.values),
         tolerance_mm=settings.convert.label_tolerance_mm,
@@ -244,9 +245,10 @@ def _write_label(
     )
     label = source["label"]
     found = read_reference(label["kind"], label["parts"], Path(source["root"]), grid, rules)
+    n_ignored = stored_numbers(found.label, labels.names)
     path = layout.case(case) / "label.zarr"
     contents = {"label": store.write_volume(path, Volume(found.label, grid), name="label")}
     if found.instances is not None:
         ids = Volume(found.instances, grid)
         contents["instances"] = store.write_volume(layout.instances(case), ids, name="instances")
-    return contents, {"kind": label["kind"], **found.facts}
+    return contents, {"kind": label["kind"], **found.facts, **({"n_not_judged": n_ignored} if n_ignored else {})}

@@ -16,7 +16,10 @@ MEDIA_TYPES = {
     ".tsv": "text/tab-separated-values",
     ".json": "application/json",
     ".yaml": "application/yaml",
+    ".parquet": "application/vnd.apache.parquet",
 }
+AFTERWARDS = ("quality",)
+"""Tables that the report writes: they would be those of an earlier one."""
 
 
 def crate(layout: Layout, settings: AggregateStage) -> dict[str, Any]:
@@ -75,7 +78,9 @@ def described(layout: Layout) -> list[tuple[Path, str]]:
         (layout.plan, "the frozen plan of the model space"),
         (layout.settings, "the settings of the study"),
     ]
-    return [*cohort, *((layout.table(name), table.description) for name, table in TABLES.items())]
+    tables = [(layout.table(name), table.description) for name, table in TABLES.items() if name not in AFTERWARDS]
+    parquet = [(path.with_suffix(".parquet"), f"{description}, as Parquet") for path, description in tables]
+    return [*cohort, *tables, *parquet]
 
 
 def _file(layout: Layout, path: Path, description: str) -> dict[str, Any]:
@@ -87,6 +92,6 @@ def _file(layout: Layout, path: Path, description: str) -> dict[str, Any]:
         "description": description,
         "encodingFormat": MEDIA_TYPES[path.suffix],
     }
-    if path == layout.table("metrics_by_case"):
+    if path.stem == "metrics_by_case":
         return entry  # it holds seconds, which differ from run to run
     return {**entry, "contentSize": str(path.stat().st_size), "sha256": file_digest(path).removeprefix("sha256:")}

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cohortseg.metrics.confusion import SHARES, Counts, added, class_shares
 from cohortseg.metrics.detection import case_roc, froc, froc_score, roc_auc
 from cohortseg.metrics.probabilities import Histogram, from_record, pr_points, reliability, roc_points
 from cohortseg.metrics.summary import FEW_SUBJECTS, groups_of
@@ -63,6 +64,25 @@ def instance_table(scored: list[Scored], classes: list[str]) -> pd.DataFrame:
         if metrics["instances"][stage] is not None
     ]
     return pd.DataFrame(rows, columns=[*HEAD, "label", "stage", *INSTANCE_COLUMNS])
+
+
+def class_table(scored: list[Scored]) -> pd.DataFrame:
+    """`classes.csv`: shares over all classes at once, from the voxels of all cases."""
+    pooled: dict[tuple[str, ...], list[Counts]] = {}
+    for head, metrics, _ in scored:
+        for stage in ("raw", "post"):
+            pooled.setdefault((head["experiment"], stage, head["split"]), []).append(metrics["voxels"][stage])
+    rows = [
+        {
+            "experiment": experiment,
+            "stage": stage,
+            "split": split,
+            "n_cases": len(counts),
+            **class_shares(added(counts)),
+        }
+        for (experiment, stage, split), counts in pooled.items()
+    ]
+    return pd.DataFrame(rows, columns=["experiment", "stage", "split", "n_cases", *SHARES])
 
 
 def _stages(classes: list[str]) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cohortseg.errors import Rejected, StudyError
+from cohortseg.ignored import IGNORE, left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
@@ -20,7 +21,7 @@ from cohortseg.volume import Array, Grid, Volume
 
 __all__ = ["add_arguments", "run"]
 
-PARTS = ("metrics", "lesions", "trimap", "instances")
+PARTS = ("metrics", "lesions", "trimap", "instances", "voxels")
 """What the record holds of each stage (raw, post)."""
 
 
@@ -63,7 +64,7 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     -------
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
-        each label. `location` of the reference of each label.
+        each label. `voxels`: of each stage the counts of all classes. `location` of the reference of each label.
 
     Raises
     ------
@@ -76,6 +77,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     folder = layout.prediction(experiment, model, case)
     if not (layout.case(case) / "label.zarr").exists():
         raise Rejected("NO_REFERENCE", "predicted, but not scored: the scan has no label")
+    from cohortseg.metrics.confusion import count_classes
+
     reference = store.read_volume(layout.case(case) / "label.zarr")
     found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     found["location"] = {}
@@ -89,6 +92,7 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
         measured, found["location"] = _labels(reference, prediction, settings, folder / "probabilities.zarr")
         found["instances"][stage] = _instances(layout, case, prediction)
+        found["voxels"][stage] = count_classes(reference.array, prediction.array, n_classes=len(settings.classes))
         for part, by_label in measured.items():
             found[part][stage] = by_label
     if "instances" in read_json(folder / "post.json").get("contents", {}):
@@ -102,22 +106,25 @@ def _labels(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Row, lesions and trimap curve of each label; where the reference of each lies in the image.
 
-    Where the probabilities of the voxels were stored, the lesions have scores.
+    Where the probabilities of the voxels were stored, the lesions have scores. Voxels that the reference labels
+    `IGNORE` are background in both, and no voxel of the image.
     """
     from cohortseg.metrics.case import measure_case
 
     measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
     location = {}
     probabilities = store.channels_of(store.open_array(stored)) if stored.exists() else None
+    predicted, n_not_judged = left_out(prediction.array, reference.array), np.count_nonzero(reference.array == IGNORE)
     for number, name in enumerate(settings.classes, start=1):
         found = measure_case(
             reference.array == number,
-            prediction.array == number,
+            predicted == number,
             spacing_mm=reference.grid.spacing_mm,
             nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
             boundary_band_mm=settings.metrics.boundary_band_mm,
             trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
             probability=None if probabilities is None else probabilities[number],
+            n_not_judged=int(n_not_judged),
         )
         measured["metrics"][name] = dict(found.row)
         measured["lesions"][name] = found.lesions

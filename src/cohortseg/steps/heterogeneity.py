@@ -20,6 +20,7 @@ FLAGS: dict[str, str] = {
     "n_ignored": "contours left out: points, open, too short or repeated",
     "n_overlap_voxels": "voxels that two classes claim, left to the first",
     "n_uncovered": "voxels that no mask covers, taken for empty",
+    "n_not_judged": "voxels labelled `ignore`, left out of training and metrics",
 }
 """Facts that are true, present or a count: what they say of a case."""
 LISTS: dict[str, str] = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
+from cohortseg.ignored import IGNORE
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
@@ -296,7 +297,7 @@ def _extra(held: ExitStack, target: Path, grid: Grid, channels: list[str]) -> An
 def _reference(folder: Path, grid: Grid) -> Any:
     """The reference label, to be sliced; nothing where there is none."""
     path = folder / "label.zarr"
-    return store.open_array(path) if path.exists() else np.broadcast_to(np.uint8(255), grid.shape)
+    return store.open_array(path) if path.exists() else np.broadcast_to(np.uint8(IGNORE), grid.shape)
 
 
 class Result:
@@ -342,7 +343,7 @@ class Result:
 
     def _count(self, number: int, found: Array, truth: Array) -> None:
         place = np.minimum((found * PROBABILITY_BINS).astype(np.uint8), PROBABILITY_BINS - 1)
-        for belongs, inside in ((0, (truth != number) & (truth != 255)), (1, truth == number)):
+        for belongs, inside in ((0, (truth != number) & (truth != IGNORE)), (1, truth == number)):
             probability = found[inside].astype(np.float64)
             for power, weights in enumerate((None, probability, probability**2)):
                 self.tally[power, number - 1, belongs] += np.bincount(place[inside], weights, PROBABILITY_BINS)

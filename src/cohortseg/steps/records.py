@@ -18,6 +18,7 @@ EXPERIMENT_SIDECARS = {
     "candidates": "candidates.json",
     "postprocess": "post.json",
     "evaluate": "metrics.json",
+    "stability": "stability.json",
 }
 ERROR_COLUMNS = ("work", "n", "asked_mb", "used_mb", "mb_asked_per_used", "expected_s", "used_s", "s_error_percent")
 

@@ -31,6 +31,7 @@ from cohortseg.steps.image_pictures import image_results
 from cohortseg.steps.pictures import pictures, thumbnails
 from cohortseg.steps.quality import drifting, quality, write_quality
 from cohortseg.steps.records import ERROR_COLUMNS, error_rows, records_of
+from cohortseg.steps.views import window_hu
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
 SMALL_COHORT = 10
@@ -47,6 +48,8 @@ TABLES: dict[str, str] = {
     "heterogeneity": "properties of each scan",
     "heterogeneity_summary": "properties of the cohort",
     "quality": "predictions to look at",
+    "stability": "each label under changes of the image",
+    "stability_summary": "stability under changes of the image",
     "trials": "every trial of every search",
     "ranks": "order of the experiments, and how stable it is",
     "agreement": "predicted against reference volumes",
@@ -55,6 +58,7 @@ TABLES: dict[str, str] = {
     "gaps": "largest difference between groups",
     "interactions": "differences that depend on the group",
     "lesions": "each lesion",
+    "classes": "all classes at once",
     "instances": "each object",
     "calibration": "predicted and observed shares",
     "curves": "points of the curves",
@@ -135,6 +139,7 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
         views=views,
         thumbnails=thumbnails(layout, list(dict.fromkeys(rejected.get("case", [])))),
         plan=read_json(layout.plan) if layout.plan.exists() else {},
+        window_hu=window_hu(layout),
         settings_text=layout.settings.read_text(),
         versions={"cohortseg": __version__, "python": platform.python_version()}
         | {name: version(name) for name in SHOWN_VERSIONS},
@@ -218,7 +223,7 @@ def _table(layout: Layout, name: str) -> pd.DataFrame:
         "status",
         "value",
         "note",
-        *("modality", "channel", "property", "most_common", "what", "findings", "model"),
+        *("modality", "channel", "property", "most_common", "what", "findings", "model", "empty"),
     ]
     try:
         frame = pd.read_csv(layout.table(name), dtype=dict.fromkeys(text, str), keep_default_na=True)
@@ -252,6 +257,7 @@ def resources(layout: Layout) -> pd.DataFrame:
         "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",
         "evaluate": "experiments/*/*/cases/*/metrics.run.json",
+        "stability": "experiments/*/*/cases/*/stability.run.json",
         "export": "experiments/*/*/cases/*/export.run.json",
     }
     rows = []

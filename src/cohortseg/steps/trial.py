@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cohortseg.errors import Rejected, SettingsError, StudyError
+from cohortseg.ignored import left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json
 from cohortseg.layout import Layout
@@ -239,7 +240,7 @@ def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> lis
     shutil.rmtree(target)
     return label_scores(
         reference.array,
-        label,
+        left_out(label, reference.array),
         n_classes=len(settings.classes),
         metric=settings.tune.metric,
         spacing_mm=spacing_mm,

@@ -1,8 +1,9 @@
 """The units of work of an experiment: which models predict which cases."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from cohortseg.cohort import read_cases
+from cohortseg.cohort import Case, read_cases
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import TEST, UNTRAINED, Layout, ensemble_name, model_name
 
@@ -58,3 +59,23 @@ def folds_of_model(layout: Layout, model: str) -> list[str]:
 def seed_of_model(model: str) -> str:
     """The seed in a model's name; empty for a method without weights."""
     return model.rpartition("-seed-")[2] if "-seed-" in model else ""
+
+
+def head_of(experiment: str, unit: str, cases: Mapping[str, Case], kept_out: set[str]) -> dict[str, str]:
+    """What the row of a unit begins with: experiment, fold, seed, split, case, subject."""
+    model, name = split_unit(unit)
+    return {
+        "experiment": experiment,
+        "fold": cases[name].fold,
+        "seed": seed_of_model(model),
+        "split": _split_of(cases[name], model, kept_out),
+        "case": name,
+        "subject": cases[name].subject,
+    }
+
+
+def _split_of(case: Case, model: str, kept_out: set[str]) -> str:
+    """`test`: kept from all models; `val`: kept from its own fold's model; `unseen`: came after the training."""
+    if case.fold == TEST or model.startswith("ensemble"):
+        return "test"
+    return "val" if case.case in kept_out else "unseen"

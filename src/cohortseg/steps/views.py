@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cohortseg.ignored import is_labelled
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
@@ -20,6 +21,9 @@ from cohortseg.settings.cohort import ONE_CHANNEL, RGB
 from cohortseg.volume import Array
 
 DISPLAY_WINDOW_PERCENTILES = (1.0, 99.0)
+LEAST_WIDTH_HU = 400.0
+"""A window made from labelled voxels is widened to that of soft tissue, so that what lies around is seen."""
+
 SLAB = 64
 """Slices read at once: one chunk of the stores."""
 
@@ -67,7 +71,7 @@ def draw_case(
         return [outline_strip(list(found[k]), size_px=sizes[k], colours=lines, is_dashed=is_dashed) for k in shown]
 
     pieces = _slices(channels_of_image(layout, case), wanted)
-    window = display_window(pieces[0])
+    window = window_hu(layout) or display_window(pieces[0])
     images = _turned(turn, pieces)
     solid = outlines(references, is_dashed=False) if references else [b""] * len(shown)
     planes = []
@@ -84,7 +88,7 @@ def thumbnail(layout: Layout, case: str) -> bytes:
     image = displayed(layout, case, middle)
     lengths = [length * step for length, step in zip(grid.shape[1:], grid.spacing_mm[1:], strict=True)]
     height, width = (max(8, round(length / max(lengths) * THUMBNAIL_PX)) for length in lengths)
-    return image_strip([image], window=display_window(image), size_px=(height, width))
+    return image_strip([image], window=window_hu(layout) or display_window(image), size_px=(height, width))
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def _areas(label: Any) -> list[Array]:
     """Number of labelled voxels in each slice along z, y and x."""
     areas = [np.zeros(length, dtype=np.int64) for length in label.shape]
     for low, slab in _slabs(label, (0, label.shape[0])):
-        inside = slab != 0
+        inside = is_labelled(slab)
         areas[0][low : low + len(slab)] = np.count_nonzero(inside, axis=(1, 2))
         areas[1] += np.count_nonzero(inside, axis=(0, 2))
         areas[2] += np.count_nonzero(inside, axis=(0, 1))
@@ -177,6 +181,21 @@ def channels_of_image(layout: Layout, case: str) -> list[Any]:
     named = read_json(layout.case(case) / "image.json")["facts"].get("channels", {})
     channels = list(RGB) if set(named) == set(RGB) else [ONE_CHANNEL]
     return [store.open_array(path) for path in layout.images(case, channels)]
+
+
+def window_hu(layout: Layout) -> tuple[float, float] | None:
+    """The window in which a CT is shown, by the frozen plan: that of the settings, else that of the labelled voxels.
+
+    None where the first channel is no CT, or the plan has no window, or there is no plan.
+    """
+    plan = read_json(layout.plan) if layout.plan.exists() else {}
+    first = next(iter(plan.get("channels", ())), "")
+    chosen = plan.get("normalisation", {}).get(first, {})
+    if plan.get("modality", {}).get(first) != "CT" or chosen.get("name") not in ("window", "ct"):
+        return None
+    low, high = float(chosen["numbers"]["low"]), float(chosen["numbers"]["high"])
+    wider = max(0.0, LEAST_WIDTH_HU - (high - low)) / 2 if chosen["name"] == "ct" else 0.0
+    return low - wider, high + wider
 
 
 def display_window(image: Array) -> tuple[float, float]:

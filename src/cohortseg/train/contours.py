@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d, max_pool3d
 
-from cohortseg.train.losses import IGNORE
+from cohortseg.ignored import IGNORE
 
 
 def contour_of(target: Tensor, *, reach: int = 1) -> Tensor:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from cohortseg.ignored import IGNORE
+
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-IGNORE = 255
-"""Target of voxels that nobody annotated."""
 SMOOTH = 1.0
 """Voxels added to both sides of a Dice fraction: a class absent from a batch has a gradient of at most one a voxel."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
+from cohortseg.ignored import is_labelled
 from cohortseg.infer.sliding import ArrayLike, read_region
 from cohortseg.train.team import Share, rows_of
 from cohortseg.volume import Shape
@@ -32,7 +33,7 @@ class Case:
     image : array-like, shape (z, y, x) or (channel, z, y, x)
         Model-space intensities, numpy or zarr.
     label : array-like, integers, shape (z, y, x)
-        Classes, 0 the background; floats are the values of an image that is to be made.
+        Classes, 0 the background, `IGNORE` what nobody labelled; floats are the values of an image that is to be made.
     foreground : int32 array, shape (n, 4)
         Rows (class, z, y, x): labelled voxels, all or a sample per class; no rows where nothing is labelled.
     """
@@ -72,7 +73,7 @@ def foreground_rows(label: npt.ArrayLike, *, per_class: int = 10_000, seed: int 
     """
     array = np.asarray(label)
     generator = np.random.Generator(np.random.Philox(seed))
-    places = np.flatnonzero(array)
+    places = np.flatnonzero(is_labelled(array))
     values = array.ravel()[places]
     rows = []
     for number in np.unique(values):
@@ -182,7 +183,7 @@ class PatchSource:
         """A patch without a labelled voxel; the last of ten tries where none has been found."""
         for _ in range(TRIES):
             case, start = self._anywhere(generator)
-            if not len(case.foreground) or not _label_region(case.label, start, self.patch).any():
+            if not len(case.foreground) or not is_labelled(_label_region(case.label, start, self.patch)).any():
                 break
         return case, start
 

@@ -13,15 +13,8 @@ import torch
 from torch import Tensor
 
 from cohortseg.errors import SettingsError
-from cohortseg.train.losses import (
-    IGNORE,
-    SMOOTH,
-    Loss,
-    LossFunction,
-    dice,
-    generalised_dice,
-    voxels_of,
-)
+from cohortseg.ignored import IGNORE
+from cohortseg.train.losses import SMOOTH, Loss, LossFunction, dice, generalised_dice, voxels_of
 
 Spacing = Sequence[float] | None
 Mask = npt.NDArray[np.bool_]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohortseg.ignored import IGNORE
 from cohortseg.infer.sliding import ArrayLike
-from cohortseg.train.losses import IGNORE
 from cohortseg.train.patches import Case
 
 

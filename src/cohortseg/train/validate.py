@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cohortseg.ignored import left_out
 from cohortseg.infer.blend import Floats
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.native import labels_from
@@ -72,7 +73,7 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
                 slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
             probabilities = slab_array(slabs)
             losses.append(_loss(probabilities, label, loss))
-            scores.append(_dice(labels_from(probabilities), label, n_classes))
+            scores.append(_dice(left_out(labels_from(probabilities), label), label, n_classes))
         network.train(was_training)
         return _row(losses, np.array(scores).reshape(-1, n_classes - 1))
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cohortseg.blocks import POINTWISE, SLICE, VOLUME, Scope, fill_blocks, grow, regions, run_blocks
 from cohortseg.postprocess.chain import POSTPROCESSES
 from cohortseg.postprocess.morphology import reach_voxels
-from cohortseg.preprocess.blocks import POINTWISE, SLICE, VOLUME, Scope, fill_blocks, grow, regions, run_blocks
 from cohortseg.preprocess.intensity import normaliser
 
 SHAPE = (13, 22, 17)

@@ -2,13 +2,14 @@
 
 A step says with its `Scope` what a block must see so that chunked equals whole; this file does the cutting. Every
 result block is written at once, so that at most one block a worker is held, and blocks cover whole shards of the
-store: two writers in one shard would lose data without any error.
+store: two writers in one shard would lose data without any error. The blocks are done by threads of this process, or
+by the processes of a Dask cluster, on this machine or another; what is written is the same.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import dask
 import numpy as np
@@ -22,6 +23,20 @@ Kind: TypeAlias = Literal["pointwise", "halo", "slice", "volume"]
 
 DEFAULT_BLOCK: Shape = (64, 512, 512)
 """Block of arrays without chunks: the shard of our stores."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Cluster(Protocol):
+    """Processes that do tasks: a client of Dask's distributed scheduler. They see the same files as this process."""
+
+    def get(self, graph: Any, keys: Any, **options: Any) -> Any:
+        """Do the tasks of a graph."""
+
+
+Workers: TypeAlias = int | Cluster
+"""Who does the blocks: so many threads (1: the calling thread), or a cluster."""
 
 
 class Readable(Protocol):
@@ -88,7 +103,7 @@ def run_blocks(  # noqa: PLR0913 (all but two are named options)
     dtype: Any,
     target: Writable | None = None,
     blocks: Shape | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     out_shape: Shape | None = None,
 ) -> Array | None:
     """Apply a function of voxels to an array of any size.
@@ -101,7 +116,7 @@ def run_blocks(  # noqa: PLR0913 (all but two are named options)
     source : array-like, shape (z, y, x)
         Numpy, zarr or dask array; read block by block, as a whole only for scope 'volume'.
     function : callable
-        Block in, block out. Called from `workers` threads.
+        Block in, block out. Called from `workers` threads, or pickled for the processes of a cluster.
     scope : Scope
         What the function needs to see.
     dtype : dtype
@@ -111,8 +126,8 @@ def run_blocks(  # noqa: PLR0913 (all but two are named options)
     blocks : (int, int, int), optional
         Size of a block; whole planes or the volume are filled in from the scope. Default: the shards or chunks of the
         target, else of the source.
-    workers : int
-        Threads; 1 runs in the calling thread.
+    workers : int or Cluster
+        Threads, of which 1 is the calling thread; or a cluster, which needs stores to read from and to write to.
     out_shape : (int, int, int), optional
         Shape of the result where a function of the whole volume changes it.
 
@@ -156,7 +171,7 @@ def fill_blocks(
     dtype: Any,
     target: Writable | None,
     blocks: Shape,
-    workers: int,
+    workers: Workers,
 ) -> Array | None:
     """Compute and write the blocks of a result, one Dask task a block.
 
@@ -172,8 +187,11 @@ def fill_blocks(
     Raises
     ------
     ValueError
-        When the target has another shape, blocks do not cover whole shards, or a computed block has a wrong shape.
+        When the target has another shape, blocks do not cover whole shards, a computed block has a wrong shape, or a
+        cluster is to write into the memory of this process.
     """
+    if not isinstance(workers, int) and (target is None or isinstance(target, np.ndarray)):
+        raise ValueError("a cluster cannot write into the memory of this process: give a store as target")
     made = np.empty(shape, dtype) if target is None else None
     out: Any = target if made is None else made
     if tuple(out.shape) != shape:
@@ -186,9 +204,16 @@ def fill_blocks(
             raise ValueError(f"the block at {start(region)} must have shape {size(region)}, got {block.shape}")
         out[region] = block.astype(dtype, casting="same_kind", copy=False)
 
-    tasks = [dask.delayed(work, traverse=False)(region) for region in regions(shape, blocks)]
-    dask.compute(*tasks, scheduler="threads" if workers > 1 else "synchronous", num_workers=workers)
+    map_tasks(work, regions(shape, blocks), workers)
     return made
+
+
+def map_tasks(work: Callable[[Item], Result], items: Iterable[Item], workers: Workers) -> list[Result]:
+    """The results of a function of each item, in their order, one Dask task an item."""
+    tasks = [dask.delayed(work, traverse=False, pure=False)(item) for item in items]
+    if isinstance(workers, int):
+        return list(dask.compute(*tasks, scheduler="threads" if workers > 1 else "synchronous", num_workers=workers))
+    return list(dask.compute(*tasks, scheduler=workers))
 
 
 def regions(shape: Shape, blocks: Shape) -> list[Region]:
