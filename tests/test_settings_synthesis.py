@@ -65,6 +65,7 @@ def test_an_image_is_made_finer_from_itself():
         ("experiments.line", {"method": "best"}, "experiments.line.method: 'best' makes labels"),
         ("postprocess", {"keep": "largest"}, "postprocess: cleans labels"),
         ("instances", {}, "instances: numbers objects of labels"),
+        ("stability", {}, "stability: of labels"),
         ("preprocess", {"isolate": {}}, "preprocess.isolate: "),
         ("tune", {"unet": {"space": {"learning_rate": [1e-3, 1e-2]}, "steps": 5}}, "tune: trials are judged by their"),
     ],

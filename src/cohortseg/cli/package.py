@@ -41,6 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
     records = _trainings(layout, arguments.experiment)
     if folder.exists():
         raise StudyError(f"{folder.name!r} exists; name another folder")
+    first = layout.root / "experiments" / arguments.experiment / next(iter(records)) / "weights.safetensors"
+    known = read_metadata(first)
+    if "synthesis" in known:
+        raise StudyError(f"experiment {arguments.experiment!r} makes images; only networks that make labels are packed")
     plan, _ = read_plan(layout)
     # The plan names the cases it saw; of those only their number leaves the study.
     plan = plan | {"seen": {key: value for key, value in plan["seen"].items() if key != "cases"}}
@@ -54,9 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
         if file_digest(part / name) != f"sha256:{record['weights']}":
             raise StudyError(f"the weights of {model} differ from their record; run `cohortseg verify`")
         weights[name] = record["weights"]
-    # torch comes with it: only for those who make a package.
-
-    known = read_metadata(part / next(iter(weights)))
     package = {
         "format": PACKAGE_FORMAT,
         "cohortseg": __version__,

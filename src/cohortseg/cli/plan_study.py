@@ -107,7 +107,8 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         seeds = len(seeds_of(method)) if isinstance(method, UNetMethod | LearnedMethod) else 1
         chosen = study.choices(experiment)
         stages = ["contest"] if "model" in chosen else []
-        stages += ["predict", *(["candidates"] if "cleaning" in chosen else []), "postprocess", "evaluate"]
+        stages += ["predict", *(["candidates"] if "cleaning" in chosen else [])]
+        stages += [*(["postprocess"] if study.synthesis is None else []), "evaluate"]
         stages += ["export"] if study.export.formats else []
         for stage in stages:
             gpu = trained and on_gpu and stage == "predict"

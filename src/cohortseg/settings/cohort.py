@@ -101,7 +101,7 @@ class LabelSettings(Part):
             raise ValueError(f"`kind: {self.kind}` needs `structures`")
         if 0 in self.values.values() or len(set(self.values.values())) < len(self.values):
             raise ValueError("`values` must differ from each other and from 0, the background")
-        if not self.classes:
+        if self.names and not self.classes:
             raise ValueError(f"`{IGNORE_CLASS}` is no class to find, name at least one other")
         if self.instances and self.has_ignore:
             raise ValueError(f"`instances` numbers the objects of one class, and leaves no value for `{IGNORE_CLASS}`")

@@ -60,6 +60,7 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     return (
         ("tune: trials are judged by their labels" + ending, bool(study.tune)),
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
+        ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (
             "preprocess.isolate: hides what lies outside the lungs; images are made whole",
