@@ -60,6 +60,11 @@ def test_an_image_is_made_finer_from_itself():
             {"name": "fusion", "channels": [1, 3]},
             "experiments.unet.architecture.channels: different numbers from 1 to 2",
         ),
+        (
+            "experiments.unet.architecture",
+            {"name": "fusion", "level": "decision"},
+            "experiments.unet.architecture.level: `decision` is a mean of probabilities",
+        ),
         ("experiments.line.channel", "ct", "experiments.line.channel: no input 'ct'; choices: mr, pet"),
         ("experiments.line", {"method": "forest"}, "experiments.line.method: 'forest' makes labels"),
         ("experiments.line", {"method": "best"}, "experiments.line.method: 'best' makes labels"),

@@ -89,6 +89,8 @@ def _of_network(method: UNetMethod, n_inputs: int) -> str:
     network = method.architecture
     if network is not None and network.name in WITH_CONTOURS:
         return f"architecture: {network.name} finds contours of labels"
+    if getattr(network, "level", "") == "decision":
+        return "architecture.level: `decision` is a mean of probabilities; an image has none"
     if max(getattr(network, "channels", None) or (), default=1) > n_inputs:
         return f"architecture.channels: different numbers from 1 to {n_inputs}"
     return ""
