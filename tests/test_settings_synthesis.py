@@ -72,7 +72,13 @@ def test_an_image_is_made_finer_from_itself():
         ("instances", {}, "instances: numbers objects of labels"),
         ("stability", {}, "stability: of labels"),
         ("preprocess", {"isolate": {}}, "preprocess.isolate: "),
-        ("tune", {"unet": {"space": {"learning_rate": [1e-3, 1e-2]}, "steps": 5}}, "tune: trials are judged by their"),
+        ("tune", {"unet": {"space": {"learning_rate": [1e-3, 1e-2]}}}, "tune.unet.metric: 'dice' is of labels"),
+        ("tune", {"line": {"space": {"rule": ["mean"]}, "metric": "closeness"}}, "tune.line: only where a network"),
+        (
+            "tune",
+            {"unet": {"space": {"loss": ["dice", "l1"]}, "metric": "closeness"}},
+            "tune.unet.space: with",
+        ),
     ],
 )
 def test_what_does_not_fit_a_study_of_images_is_refused_in_one_line(key, value, line):

@@ -102,6 +102,7 @@ class TrialStage(Part):
     tune: TuneSettings
     postprocess: PostprocessSettings
     metrics: MetricSettings
+    synthesis: SynthesisSettings | None = None
 
 
 class PostprocessStage(Part):

@@ -11,9 +11,9 @@ from test_channels import run
 from cohortseg.infer.weights import read_metadata
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, write_json
-from cohortseg.settings import IntensityMethod, SynthesisSettings, UNetMethod
-from cohortseg.stages import EvaluateStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
-from cohortseg.steps import evaluate, fingerprint, plan, predict, preprocess, survey, train
+from cohortseg.settings import IntensityMethod, SynthesisSettings, TuneSettings, UNetMethod
+from cohortseg.stages import EvaluateStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage, TrialStage
+from cohortseg.steps import evaluate, fingerprint, plan, predict, preprocess, survey, train, trial
 from cohortseg.volume import Grid, Volume
 
 CHANNELS = ["ct", "mr"]
@@ -130,6 +130,24 @@ def test_a_case_without_the_input_of_a_rule_is_refused_and_without_the_real_imag
     assert (record["status"], record["reason"]) == ("rejected", "NO_REFERENCE")
     assert (other.prediction("mean", MODEL, WITHOUT) / "raw.zarr").exists()
     assert "target" not in store.zarr.open_group(other.case(WITHOUT) / "prepared.zarr", mode="r")
+
+
+def test_a_search_is_judged_by_the_error_in_the_body_and_prefers_the_better_of_two_rates(study):
+    space = {"learning_rate": [1e-6, 1e-2]}
+    tune = TuneSettings(search="grid", space=space, metric="closeness", steps=60, inner_folds=2)
+    inner = {"folds": [{"train": TRAINED[:2], "validation": TRAINED[2:]}]}
+    write_json(study.inner("searched", "0"), inner)
+    given = {**COMMON, "experiment": NETWORK, "tune": tune, "postprocess": {}, "metrics": {}, "synthesis": FROM_MR}
+    scores = []
+    for number in (0, 1):
+        token = study.token("trial", f"fold-0-{number:03d}", "searched")
+        where = {"experiment": "searched", "fold": "0", "number": number, "upstream": "", "token": token}
+        run(trial, study, TrialStage(**given), **where)
+        record = read_json(study.trial("searched", "0", number))
+        assert (record["status"], record["metric"], record["n_cases"]) == ("ok", "closeness", 2)
+        scores.append(record["score"])
+    assert 0.0 < scores[0] < scores[1] - 0.1 < 1.0
+    assert not list(study.trial("searched", "0", 0).parent.rglob("*.zarr"))
 
 
 def test_finished_work_is_seen_and_another_range_is_other_work(study):

@@ -31,6 +31,8 @@ def _of_labels(study: "Study") -> str:
     for name, method in study.experiments.items():
         if isinstance(method, IntensityMethod):
             return f"experiments.{name}.method: `intensity` makes images; say which in `synthesis`"
+        if name in study.tune and study.tune[name].metric == "closeness":
+            return f"tune.{name}.metric: `closeness` is of images; for labels choose dice, jaccard, nsd"
         if isinstance(method, UNetMethod) and method.makes_images:
             return f"experiments.{name}.loss: {method.loss!r} is for images; say which to make in `synthesis`"
     return ""
@@ -40,6 +42,7 @@ def _of_images(study: "Study", synthesis: SynthesisSettings) -> str:
     found = [_of_channels(study, synthesis), *(line for line, is_so in _of_groups(study) if is_so)]
     inputs = synthesis.inputs_among(study.cohort.channel_names)
     found += [_of_experiment(name, method, inputs) for name, method in study.experiments.items()]
+    found += [_of_search(study, name) for name in study.tune]
     return next(filter(None, found), "")
 
 
@@ -58,7 +61,6 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     """Groups of settings that are for labels, and whether they say something."""
     ending = "; a study that makes images has none"
     return (
-        ("tune: trials are judged by their labels" + ending, bool(study.tune)),
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
@@ -78,6 +80,13 @@ def _of_experiment(name: str, method: Any, inputs: list[str]) -> str:
         wrong = _of_network(method, len(inputs))
         return f"experiments.{name}.{wrong}" if wrong else ""
     return f"experiments.{name}.method: {method.method!r} makes labels; here `unet` and `intensity` are possible"
+
+
+def _of_search(study: "Study", name: str) -> str:
+    if not isinstance(study.experiments.get(name), UNetMethod | None):
+        return f"tune.{name}: only where a network is trained"
+    metric = study.tune[name].metric
+    return "" if metric == "closeness" else f"tune.{name}.metric: {metric!r} is of labels; for images say `closeness`"
 
 
 def _of_network(method: UNetMethod, n_inputs: int) -> str:

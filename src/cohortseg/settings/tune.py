@@ -83,7 +83,10 @@ class TuneSettings(Part):
     )
     startup: int = Field(8, ge=1, description="random trials before `bayes` looks at results")
     seed: int = Field(1, ge=0, description="seed of the draws and of the inner folds")
-    metric: Literal["dice", "jaccard", "nsd"] = Field("dice", description="what is made as large as possible")
+    metric: Literal["dice", "jaccard", "nsd", "closeness"] = Field(
+        "dice",
+        description="what is made as large as possible; closeness, of images alone: 1 - MAE / width of `synthesis.range`, inside the body",
+    )
     stage: Literal["raw", "post"] = Field(
         "post",
         description="labels that are scored: as found, or after `postprocess` (what `postprocess: auto` chooses comes later and is left out)",

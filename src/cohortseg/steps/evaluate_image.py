@@ -1,5 +1,8 @@
 """What `evaluate` does in a study that makes images: the made image against the real one, in each region."""
 
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,3 +63,17 @@ def evaluate_image(
     low, high = task.range
     found = measure_image(real.array, made.array, regions, low=low, high=high, bits=task.bits)
     return {"content": digest(found), "images": found}
+
+
+def closeness(layout: Layout, case: str, target: Path, channels: Sequence[str], task: SynthesisSettings) -> list[float]:
+    """What a search makes as large as possible: 1 - MAE / width of the range, inside the body; NaN without a body.
+
+    The image of the trial is not kept.
+    """
+    from cohortseg.methods.body import body_mask
+    from cohortseg.metrics.regression import mae
+
+    real, made = read_target(layout, case, channels, task).array, store.read_volume(target).array
+    shutil.rmtree(target)
+    body, (low, high) = body_mask(real, task.body_above), task.range
+    return [1.0 - mae(real[body], made[body]) / (high - low) if body.any() else float("nan")]

@@ -22,6 +22,7 @@ from cohortseg.settings import LearnedMethod, Method, UNetMethod
 from cohortseg.stages import STAGES, ExperimentStage, TrialStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.evaluate_image import closeness
 from cohortseg.steps.learners import fit_and_segment
 from cohortseg.steps.model_space import read_plan
 from cohortseg.steps.predict import predict_classical, predict_trained
@@ -193,6 +194,7 @@ def _trained(
 ) -> Scores:
     """Train on the inner training part, then segment and score the inner validation part on native grids."""
     from cohortseg.infer.device import limit_threads, native_precision, take_device
+    from cohortseg.infer.images import image_forward_of
     from cohortseg.infer.networks import forward_of
     from cohortseg.infer.weights import load_network
     from cohortseg.steps.train import Pieces, budget_of, fit, usable
@@ -202,27 +204,30 @@ def _trained(
     method = method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
     if settings.tune.steps is not None:
         method = method.model_copy(update={"steps": settings.tune.steps})
-    plan, plan_digest = read_plan(layout)
-    used = {role: usable(layout, parts[role]) for role in ("train", "validation")}
+    task, (plan, plan_digest) = settings.synthesis, read_plan(layout)
+    used = {role: usable(layout, parts[role], task) for role in ("train", "validation")}
     if not used["train"] or not used["validation"]:
         raise StudyError(f"fold {arguments.fold}: an inner fold has no labelled case; name fewer `inner_folds`")
     if method.precision == "auto":
         # The experiment decides once, when it trains; a trial is on its own.
         with take_device(lock_dir=layout.locks) as device:
             method = method.model_copy(update={"precision": native_precision(device)})
-    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0])
+    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0], task=task)
     folder.mkdir(parents=True, exist_ok=True)
     fit(pieces, folder, budget_of(pieces, arguments, plan_digest), arguments, key)
     found: Scores = {}
     limit_threads(arguments.threads)
     with take_device(lock_dir=layout.locks) as device:
         network, metadata = load_network(folder / "weights.safetensors", device)
-        forward = forward_of([network], device, precision=method.precision)
+        forward = (image_forward_of if task else forward_of)([network], device, precision=method.precision)
         built = (metadata["architecture"], metadata["arguments"])
         for name in used["validation"]:
             target = folder / f"{name}.zarr"
-            predict_trained(layout, name, target, forward, built, method, len(settings.classes))
-            found[name] = _score(layout, settings, name, target)
+            predict_trained(layout, name, target, forward, built, method, len(settings.classes), task)
+            if task is not None:
+                found[name] = closeness(layout, name, target, settings.channels, task)
+            else:
+                found[name] = _score(layout, settings, name, target)
     return found
 
 
@@ -233,6 +238,7 @@ def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> lis
 
     reference, prediction = store.read_volume(layout.case(name) / "label.zarr"), store.read_volume(target)
     label, spacing_mm = prediction.array, prediction.grid.spacing_mm
+    metric: Any = settings.tune.metric  # one of labels, as the settings have seen to
     if settings.tune.stage == "post":
         label = postprocess_label(
             label, spacing_mm=spacing_mm, n_classes=len(settings.classes), **settings.postprocess.named()
@@ -242,7 +248,7 @@ def _score(layout: Layout, settings: TrialStage, name: str, target: Path) -> lis
         reference.array,
         left_out(label, reference.array),
         n_classes=len(settings.classes),
-        metric=settings.tune.metric,
+        metric=metric,
         spacing_mm=spacing_mm,
         nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
     )
