@@ -332,6 +332,6 @@ METHODS: dict[str, Method] = {
         source="Nyul & Udupa 1999 (histogram); least squares (linear)",
         summary="an image from the intensities of another by mean, line or quantiles; what a network must beat",
         rows=("K14",),
-        test="tests/methods/test_intensity.py",
+        test="tests/methods/test_intensity_floor.py",
     ),
 }
