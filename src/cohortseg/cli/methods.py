@@ -45,7 +45,7 @@ FUNCTIONS = {"super_resolution"}
 """Entries that the settings do not reach, of tables whose others they do."""
 STEPS = {
     "A21": ("`synthesis.coarser`: fine images from coarse ones", "tests/steps/test_images_of_a_study.py"),
-    "A22": ("`synthesis`, `architecture: synthetic_ct`: CT from MR", "tests/workflow/test_images.py"),
+    "A22": ("`synthesis`, `architecture: synthetic_ct`: CT from MR", "tests/workflow/test_studies_of_images.py"),
     "A25": ("`architecture: fusion`: three levels", "tests/infer/test_fusion_levels.py"),
     "G07": ("`augmentation: vnet`: grid of two nodes, histograms", "tests/train/test_vnet_augmentation.py"),
     "L12": ("`loss: l1`, `l2`, `smooth_l1`", "tests/train/test_images_as_targets.py"),
