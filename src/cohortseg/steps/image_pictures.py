@@ -12,7 +12,7 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
 from cohortseg.methods.body import body_mask
-from cohortseg.report.image_panel import Made, image_panel
+from cohortseg.report.image_panel import Made, image_panel, png_of
 from cohortseg.report.images import CasePanel, ImageResults, leader
 from cohortseg.settings import ReportSettings, SynthesisSettings
 from cohortseg.stages import ReportStage
