@@ -18,6 +18,7 @@ from cohortseg.settings import ReportSettings, SynthesisSettings
 from cohortseg.stages import ReportStage
 from cohortseg.steps.image_pairs import lacks, path_of, read_input
 from cohortseg.steps.units import all_units, split_unit
+from cohortseg.steps.views import display_window
 
 BODY = "body"
 
@@ -100,7 +101,8 @@ def panel_of(layout: Layout, settings: ReportStage, task: SynthesisSettings, cas
         (inputs[0], source),
         (task.target, real.array[place]),
         made,
-        window=task.range,
+        window=display_window(real.array),
+        span=task.range[1] - task.range[0],
         unit=_unit(layout, task.target),
         aspect=spacing[1] / spacing[2],
     )
