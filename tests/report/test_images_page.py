@@ -9,6 +9,8 @@ from report_content import full_content
 
 from cohortseg.report.image_panel import Made, difference, image_panel, png_of
 from cohortseg.report.images import CasePanel, ImageResults, leader, pairs, tables, verdicts
+from cohortseg.report.methods_of_images import PARTS_OF_IMAGES
+from cohortseg.report.methods_text import Facts, methods_text
 from cohortseg.report.page import render
 from cohortseg.settings import StatisticsSettings
 from cohortseg.steps.curves import HEAD, Scored
@@ -102,9 +104,23 @@ def test_the_page_shows_images_and_nothing_of_labels():
     assert "Image synthesis study" in page
     assert "3\u202f000 HU, is the peak of the PSNR" in page
     assert 'src="data:image/png;base64,iVBORw=="' in page
-    assert 'id="methods"' not in page
+    assert "Hausdorff" not in page[page.index('id="methods"') : page.index('id="settings"')]
     assert "after post-processing" not in page[page.index('id="results"') : page.index('id="subgroups"')]
     assert page == render(full_content(images=results(panels=[panel]), rows=pd.DataFrame()))
+
+
+def test_the_methods_text_says_what_was_made_of_what_and_how_it_was_judged():
+    task = {"target": "ct", "inputs": [], "range": [-1000.0, 2000.0], "coarser": [1, 1, 1]}
+    settings = {"synthesis": task, "cohort": {"channels": {"mr": {}, "ct": {}}}, "experiments": {}}
+    paragraphs = dict(methods_text(Facts(settings), PARTS_OF_IMAGES).paragraphs)
+    assert paragraphs["Images"].startswith("ct was made from mr. Networks learned the target as shares of the range")
+    assert "(with the width of the range as peak)" in paragraphs["Evaluation"]
+    assert "Dice" not in " ".join(paragraphs.values())
+    finer = methods_text(Facts(settings | {"synthesis": task | {"coarser": [3, 1, 1]}}), PARTS_OF_IMAGES)
+    assert (
+        "ct was made from ct. The inputs were averaged over blocks of 3 × 1 × 1 voxels"
+        in dict(finer.paragraphs)["Images"]
+    )
 
 
 def test_worst_median_and_best_are_each_shown_once():

@@ -5,7 +5,7 @@ Every sentence rests on a setting, on the plan or on a count; what is not known 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
 from cohortseg.report.numbers import counted, metric_look, significant
@@ -56,13 +56,14 @@ class MethodsText:
     references: tuple[str, ...]
 
 
-def methods_text(facts: Facts) -> MethodsText | None:
-    """The text; None when no settings were recorded."""
+def methods_text(facts: Facts, parts: "Parts | None" = None) -> MethodsText | None:
+    """The text, of `PARTS` or others; None when no settings were recorded."""
     if not facts.settings:
         return None
     cited = Bibliography()
     written = [
-        (title, " ".join(sentence for sentence in write(facts, cited) if sentence)) for title, write in PARTS.items()
+        (title, " ".join(sentence for sentence in write(facts, cited) if sentence))
+        for title, write in (parts or PARTS).items()
     ]
     return MethodsText(tuple((title, text) for title, text in written if text), tuple(cited.lines))
 
@@ -186,6 +187,9 @@ LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dice": ("the Dice loss", ("dice_loss",)),
     "cross_entropy": ("cross entropy", ()),
     "focal": ("the focal loss", ("focal",)),
+    "l1": ("the mean absolute error as loss", ()),
+    "l2": ("the mean squared error as loss", ()),
+    "smooth_l1": ("the smooth L1 loss", ()),
 }
 OPTIMISERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "adamw": ("AdamW", ("adamw",)),
@@ -330,7 +334,8 @@ WRITERS: dict[str, Callable[[Facts, str, Settings, Bibliography], str]] = {
     "unet": _unet,
     "best": _best,
 }
-PARTS: dict[str, Callable[[Facts, Bibliography], list[str]]] = {
+Parts: TypeAlias = dict[str, Callable[[Facts, Bibliography], list[str]]]
+PARTS: Parts = {
     "Data": _data,
     "Preprocessing": _model_space,
     "Folds": _split,

@@ -35,6 +35,7 @@ from cohortseg.report.content import (
 )
 from cohortseg.report.figures import CURVE_TITLES, Curve, agreement_plot, size_plot, strip_plot, training_curves
 from cohortseg.report.flow import Flow, flow_diagram
+from cohortseg.report.methods_of_images import PARTS_OF_IMAGES
 from cohortseg.report.numbers import metric_look
 from cohortseg.report.plan_table import plan_table
 from cohortseg.report.style import Series, series
@@ -277,8 +278,7 @@ def _annex(content: ReportContent, flow: Flow) -> dict[str, object]:
         "quality": quality.quality_sentence(content),
         "empty_sentences": quality.empty_sentences(content),
         "quality_table": quality.quality_table(content),
-        # The text is of segmentation.
-        "methods": methods_text.methods_text(facts) if content.images is None else None,
+        "methods": methods_text.methods_text(facts, None if content.images is None else PARTS_OF_IMAGES),
         "files": sorted(content.files.items()),
     }
 

@@ -133,6 +133,11 @@ REFERENCES: dict[str, tuple[str, str]] = {
         "Zack GW, Rogers WE, Latt SA. Automatic measurement of sister chromatid exchange frequency. J Histochem "
         "Cytochem 1977;25:741–753.",
     ),
+    "wang": (
+        "Wang et al. 2004",
+        "Wang Z, Bovik AC, Sheikh HR, Simoncelli EP. Image quality assessment: from error visibility to structural "
+        "similarity. IEEE Trans Image Process 2004;13:600–612.",
+    ),
     "wilcoxon": (
         "Wilcoxon 1945",
         "Wilcoxon F. Individual comparisons by ranking methods. Biometrics Bull 1945;1:80–83.",

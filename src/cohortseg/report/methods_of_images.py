@@ -1,0 +1,47 @@
+"""The methods text of a study that makes images: what differs from one that makes labels."""
+
+from cohortseg.report.methods_text import PARTS, Facts
+from cohortseg.report.numbers import number
+from cohortseg.report.references import Bibliography
+
+
+def _made(facts: Facts, _: Bibliography) -> list[str]:
+    """What is made from what."""
+    task = facts.settings.get("synthesis")
+    if not task:
+        return []
+    cohort = facts.settings.get("cohort") or {}
+    channels = list(cohort.get("channels") or {}) or ["image"]
+    is_finer = any(factor > 1 for factor in task["coarser"])
+    inputs = task["inputs"] or ([task["target"]] if is_finer else [c for c in channels if c != task["target"]])
+    low, high = (number(end, 0) for end in task["range"])
+    blocks = " × ".join(map(str, task["coarser"]))
+    return [
+        f"{task['target']} was made from {', '.join(inputs)}.",
+        f"The inputs were averaged over blocks of {blocks} voxels (z, y, x) and interpolated back." if is_finer else "",
+        f"Networks learned the target as shares of the range from {low} to {high}, to which real and made images were "
+        "clipped; augmentation moved the target with its input by linear interpolation and left its intensities alone.",
+    ]
+
+
+def _evaluation(_: Facts, cited: Bibliography) -> list[str]:
+    return [
+        "Mean absolute and root mean squared error, peak signal-to-noise ratio (with the width of the range as peak) "
+        f"and structural similarity {cited.cite('wang')} were measured on the native grid, inside the body of the real "
+        "image and over the whole image.",
+        f"Means carry 95 % percentile bootstrap intervals over subjects {cited.cite('efron')}. Experiments were "
+        f"compared by Wilcoxon's signed-rank test on one difference per subject {cited.cite('wilcoxon')}, with Holm's "
+        f"correction {cited.cite('holm')} and the matched-pairs rank-biserial correlation as effect size "
+        f"{cited.cite('kerby')}.",
+    ]
+
+
+PARTS_OF_IMAGES = {
+    **{title: PARTS[title] for title in ("Data", "Preprocessing", "Folds")},
+    "Images": _made,
+    "Experiments": PARTS["Segmentation"],
+    "Search of settings": PARTS["Search of settings"],
+    "Evaluation": _evaluation,
+    "Software": PARTS["Software"],
+}
+"""Heading: what writes its sentences."""
