@@ -1,5 +1,7 @@
 """The methods text of a study that makes images: what differs from one that makes labels."""
 
+from dataclasses import replace
+
 from cohortseg.report.methods_text import PARTS, Facts
 from cohortseg.report.numbers import number
 from cohortseg.report.references import Bibliography
@@ -24,6 +26,15 @@ def _made(facts: Facts, _: Bibliography) -> list[str]:
     ]
 
 
+def _model_space(facts: Facts, cited: Bibliography) -> list[str]:
+    """As of labels; the target is not normalised."""
+    target = (facts.settings.get("synthesis") or {}).get("target")
+    known = facts.plan.get("normalisation") or {}
+    others = {channel: how for channel, how in known.items() if channel != target}
+    plan = {**facts.plan, "normalisation": others} if others else facts.plan
+    return PARTS["Preprocessing"](replace(facts, plan=plan), cited)
+
+
 def _evaluation(_: Facts, cited: Bibliography) -> list[str]:
     return [
         "Mean absolute and root mean squared error, peak signal-to-noise ratio (with the width of the range as peak) "
@@ -37,7 +48,9 @@ def _evaluation(_: Facts, cited: Bibliography) -> list[str]:
 
 
 PARTS_OF_IMAGES = {
-    **{title: PARTS[title] for title in ("Data", "Preprocessing", "Folds")},
+    "Data": PARTS["Data"],
+    "Preprocessing": _model_space,
+    "Folds": PARTS["Folds"],
     "Images": _made,
     "Experiments": PARTS["Segmentation"],
     "Search of settings": PARTS["Search of settings"],
