@@ -15,6 +15,7 @@ from cohortseg.errors import StudyError
 from cohortseg.infer.device import limit_threads, native_precision, take_device
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.networks import build_network, extent_of, tile_for
+from cohortseg.infer.regions import Regions
 from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
@@ -25,7 +26,7 @@ from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.learners import train_learner
-from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan, regions_of
 from cohortseg.steps.objective import changing, held_to
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_team import train_together
@@ -101,9 +102,10 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, regions_of(settings))
     budget = budget_of(pieces, arguments, plan_digest)
     recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
+    recipe += [pieces.regions.as_dict()] if pieces.regions else []
     given = weights_digest(method.transfer) if method.transfer is not None else None
     found = [budget["precision"]] if method.precision == "auto" else []
     key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
@@ -165,6 +167,7 @@ class Pieces:
     seed: int
     team: Team = ALONE
     device: Any = None
+    regions: Regions | None = None
 
     def take_device(self) -> AbstractContextManager[Any]:
         """The device for the length of a `with` block."""
@@ -223,6 +226,7 @@ class Pieces:
             max_voxels=VALIDATION_VOXELS,
             overlap=0.0,
             precision=precision,
+            regions=self.regions,
         )
 
     def recipe(self, steps: int, precision: str) -> Recipe:
@@ -236,6 +240,7 @@ class Pieces:
                 n_classes=len(self.classes),
                 spacing_mm=spacing_mm,
                 epoch_steps=len(self.used["train"]) / self.batch_size,
+                regions=self.regions,
             ),
             steps=steps,
             learning_rate=method.learning_rate,
@@ -366,6 +371,7 @@ def fit(
             return {}
         metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
         metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
+        metadata |= {"regions": pieces.regions.as_dict()} if pieces.regions else {}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))

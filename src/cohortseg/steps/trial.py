@@ -24,7 +24,7 @@ from cohortseg.steps.arguments import add_experiment, add_settings, add_study, a
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.learners import fit_and_segment
 from cohortseg.steps.model_space import read_plan
-from cohortseg.steps.predict import predict_classical, predict_trained
+from cohortseg.steps.predict import Network, predict_classical, predict_trained
 from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials, score_text, with_settings
 
 __all__ = ["add_arguments", "run"]
@@ -86,6 +86,7 @@ def _key(layout: Layout, settings: TrialStage, point: Record, frozen: Any, argum
     cleaned = settings.postprocess.named() if tune.stage == "post" else None
     method = settings.experiment.model_dump(mode="json") | point
     made = [STAGES["trial"].revision, STAGES["train"].revision, method, settings.classes, settings.channels]
+    made += [settings.regions] if settings.regions else []
     return digest(["trial", made, frozen, judged, cleaned, plan, arguments.upstream])
 
 
@@ -194,7 +195,9 @@ def _trained(
     """Train on the inner training part, then segment and score the inner validation part on native grids."""
     from cohortseg.infer.device import limit_threads, native_precision, take_device
     from cohortseg.infer.networks import forward_of
+    from cohortseg.infer.regions import Regions
     from cohortseg.infer.weights import load_network
+    from cohortseg.steps.model_space import regions_of
     from cohortseg.steps.train import Pieces, budget_of, fit, usable
 
     # A threshold that is chosen later, from probabilities, is not there yet: the most probable class is scored.
@@ -210,15 +213,16 @@ def _trained(
         # The experiment decides once, when it trains; a trial is on its own.
         with take_device(lock_dir=layout.locks) as device:
             method = method.model_copy(update={"precision": native_precision(device)})
-    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0])
+    regions = regions_of(settings)
+    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0], regions=regions)
     folder.mkdir(parents=True, exist_ok=True)
     fit(pieces, folder, budget_of(pieces, arguments, plan_digest), arguments, key)
     found: Scores = {}
     limit_threads(arguments.threads)
     with take_device(lock_dir=layout.locks) as device:
         network, metadata = load_network(folder / "weights.safetensors", device)
-        forward = forward_of([network], device, precision=method.precision)
-        built = (metadata["architecture"], metadata["arguments"])
+        forward = forward_of([network], device, precision=method.precision, regions=regions is not None)
+        built = Network(metadata["architecture"], metadata["arguments"], Regions.of(metadata))
         for name in used["validation"]:
             target = folder / f"{name}.zarr"
             predict_trained(layout, name, target, forward, built, method, len(settings.classes))
