@@ -30,6 +30,7 @@ from cohortseg.settings import (
     SynthesisSettings,
     TuneSettings,
 )
+from cohortseg.settings.regions import labels_of
 
 
 class ConvertStage(Part):
@@ -75,12 +76,13 @@ class SplitStage(Part):
 
 
 class ExperimentStage(Part):
-    """Settings of `train` and `predict`."""
+    """Settings of `train` and `predict`; regions where the networks find them."""
 
     classes: list[str]
     channels: list[str]
     experiment: Method
     synthesis: SynthesisSettings | None = None
+    regions: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class StabilityStage(Part):
@@ -99,6 +101,7 @@ class TrialStage(Part):
     classes: list[str]
     channels: list[str]
     experiment: Method
+    regions: dict[str, list[str]] = Field(default_factory=dict)
     tune: TuneSettings
     postprocess: PostprocessSettings
     metrics: MetricSettings
@@ -149,20 +152,30 @@ class BestStage(Part):
     confidence: float
 
 
-class EvaluateStage(Part):
-    """Settings of `evaluate`."""
+class ScoredStage(Part):
+    """Settings of steps that deal with everything that is scored."""
 
     classes: list[str]
+    regions: dict[str, list[str]] = Field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, list[int]]:
+        """By name the class numbers of classes and regions, in the order of the tables."""
+        return labels_of(self.classes, self.regions)
+
+
+class EvaluateStage(ScoredStage):
+    """Settings of `evaluate`."""
+
     metrics: MetricSettings
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
 
-class AggregateStage(Part):
+class AggregateStage(ScoredStage):
     """Settings of `aggregate`."""
 
     study: str
-    classes: list[str]
     experiment_names: list[str]
     n_trials: dict[str, int] = Field(default_factory=dict)
     choices: dict[str, list[str]] = Field(default_factory=dict)
@@ -262,6 +275,9 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
+        # Other experiments know nothing of regions, and are not made again when only these change.
+        if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
+            available["regions"] = {}
         available["experiment"] = study.experiments[experiment]
         available["model"] = getattr(available["experiment"], "model", None)
         available["members"] = study.members(experiment)

@@ -87,6 +87,10 @@ class UNetMethod(NetworkMethod):
         None, description="network of a paper, by its `name` and options; the planned U-Net when empty"
     )
     deep_supervision: bool = Field(False, description="the loss counts at the coarser levels of the decoder too")
+    targets: Literal["classes", "regions"] = Field(
+        "classes",
+        description="what the network finds: exclusive classes (softmax), or the `regions` of the study (one sigmoid each), which are then written over each other in their order",
+    )
     loss: Literal[
         "dice_ce",
         "dice_bce",
@@ -197,6 +201,20 @@ class UNetMethod(NetworkMethod):
     def makes_images(self) -> bool:
         """Whether the loss is one of images, not of labels."""
         return self.loss in IMAGE_LOSSES
+
+    @model_validator(mode="after")
+    def _finds_regions(self) -> "UNetMethod":
+        if self.targets == "classes":
+            return self
+        if self.loss == "weighted_cross_entropy":
+            raise ValueError("loss `weighted_cross_entropy` weighs classes; with `targets: regions` take another one")
+        if self.loss_options is not None and self.loss_options.shape_weight:
+            raise ValueError("`loss_options.shape_weight` learns shapes of classes, not of `targets: regions`")
+        if self.threshold is not None:
+            raise ValueError("`threshold` is for a single class; `targets: regions` are decoded at one half")
+        if self.uncertainty:
+            raise ValueError("`uncertainty` is that of exclusive classes; leave it out with `targets: regions`")
+        return self
 
     @model_validator(mode="after")
     def _transferred(self) -> "UNetMethod":

@@ -22,6 +22,7 @@ NOT_SEARCHED: dict[str, str] = {
     **dict.fromkeys(("precision", "processes"), "it belongs to the machine"),
     "minutes": "trials are as long as `steps`",
     "seeds": "the best of several seeds is luck, not a setting",
+    "targets": "make one experiment of each and compare them",
     "architecture": "networks of one ensemble must be of one kind; make one experiment of each",
     **dict.fromkeys(("method", "model", "channel"), "make one experiment of each"),
 }
