@@ -80,3 +80,12 @@ def test_no_record_needs_more_memory_than_its_case_would_ask_for(found):
     assert need.seconds.base >= 0
     assert need.seconds.slope >= 0
     assert all(memory_mb("preprocess", case.size, need) >= case.memory_mb for case in cases)
+
+
+def test_a_study_that_makes_images_asks_for_whole_volumes_and_for_time_though_it_has_no_classes():
+    size = Size(20_000_000, channels=2, classes=0)
+    for stage in ("preprocess", "evaluate"):
+        assert memory_mb(stage, size, shipped(stage, images=True)) > memory_mb(stage, size, shipped(stage))
+    assert shipped("predict", images=True) == shipped("predict")
+    assert size.for_memory("predict") == Size(20_000_000).for_memory("predict")
+    assert size.for_time("predict") == Size(20_000_000, classes=1).for_time("predict")

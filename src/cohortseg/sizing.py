@@ -40,12 +40,12 @@ class Size:
 
     def for_memory(self, stage: str) -> float:
         """Million voxels, counted once for each part that is in memory together."""
-        return self.voxels / 1e6 * (1.0 + MEMORY_PER_CLASS.get(stage, 0.0) * (self.classes - 1))
+        return self.voxels / 1e6 * (1.0 + MEMORY_PER_CLASS.get(stage, 0.0) * max(0, self.classes - 1))
 
     def for_time(self, stage: str) -> float:
         """Million voxels, counted once for each part that is worked through."""
         parts = {"channels": self.channels, "classes": self.classes}.get(TIME_GROWS_WITH.get(stage, ""), 1)
-        return self.voxels / 1e6 * parts
+        return self.voxels / 1e6 * max(1, parts)  # an image that is made counts as a class
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,25 @@ class Record:
     seconds: float
 
 
-def shipped(stage: str, *, crf: bool = False) -> Need:
-    """The need of a stage before there are records; `crf` says whether `postprocess` holds a dense random field."""
+def shipped(stage: str, *, crf: bool = False, images: bool = False) -> Need:
+    """The need of a stage before there are records; `crf` says whether `postprocess` holds a dense random field.
+
+    `images` says that the study makes images: input, target and body lie in memory whole.
+    """
+    if images and stage in OF_IMAGES:
+        return OF_IMAGES[stage]
     if crf and stage == "postprocess":
         # Probabilities of all classes, and intensities; benchmarks/RESULTS.md.
         return Need(Line(800.0, 150.0), Line(0.0, 15.0))
     found = STAGES[stage]
     return Need(Line(found.base_mb, found.byte_per_voxel), Line(0.0, found.seconds_per_mvoxel))
+
+
+OF_IMAGES: Mapping[str, Need] = {
+    "preprocess": Need(Line(700.0, 20.0), Line(0.0, 3.0)),
+    "evaluate": Need(Line(700.0, 18.0), Line(0.0, 2.0)),
+}
+"""What stages of a study that makes images need; the others as ever."""
 
 
 def fitted(stage: str, records: Sequence[Record]) -> Need:

@@ -106,3 +106,17 @@ def test_images_of_other_shapes_are_refused():
 
 def test_directions_are_those_of_the_dictionary():
     assert [sign_of(name) for name in ("mae", "rmse", "psnr_db", "ssim", "bias")] == [-1, -1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("voxels", [1, 12 * 11 * 8, 12 * 11 * 20])
+def test_slabs_give_what_the_whole_gives(monkeypatch, voxels):
+    rng = np.random.default_rng(5)
+    reference = rng.uniform(-1200, 2100, (31, 12, 11)).astype(np.float32)
+    prediction = reference + rng.normal(0, 90, reference.shape).astype(np.float32)
+    regions = {"whole": np.ones(reference.shape, bool), "some": rng.random(reference.shape) < 0.3}
+    whole = measured(reference, prediction, regions)
+    monkeypatch.setattr("cohortseg.metrics.images.SLAB_VOXELS", voxels)
+    parts = measured(reference, prediction, regions)
+    for name in regions:
+        assert parts[name].pop("missing") == whole[name].pop("missing") == ""
+        assert parts[name] == pytest.approx(whole[name], rel=1e-6)

@@ -119,7 +119,7 @@ def test_worst_median_and_best_are_each_shown_once():
 def drawn():
     real = np.linspace(-1000, 1000, 30 * 20).reshape(30, 20)
     made = [Made("unet", real + 100, 100.0), Made("linear", real - 300, float("nan"))]
-    return image_panel(("mr", real / 7), ("ct", real), made, window=(-1000, 1000), unit="HU", aspect=2.0)
+    return image_panel(("mr", real / 7), ("ct", real), made, window=(-1000, 1000), span=2000.0, unit="HU", aspect=2.0)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_the_difference_is_what_was_made_less_what_is_real(figure):
 
 def test_all_differences_share_one_colour_bar_with_the_unit_and_real_and_made_one_window(figure):
     limits = {axes.images[0].get_clim() for axes in (figure.axes[3], figure.axes[7])}
-    assert limits == {(-500.0, 500.0)}
+    assert limits == {(-300.0, 300.0)}
     windows = {figure.axes[k].images[0].get_clim() for k in (1, 2, 5, 6)}
     assert windows == {(-1000.0, 1000.0)}
     assert figure.axes[8].get_ylabel() == "HU"

@@ -54,6 +54,11 @@ def test_what_the_plan_saw_is_told_as_ranges():
     ]
 
 
+def test_what_no_case_had_is_left_out():
+    seen = {"n_cases": 2, "n_with_foreground": 0, "ranges": {"foreground volume (ml)": None, "slices": [3, 3]}}
+    assert [line[:2] for line in lines_of({"seen": seen})][1:] == [["Seen: slices", "3"]]
+
+
 def test_numbers_of_the_case_are_told_with_the_voxels_they_come_from():
     chosen = {"name": "zscore", "numbers": {}, "group": "nonzero", "because": "MR"}
     plan = {"normalisation": {"t1": chosen, "raw": {"name": "none", "numbers": {}, "group": None}}}

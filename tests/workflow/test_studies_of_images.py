@@ -3,7 +3,7 @@
 import SimpleITK
 import yaml
 from image_phantom import RANGE, pair
-from tiny_study import call, read_table, snakemake_command
+from tiny_study import call, cohortseg, read_table, snakemake_command
 
 from cohortseg.io.itk import read_image
 from cohortseg.layout import Layout
@@ -76,6 +76,10 @@ def test_a_study_of_images_goes_from_files_to_the_report_and_is_then_finished(tm
     page = layout.report.read_text()
     assert "Image synthesis study" in page
     assert page.count("data:image/png;base64,") == 3
+    drawn = cohortseg(tmp_path, "figures", str(layout.root))
+    assert drawn.returncode == 0, drawn.output
+    names = [path.stem for path in sorted((layout.root / "report" / "figures").glob("*.png"))]
+    assert {"learning-rate", "loss-curves", "made-images"} <= set(names)
     tables = {path.name: path.read_bytes() for path in layout.root.glob("tables/*.csv")}
 
     again = call(snakemake_command(), tmp_path)

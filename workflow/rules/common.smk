@@ -172,7 +172,7 @@ def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
     crf = STUDY.postprocess.crf is not None
     return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
-        stage, crf=crf
+        stage, crf=crf, images=STUDY.synthesis is not None
     )
 
 

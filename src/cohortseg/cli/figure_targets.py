@@ -28,6 +28,8 @@ from cohortseg.report.curves import points
 from cohortseg.report.glance import best
 from cohortseg.report.key_slice import key_slice
 from cohortseg.report.paper_groups import location
+from cohortseg.stages import ReportStage, stage_settings
+from cohortseg.steps.image_pictures import median_panel
 from cohortseg.steps.report import last_study
 from cohortseg.steps.units import all_units, split_unit
 from cohortseg.steps.views import displayed, window_hu
@@ -47,12 +49,12 @@ def wish_of(layout: Layout, experiment: str | None, label: str | None) -> Wish:
         raise StudyError(f"no tables in {layout.root}; run `snakemake --cores all` first")
     study = last_study(layout)
     classes, experiments = list(study.cohort.labels.classes), sorted(study.experiments)
-    chosen = label or classes[0]
+    chosen = label or next(iter(classes), "")  # a study that makes images need not have any
     leaders = {
         each.label: each.experiment for each in best(pd.read_csv(layout.table("summary")), study.report.primary_metric)
     }
     name = experiment or leaders.get(chosen, experiments[0])
-    if chosen not in classes or name not in experiments:
+    if (chosen and chosen not in classes) or name not in experiments:
         raise StudyError(f"choices: {', '.join(experiments)}; classes: {', '.join(classes)}")
     rows = pd.read_csv(layout.table("metrics_by_case"))
     rows = of_leading_split(rows[rows["stage"] == "post"])
@@ -197,6 +199,15 @@ def _unit(piece: Any) -> Any:
     return np.clip((piece - low) / max(high - low, 1e-9), 0, 1)
 
 
+def _made_images(wish: Wish) -> Figure | None:
+    """Input, real and made images and their difference, of the median case of the best experiment."""
+    task = wish.study.synthesis
+    if task is None:
+        return None
+    settings = ReportStage.model_validate_json(stage_settings(wish.study, "report"))
+    return median_panel(wish.layout, settings, task, lambda name: pd.read_csv(wish.layout.table(name)))
+
+
 TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "learning-rate": _learning_rate,
     "loss-curves": _loss,
@@ -221,5 +232,6 @@ TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "time-by-image-size": time_of_images,
     "trimap-curve": trimap_curve,
     "results-by-fold": by_fold,
+    "made-images": _made_images,
 }
 """Name: what draws it; None where the study has no data for it."""

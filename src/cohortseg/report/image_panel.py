@@ -15,7 +15,7 @@ from cohortseg.volume import Array
 TILE_IN = 1.75
 DPI = 110
 PERCENTILES = (1.0, 99.5)
-LARGEST_SHARE = 0.25
+LARGEST_SHARE = 0.15
 """Share of the range at which the colours of the difference end."""
 
 
@@ -48,6 +48,7 @@ def image_panel(
     made: Sequence[Made],
     *,
     window: tuple[float, float],
+    span: float,
     unit: str,
     aspect: float = 1.0,
 ) -> Figure:
@@ -61,6 +62,8 @@ def image_panel(
         At least one.
     window : (float, float)
         Values of the target shown black and white.
+    span : float
+        Width of the range of the target, of which the colours of the difference show a share.
     unit : str
         Of the target, for the colour bar.
     aspect : float
@@ -70,7 +73,7 @@ def image_panel(
     with drawing_style():
         figure = Figure(figsize=(4 * TILE_IN + 0.8, (height + 0.25) * len(made)), layout="constrained")
         grid = figure.subplots(len(made), 4, squeeze=False)
-        end = LARGEST_SHARE * (window[1] - window[0])
+        end = LARGEST_SHARE * span
         colours = []
         own = tuple(float(value) for value in np.percentile(source[1], PERCENTILES))
         for row, each in zip(grid, made, strict=True):

@@ -129,6 +129,8 @@ def _seen(plan: Plan) -> Iterator[Line]:
         of = f", {number(labelled, 0)} of them with labelled voxels" if is_number(labelled) else ""
         yield "Made from", f"{counted(entry['n_cases'], 'case')}{of}", UNDEFINED
     for name, ends in (entry.get("ranges") or {}).items():
+        if ends is None:  # of labelled voxels, where nothing was labelled
+            continue
         unit = re.search(r" \((\w+)\)$", name)
         low, high = (significant(end) for end in ends)
         span = low if low == high else f"{low} to {high}" if MINUS in low + high else f"{low}–{high}"

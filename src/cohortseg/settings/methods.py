@@ -145,7 +145,7 @@ class UNetMethod(NetworkMethod):
     balance: Literal["case", "class"] = Field(
         "case", description="patches on labelled voxels: each case as often, or each class of the cohort as often"
     )
-    augmentation: Literal["none", "light", "full", "shift_rotate_zoom", "elastic"] = Field(
+    augmentation: Literal["none", "light", "full", "shift_rotate_zoom", "elastic", "vnet"] = Field(
         "light", description="augmentation preset (docs/methods.md)"
     )
     annotated_every: int = Field(
@@ -183,6 +183,8 @@ class UNetMethod(NetworkMethod):
             raise ValueError(f"a `batch` of {self.batch} cannot be shared evenly by {self.processes} `processes`")
         if self.processes > 1 and self.loss_options is not None and self.loss_options.shape_weight:
             raise ValueError("`loss_options.shape_weight` trains an autoencoder first, in one of `processes` alone")
+        if self.processes > 1 and self.augmentation == "vnet":
+            raise ValueError("`augmentation: vnet` needs whole batches, and each of `processes` has a part")
         if self.foreground_share + self.negative_share > 1:
             raise ValueError("`foreground_share` and `negative_share` are more than 1 together")
         return self

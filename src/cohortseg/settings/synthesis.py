@@ -28,7 +28,7 @@ class SynthesisSettings(Part):
     )
     body_above: float | None = Field(
         None,
-        description="body: the largest object of the target above this value, holes of its slices filled; Otsu's threshold when empty",
+        description="body: the largest object of the target above this value, holes of its slices filled; Otsu's threshold when empty, which is no skin line in MR",
     )
     bits: int = Field(
         8, ge=1, le=16, description="the column `mae_grey` counts in grey levels of so many bits over `range`"
@@ -62,6 +62,6 @@ class IntensityMethod(Part):
     method: Literal["intensity"]
     rule: Literal["mean", "linear", "histogram", "input"] = Field(
         "linear",
-        description="inside the body of the input: the mean of the target; a line; the target's quantile of the same rank; or, inside and outside, the input as it is",
+        description="inside the body of the input (what is brighter than a learnt share of its bright end): the mean of the target; a line; the target's quantile of the same rank; or, inside and outside, the input as it is",
     )
     channel: Name | None = Field(None, description="input that is looked at; default: the first")

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
@@ -12,10 +14,11 @@ from cohortseg.layout import Layout
 from cohortseg.methods.body import body_mask
 from cohortseg.report.image_panel import Made, image_panel, png_of
 from cohortseg.report.images import CasePanel, ImageResults, leader
-from cohortseg.settings import SynthesisSettings
+from cohortseg.settings import ReportSettings, SynthesisSettings
 from cohortseg.stages import ReportStage
 from cohortseg.steps.image_pairs import lacks, path_of, read_input
 from cohortseg.steps.units import all_units, split_unit
+from cohortseg.steps.views import display_window
 
 BODY = "body"
 
@@ -39,15 +42,32 @@ def image_results(
     first = leader(found)
     if first is None or not settings.report.overlays:
         return found
-    rows = found.rows[(found.rows["region"] == BODY) & (found.rows["split"] == first["split"])]
-    errors = rows[rows["experiment"] == first["experiment"]].groupby("case")["mae"].mean().sort_values(kind="stable")
+    rows, errors = _of_leader(found, first)
+    name = str(first["experiment"])
     panels = tuple(
-        CasePanel(
-            case, kind, str(first["experiment"]), float(errors[case]), panel_of(layout, settings, task, case, rows)
-        )
-        for kind, case in chosen(list(errors.dropna().index))
+        CasePanel(case, kind, name, float(errors[case]), png_of(panel_of(layout, settings, task, case, rows)))
+        for kind, case in chosen(list(errors.index))
     )
     return ImageResults(**{**vars(found), "panels": panels})
+
+
+def median_panel(
+    layout: Layout, settings: ReportStage, task: SynthesisSettings, table: Callable[[str], pd.DataFrame]
+) -> Figure | None:
+    """The figure of the median case; None where nothing was scored."""
+    found = image_results(layout, settings.model_copy(update={"report": ReportSettings(overlays=0)}), task, table)
+    first = leader(found)
+    if first is None:
+        return None
+    rows, errors = _of_leader(found, first)
+    return panel_of(layout, settings, task, dict(chosen(list(errors.index))).get("median", errors.index[0]), rows)
+
+
+def _of_leader(found: ImageResults, first: dict[Any, Any]) -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    """The rows of the body in the leading split, and the leader's error of each case, smallest first."""
+    rows = found.rows[(found.rows["region"] == BODY) & (found.rows["split"] == first["split"])]
+    own = rows[rows["experiment"] == first["experiment"]].groupby("case")["mae"].mean()
+    return rows, own.dropna().sort_values(kind="stable")
 
 
 def chosen(cases: list[str]) -> list[tuple[str, str]]:
@@ -62,8 +82,8 @@ def chosen(cases: list[str]) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def panel_of(layout: Layout, settings: ReportStage, task: SynthesisSettings, case: str, rows: pd.DataFrame) -> bytes:
-    """The figure of one case as PNG: the slice with the largest body, a row for each experiment."""
+def panel_of(layout: Layout, settings: ReportStage, task: SynthesisSettings, case: str, rows: pd.DataFrame) -> Figure:
+    """The figure of one case: the slice with the largest body, a row for each experiment."""
     real = store.read_volume(path_of(layout, case, task.target, settings.channels))
     place = int(body_mask(real.array.astype(np.float32), task.body_above).sum(axis=(1, 2)).argmax())
     spacing = real.grid.spacing_mm
@@ -77,15 +97,15 @@ def panel_of(layout: Layout, settings: ReportStage, task: SynthesisSettings, cas
             errors = rows.loc[(rows["experiment"] == experiment) & (rows["case"] == case), "mae"]
             error = float(errors.iloc[0]) if len(errors) else math.nan
             made.append(Made(experiment, np.asarray(store.open_array(path)[place]), error))
-    figure = image_panel(
+    return image_panel(
         (inputs[0], source),
         (task.target, real.array[place]),
         made,
-        window=task.range,
+        window=display_window(real.array),
+        span=task.range[1] - task.range[0],
         unit=_unit(layout, task.target),
         aspect=spacing[1] / spacing[2],
     )
-    return png_of(figure)
 
 
 def _unit(layout: Layout, target: str) -> str:

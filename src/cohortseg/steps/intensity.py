@@ -67,11 +67,10 @@ def train_intensity(arguments: argparse.Namespace, settings: ExperimentStage, me
 
     def pairs() -> Iterator[Pair]:
         for case in used["train"]:
-            log(f"{case}: learning")
             own = read_input(layout, case, channel, settings.channels, task).array
             yield own, read_target(layout, case, settings.channels, task).array
 
-    model = learn(pairs(), rule=method.rule)
+    model = learn(pairs, rule=method.rule, above=task.body_above)
     weights = write_arrays(path, model, {"method": "intensity", "rule": method.rule, "channel": channel})
     record = {
         "status": "ok",

@@ -44,8 +44,12 @@ class Augmentation:
     stretch : float
         Largest change of size of each axis by itself: factors from 1 - stretch to 1 + stretch.
     elastic : float
-        Standard deviation, in voxels, of the random displacement at the nodes of a grid of three by three (by three),
-        between which it is cubic; along an axis of one voxel nothing moves.
+        Standard deviation, in voxels, of the random displacement at the nodes of a grid, between which it is cubic;
+        along an axis of one voxel nothing moves.
+    nodes : int
+        Nodes of that grid along each axis, the outer ones at the ends of the patch; two at least.
+    match : float in [0, 1]
+        Probability with which the intensities of a sample get the histogram of another sample of the batch.
     source : str
         Where the numbers come from.
     """
@@ -62,8 +66,13 @@ class Augmentation:
     low_resolution: float = 0.0
     stretch: float = 0.0
     elastic: float = 0.0
+    nodes: int = 3
+    match: float = 0.0
     source: str = "-"
 
+
+QUANTILES = 128
+"""Points of a histogram that is matched."""
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(source="-"),
@@ -74,6 +83,12 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         source="Primakov 2022 and its program: shift and zoom of each axis 0.1, 10 degrees; labels stay whole here",
     ),
     "elastic": Augmentation(elastic=10.0, source="Ronneberger 2015: 3 x 3 grid, 10 voxels, bicubic"),
+    "vnet": Augmentation(
+        elastic=15.0,
+        nodes=2,
+        match=1.0,
+        source="Milletari 2016: 2 x 2 x 2 grid, 15 voxels; histograms of other patches of the batch instead of scans",
+    ),
     "light": Augmentation(
         share=0.5,
         rotation_deg=15.0,
@@ -137,7 +152,8 @@ def augment(
     for axis in how.flip_axes:
         if axis < dims:
             images, labels = _flip(images, labels, axis, draws)
-    return _recolour(images, how, draws), labels
+    images = _recolour(images, how, draws)
+    return (matched(images, how.match, draws) if how.match else images), labels
 
 
 @dataclass(frozen=True)
@@ -218,23 +234,23 @@ def _move(
 
 
 def _bends(sizes: tuple[int, ...], how: Augmentation, draws: Draws) -> Tensor:
-    """Displacements in voxels, shape (n, axis, ...): drawn at three nodes per axis, the outer ones on the border."""
+    """Displacements in voxels, shape (n, axis, ...): drawn at the nodes of each axis, the outer ones on the border."""
     dims, device = len(sizes), draws.generator.device
-    nodes = draws.normal((dims, *(3,) * dims)) * how.elastic
+    nodes = draws.normal((dims, *(how.nodes,) * dims)) * how.elastic
     kept = draws.chances() < how.share
     nodes = nodes * kept.view(-1, *[1] * (dims + 1))
     for axis, size in enumerate(sizes):
         if size == 1:
             nodes[:, axis] = 0.0
-        nodes = torch.tensordot(nodes, _cubic(size).to(device), dims=([2], [1]))  # the new axis comes last
+        nodes = torch.tensordot(nodes, _cubic(size, how.nodes).to(device), dims=([2], [1]))  # the new axis comes last
     return nodes
 
 
-def _cubic(size: int) -> Tensor:
-    """Matrix (size, 3) that interpolates three nodes, the outer ones at the first and the last voxel."""
+def _cubic(size: int, nodes: int = 3) -> Tensor:
+    """Matrix (size, nodes) that interpolates nodes, the outer ones at the first and the last voxel."""
     if size == 1:
-        return torch.tensor([[0.0, 1.0, 0.0]])
-    return interpolate(torch.eye(3)[None, None], (size, 3), mode="bicubic", align_corners=True)[0, 0]
+        return torch.eye(nodes)[nodes // 2].view(1, nodes)
+    return interpolate(torch.eye(nodes)[None, None], (size, nodes), mode="bicubic", align_corners=True)[0, 0]
 
 
 def _in_grid(displacements: Tensor) -> Tensor:
@@ -319,6 +335,38 @@ def _recolour(images: Tensor, how: Augmentation, draws: Draws) -> Tensor:
     if how.gamma:
         flat = changed(math.log1p(how.gamma), lambda some, amount: _gamma(some, torch.exp(amount), axes))
     return flat.view(images.shape)
+
+
+def matched(images: Tensor, share: float, draws: Draws) -> Tensor:
+    """Give a share of the samples the histogram of another sample of the batch, channel by channel.
+
+    The map is piecewise linear between `QUANTILES` quantiles of the two (Nyul & Udupa 1999), so equal values stay equal
+    and the order of intensities is kept. A batch of one sample stays as it is.
+    """
+    n = len(images)
+    wanted, other = draws.chances() < share, draws.chances()
+    if n < 2:
+        return images
+    partners = (torch.arange(n, device=images.device) + 1 + (other * (n - 1)).long().clamp_max(n - 2)) % n
+    places = torch.linspace(0.0, 1.0, QUANTILES, device=images.device)
+    flat = images.flatten(2)
+    # Sorted values at even ranks: quantiles of any number of voxels, which `torch.quantile` does not take.
+    ranks = (places * (flat.shape[2] - 1)).round().long()
+    levels = flat.sort(dim=2).values[..., ranks]
+    changed = flat.clone()
+    for row in wanted.nonzero().flatten().tolist():
+        for channel in range(flat.shape[1]):
+            changed[row, channel] = _between(flat[row, channel], levels[row, channel], levels[partners[row], channel])
+    return changed.view(images.shape)
+
+
+def _between(values: Tensor, own: Tensor, others: Tensor) -> Tensor:
+    """Values by straight lines from their own quantiles to those of the other; beyond them as the outer ones."""
+    high = torch.searchsorted(own.contiguous(), values.contiguous()).clamp(1, len(own) - 1)
+    low = high - 1
+    width = (own[high] - own[low]).clamp_min(1e-12)
+    weight = ((values - own[low]) / width).clamp(0.0, 1.0)
+    return others[low] + weight * (others[high] - others[low])
 
 
 def _coarsen(images: Tensor, amounts: Tensor) -> Tensor:
