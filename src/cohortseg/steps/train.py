@@ -16,7 +16,6 @@ from cohortseg.infer.device import limit_threads, native_precision, take_device
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.networks import build_network, extent_of, tile_for
 from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
-from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
 from cohortseg.settings import LearnedMethod, UNetMethod
@@ -25,15 +24,16 @@ from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.learners import train_learner
-from cohortseg.steps.model_space import network_of, patch_zyx, read_foreground, read_plan
+from cohortseg.steps.model_space import network_of, patch_zyx, read_plan
 from cohortseg.steps.objective import changing, held_to
+from cohortseg.steps.taught import REFERENCES, Taught, taught, training_case
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_team import train_together
 from cohortseg.steps.tuning import tuned_method
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.patches import Case, PatchSource, patch_source
+from cohortseg.train.patches import PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.sparse import sparse_cases
 from cohortseg.train.team import ALONE, Share, Team
@@ -98,14 +98,16 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    used = {role: usable(layout, list(members[role])) for role in ("train", "validation")}
+    labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=True)
+    used = {role: usable(layout, list(members[role]), labels) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, labels)
     budget = budget_of(pieces, arguments, plan_digest)
     recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
     given = weights_digest(method.transfer) if method.transfer is not None else None
     found = [budget["precision"]] if method.precision == "auto" else []
+    found += [labels.contents, sorted(labels.left_out)] if method.labels_from is not None else []
     key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if team.from_first(done is not None and done["key"] == key and _weights_match(folder, done)):
@@ -135,22 +137,19 @@ def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
     return path.exists() and weights_digest(path) == done["weights"]
 
 
-def usable(layout: Layout, names: list[str]) -> list[str]:
-    """The members that are there, were not rejected and have a label."""
+def usable(layout: Layout, names: list[str], labels: Taught = REFERENCES) -> list[str]:
+    """The members that are there, were not rejected and have a label: a reference, or one of those given."""
     found = []
     for name in names:
         record = read_sidecar(layout.case(name) / "prepared.json")
         image = read_sidecar(layout.case(name) / "image.json")
         if record is None or image is None or record["status"] != "ok":
             log(f"{name}: not used ({'gone' if record is None else record['reason']})")
-        elif image["contents"]["label"] is not None:
+        elif name in labels.left_out:
+            log(f"{name}: not used (no label from the source)")
+        elif image["contents"]["label"] is not None or name in labels.stores:
             found.append(name)
     return found
-
-
-def _case(layout: Layout, name: str) -> Case:
-    prepared = layout.case(name) / "prepared.zarr"
-    return Case(store.open_array(prepared), store.open_array(prepared, "label"), read_foreground(prepared))
 
 
 @dataclass(frozen=True)
@@ -165,6 +164,7 @@ class Pieces:
     seed: int
     team: Team = ALONE
     device: Any = None
+    labels: Taught = REFERENCES
 
     def take_device(self) -> AbstractContextManager[Any]:
         """The device for the length of a `with` block."""
@@ -200,7 +200,10 @@ class Pieces:
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            sparse_cases([_case(self.layout, name) for name in self.used["train"]], self.method.annotated_every),
+            sparse_cases(
+                [training_case(self.layout, name, self.labels.stores.get(name)) for name in self.used["train"]],
+                self.method.annotated_every,
+            ),
             patch=self.sizes[1],
             batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
@@ -214,7 +217,7 @@ class Pieces:
     def validate(self, precision: str) -> Callable[[Any], dict[str, float]]:
         """The measure of the training curve."""
         return validation(
-            [_case(self.layout, name) for name in self.used["validation"]],
+            [training_case(self.layout, name) for name in self.used["validation"]],
             patch=self.sizes[1],
             extent=self.sizes[0],
             n_classes=len(self.classes) + 1,
@@ -381,6 +384,7 @@ def fit(
         "weights": weights,
         "content": weights,
         "steps": int(history[-1]["step"]),
+        **pieces.labels.record(method, pieces.used["train"]),
         "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
