@@ -85,6 +85,17 @@ class ExperimentStage(Part):
     regions: dict[str, list[str]] = Field(default_factory=dict)
 
 
+class PseudoLabelStage(Part):
+    """Settings of `pseudolabel`: where labels come from, how they are cleaned, and where they are learnt from."""
+
+    classes: list[str]
+    channels: list[str]
+    source: str
+    source_method: Method
+    cleaning: PostprocessSettings | None
+    in_model_space: bool
+
+
 class StabilityStage(Part):
     """Settings of `stability`; `preprocess` where the method sees images in model space."""
 
@@ -240,6 +251,7 @@ STAGES: dict[str, Stage] = {
     "trial": Stage(2, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "contest": Stage(2, BestStage, 500, 12, 4.0),
+    "pseudolabel": Stage(1, PseudoLabelStage, 2500, 24, 20.0),
     "stability": Stage(1, StabilityStage, 2500, 30, 200.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
@@ -284,6 +296,12 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
+        if stage == "pseudolabel":
+            available["source"] = study.labels_of(experiment)
+            available["source_method"] = study.experiments[available["source"]]
+            # What is chosen by references of other folds is left out.
+            available["cleaning"] = None if study.postprocess.choose else study.postprocess
+            available["in_model_space"] = experiment in study.networks
         if stage == "stability" and experiment not in study.networks:
             available["preprocess"] = None
         if experiment in study.tune:

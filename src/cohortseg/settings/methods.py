@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.base import LABELS_FROM, REFERENCE_SHARE, Name, NotNegative, Part, Positive
 from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 from cohortseg.settings.learned import (
@@ -153,6 +153,8 @@ class UNetMethod(NetworkMethod):
         ge=1,
         description="only each n-th slice of the training cases has a label, the others count for nothing; with a small `foreground_share`, or patches always have theirs in the middle",
     )
+    labels_from: Name | None = Field(None, description=LABELS_FROM)
+    reference_share: float = Field(0.0, ge=0, le=1, description=REFERENCE_SHARE)
     transfer: Path | None = Field(
         None, description="weights (.safetensors) to begin with, as far as the layers have the same shape"
     )
@@ -216,6 +218,12 @@ class UNetMethod(NetworkMethod):
             raise ValueError("`threshold` is for a single class; `targets: regions` are decoded at one half")
         if self.uncertainty:
             raise ValueError("`uncertainty` is that of exclusive classes; leave it out with `targets: regions`")
+        return self
+
+    @model_validator(mode="after")
+    def _chosen_without_references(self) -> "UNetMethod":
+        if self.labels_from is not None and (self.keep == "best" or self.patience):
+            raise ValueError("`labels_from`: `keep: best` and `patience` would look at references of held-out cases")
         return self
 
     @model_validator(mode="after")

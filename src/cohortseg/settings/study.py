@@ -179,6 +179,28 @@ class Study(Part):
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
 
+    @model_validator(mode="after")
+    def _labels_come_from_somewhere(self) -> "Study":
+        for name in self.experiments:
+            method, seen = self.experiments[name], [name]
+            if getattr(method, "reference_share", 0.0) and self.labels_of(name) is None:
+                raise ValueError(f"experiments.{name}.reference_share: only with `labels_from`")
+            if self.labels_of(name) is not None and name in self.tune:
+                raise ValueError(f"tune.{name}: a search scores by references, which `labels_from` does without")
+            while (source := self.labels_of(seen[-1])) is not None:
+                if source not in self.experiments or isinstance(self.experiments[source], BestMethod):
+                    known = sorted(other for other, one in self.experiments.items() if not isinstance(one, BestMethod))
+                    raise ValueError(f"experiments.{seen[-1]}.labels_from: {source!r}; choices: {', '.join(known)}")
+                if source in seen:
+                    raise ValueError(f"experiments.{name}.labels_from: leads back to {source!r}")
+                seen.append(source)
+        return self
+
+    def labels_of(self, experiment: str) -> str | None:
+        """The experiment whose labels an experiment learns from; None where it learns from references, or not at all."""
+        source: str | None = getattr(self.experiments[experiment], "labels_from", None)
+        return source
+
     def _check_members(self, name: str, best: BestMethod) -> None:
         others = [other for other, one in self.experiments.items() if not isinstance(one, BestMethod)]
         strangers = sorted(set(best.among) - set(others))

@@ -21,11 +21,9 @@ from cohortseg.steps.arguments import add_experiment, add_settings, add_study, a
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
-from cohortseg.steps.model_space import (
-    read_plan,
-    regions_of,
-)
+from cohortseg.steps.model_space import read_plan, regions_of
 from cohortseg.steps.objective import held_to
+from cohortseg.steps.taught import taught
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_pieces import Pieces, usable
 from cohortseg.steps.training_team import train_together
@@ -91,18 +89,14 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    task = settings.synthesis
-    used = {role: usable(layout, list(members[role]), task) for role in ("train", "validation")}
+    labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=True)
+    used = {role: usable(layout, list(members[role]), settings.synthesis, labels) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    finds = regions_of(settings)
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, task, finds)
+    given = (settings.synthesis, regions_of(settings), labels)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, *given)
     budget = budget_of(pieces, arguments, plan_digest)
-    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
-    recipe += [pieces.regions.as_dict()] if pieces.regions else []
-    given = weights_digest(method.transfer) if method.transfer is not None else None
-    found = [budget["precision"]] if method.precision == "auto" else []
-    key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
+    key = _key(pieces, budget, arguments, plan_digest, members)
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if team.from_first(done is not None and done["key"] == key and _weights_match(folder, done)):
         log("already done")
@@ -119,6 +113,20 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     write_json(folder / "done.json", record)
     write_json(arguments.token, record)
     (folder / "resume.pt").unlink(missing_ok=True)
+
+
+def _key(
+    pieces: Pieces, budget: dict[str, Any], arguments: argparse.Namespace, plan_digest: str, members: dict[str, Any]
+) -> str:
+    """What the weights depend on."""
+    method = pieces.method
+    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
+    recipe += [pieces.regions.as_dict()] if pieces.regions else []
+    given = weights_digest(method.transfer) if method.transfer is not None else None
+    found = [budget["precision"]] if method.precision == "auto" else []
+    if method.labels_from is not None:
+        found += [pieces.labels.contents, sorted(pieces.labels.left_out)]
+    return digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
 
 
 def recipe_text(method: UNetMethod) -> str:
@@ -260,6 +268,7 @@ def fit(
         "weights": weights,
         "content": weights,
         "steps": int(history[-1]["step"]),
+        **pieces.labels.record(method, pieces.used["train"]),
         "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }

@@ -19,6 +19,7 @@ from cohortseg.steps.batch import log
 from cohortseg.steps.image_pairs import TARGET, with_target
 from cohortseg.steps.model_space import model_spacing_mm, network_of, patch_zyx, read_foreground
 from cohortseg.steps.objective import changing
+from cohortseg.steps.taught import REFERENCES, Taught, training_case
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
@@ -34,17 +35,25 @@ CACHE_MB = 2048.0
 """Decoded training cases kept in memory; of the others only patches are read."""
 
 
-def usable(layout: Layout, names: list[str], task: SynthesisSettings | None = None) -> list[str]:
-    """The members that are there, were not rejected and have a label, or the image that is to be made."""
+def usable(
+    layout: Layout, names: list[str], task: SynthesisSettings | None = None, labels: Taught = REFERENCES
+) -> list[str]:
+    """The members that are there, were not rejected and have a label, given or their own, or the image to be made."""
     found = []
     for name in names:
         record = read_sidecar(layout.case(name) / "prepared.json")
         image = read_sidecar(layout.case(name) / "image.json")
         if record is None or image is None or record["status"] != "ok":
             log(f"{name}: not used ({'gone' if record is None else record['reason']})")
-        elif with_target(layout, [name], task.target) if task else image["contents"]["label"] is not None:
+        elif name in labels.left_out:
+            log(f"{name}: not used (no label from the source)")
+        elif with_target(layout, [name], task.target) if task else _is_labelled(image, name, labels):
             found.append(name)
     return found
+
+
+def _is_labelled(image: dict[str, Any], name: str, labels: Taught) -> bool:
+    return image["contents"]["label"] is not None or name in labels.stores
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,15 @@ class Pieces:
     device: Any = None
     task: SynthesisSettings | None = None
     regions: Regions | None = None
+    labels: Taught = REFERENCES
 
     def cases(self, role: str) -> list[Case]:
-        """Images in model space with what is to be made of them: labels, or an image."""
+        """Images in model space with what is to be made of them: an image, or labels, in training also given ones."""
+        if self.task is None:
+            given = self.labels.stores if role == "train" else {}
+            return [training_case(self.layout, name, given.get(name)) for name in self.used[role]]
         paths = [self.layout.case(name) / "prepared.zarr" for name in self.used[role]]
-        truth = TARGET if self.task else "label"
-        return [Case(store.open_array(path), store.open_array(path, truth), read_foreground(path)) for path in paths]
+        return [Case(store.open_array(path), store.open_array(path, TARGET), read_foreground(path)) for path in paths]
 
     def take_device(self) -> AbstractContextManager[Any]:
         """The device for the length of a `with` block."""
