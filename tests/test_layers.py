@@ -69,8 +69,9 @@ SHARED_STEPS |= {
     "trial_table",
     "tuning",
 }
-SHARED_STEPS |= {"training_log", "training_team", "beside", "stability_table"}
+SHARED_STEPS |= {"training_log", "training_pieces", "training_team", "beside", "stability_table", "taught"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
+COMPOSED["pseudolabel"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}
 """A trial of a search is a small training and prediction of its own; one process of a training is the training."""
 

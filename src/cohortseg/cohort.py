@@ -166,6 +166,11 @@ def some_of(cases: Iterable[Case], n: int, *, seed: int) -> list[str]:
     return sorted(name for *_, name in sorted(placed)[:n])
 
 
+def first_subjects(subjects: Iterable[str], n: int, *, seed: int) -> set[str]:
+    """The first n of the subjects in the order of a hash."""
+    return set(sorted(subjects, key=lambda subject: _order(subject, seed))[:n])
+
+
 def _order(subject: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{subject}".encode()).hexdigest()
 

@@ -117,6 +117,10 @@ class Layout:
         """The folder of one trained model."""
         return self.root / "experiments" / experiment / model_name(fold, seed)
 
+    def pseudo(self, experiment: str, fold: str, case: str) -> Path:
+        """The folder of the label that an experiment learns from on a case, where it is not the reference."""
+        return self.root / "experiments" / experiment / f"pseudo-{fold}" / "cases" / case
+
     def budget(self, experiment: str) -> Path:
         """The frozen number of steps that fit the minutes of an experiment."""
         return self.root / "experiments" / experiment / "budget.json"

@@ -30,6 +30,7 @@ from cohortseg.settings import (
     SynthesisSettings,
     TuneSettings,
 )
+from cohortseg.settings.regions import labels_of
 
 
 class ConvertStage(Part):
@@ -75,12 +76,24 @@ class SplitStage(Part):
 
 
 class ExperimentStage(Part):
-    """Settings of `train` and `predict`."""
+    """Settings of `train` and `predict`; regions where the networks find them."""
 
     classes: list[str]
     channels: list[str]
     experiment: Method
     synthesis: SynthesisSettings | None = None
+    regions: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class PseudoLabelStage(Part):
+    """Settings of `pseudolabel`: where labels come from, how they are cleaned, and where they are learnt from."""
+
+    classes: list[str]
+    channels: list[str]
+    source: str
+    source_method: Method
+    cleaning: PostprocessSettings | None
+    in_model_space: bool
 
 
 class StabilityStage(Part):
@@ -99,6 +112,7 @@ class TrialStage(Part):
     classes: list[str]
     channels: list[str]
     experiment: Method
+    regions: dict[str, list[str]] = Field(default_factory=dict)
     tune: TuneSettings
     postprocess: PostprocessSettings
     metrics: MetricSettings
@@ -149,20 +163,30 @@ class BestStage(Part):
     confidence: float
 
 
-class EvaluateStage(Part):
-    """Settings of `evaluate`."""
+class ScoredStage(Part):
+    """Settings of steps that deal with everything that is scored."""
 
     classes: list[str]
+    regions: dict[str, list[str]] = Field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, list[int]]:
+        """By name the class numbers of classes and regions, in the order of the tables."""
+        return labels_of(self.classes, self.regions)
+
+
+class EvaluateStage(ScoredStage):
+    """Settings of `evaluate`."""
+
     metrics: MetricSettings
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
 
-class AggregateStage(Part):
+class AggregateStage(ScoredStage):
     """Settings of `aggregate`."""
 
     study: str
-    classes: list[str]
     experiment_names: list[str]
     n_trials: dict[str, int] = Field(default_factory=dict)
     choices: dict[str, list[str]] = Field(default_factory=dict)
@@ -227,6 +251,7 @@ STAGES: dict[str, Stage] = {
     "trial": Stage(2, TrialStage, 2500, 24, 20.0),
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "contest": Stage(2, BestStage, 500, 12, 4.0),
+    "pseudolabel": Stage(1, PseudoLabelStage, 2500, 24, 20.0),
     "stability": Stage(1, StabilityStage, 2500, 30, 200.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
@@ -262,12 +287,21 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if experiment is not None:
+        # Other experiments know nothing of regions, and are not made again when only these change.
+        if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
+            available["regions"] = {}
         available["experiment"] = study.experiments[experiment]
         available["model"] = getattr(available["experiment"], "model", None)
         available["members"] = study.members(experiment)
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
         available["choose_threshold"] = study.chooses_threshold(experiment)
+        if stage == "pseudolabel":
+            available["source"] = study.labels_of(experiment)
+            available["source_method"] = study.experiments[available["source"]]
+            # What is chosen by references of other folds is left out.
+            available["cleaning"] = None if study.postprocess.choose else study.postprocess
+            available["in_model_space"] = experiment in study.networks
         if stage == "stability" and experiment not in study.networks:
             available["preprocess"] = None
         if experiment in study.tune:

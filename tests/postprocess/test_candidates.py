@@ -73,7 +73,7 @@ def test_many_specks_are_listed_by_their_sizes():
 
 def test_candidates_share_the_components_of_few_shapes():
     assert next(iter(CANDIDATES)) == "nothing"
-    assert {**NOTHING, **CANDIDATES["nothing"].options(3.0)} == NOTHING
+    assert CANDIDATES["nothing"].options(3.0) == dict(NOTHING)
     assert len(SHAPES) == 4 < len(CANDIDATES)
 
 

@@ -86,7 +86,7 @@ def test_the_table_has_a_row_for_each_change_and_the_summary_counts_what_stands_
     tables = stability_tables(layout, told)
     rows, summary = tables["stability"], tables["stability_summary"].set_index("transformation")
     assert len(rows) == 2 * len(EVERYTHING)
-    assert (rows["undefined"] == "").all()
+    assert (rows["reason"] == "").all()
     flip = summary.loc["flip_x"]
     assert (flip["n_cases"], flip["n_subjects"], flip["mean"], flip["ci_low"], flip["ci_high"]) == (2, 2, 1, 1, 1)
     noise = rows.loc[rows["transformation"] == "noise", "stability"]

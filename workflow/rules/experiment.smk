@@ -5,6 +5,7 @@ rule train:
     """Train one model on the frozen members of a fold; a network resumes where it was interrupted."""
     input:
         plan_of,
+        pseudo_labels,
         folds=ancient(str(LAYOUT.folds)),
         tuned=tuned_of_training,
         asked=asked("train-{experiment}-{fold}"),

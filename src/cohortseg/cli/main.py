@@ -52,6 +52,7 @@ STEPS: dict[str, Command] = {
     "split": Command("cohortseg.steps.split", "write the folds, check for leakage"),
     "trial": Command("cohortseg.steps.trial", "try settings of an experiment on the inner folds of a fold"),
     "tune": Command("cohortseg.steps.tune", "choose the settings of the best trial of a fold"),
+    "pseudolabel": Command("cohortseg.steps.pseudolabel", "label training cases by another experiment"),
     "train": Command("cohortseg.steps.train", "train one network"),
     "predict": Command("cohortseg.steps.predict", "segment cases on their native grids"),
     "contest": Command("cohortseg.steps.contest", "look at what each model shares with the references"),

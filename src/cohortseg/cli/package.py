@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         "study": layout.root.name,
         "experiment": arguments.experiment,
         "classes": known["classes"],
+        **({"regions": known["regions"]["names"]} if known.get("regions") else {}),
         "channels": {name: plan["modality"][name] for name in plan["channels"]},
         "weights": weights,
         "plan": digest(plan),

@@ -55,6 +55,7 @@ from cohortseg.infer.layers import (
     layer,
     per_level,
 )
+from cohortseg.infer.regions import region_probabilities
 from cohortseg.volume import Shape
 
 Forward = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
@@ -250,7 +251,12 @@ def build_network(name: str, arguments: Mapping[str, Any], *, seed: int) -> nn.M
 
 
 def forward_of(
-    networks: Sequence[nn.Module], device: torch.device, *, precision: str = "fp32", entropy: bool = False
+    networks: Sequence[nn.Module],
+    device: torch.device,
+    *,
+    precision: str = "fp32",
+    entropy: bool = False,
+    regions: bool = False,
 ) -> Forward:
     """A callable from a batch of image tiles to class probabilities: the mean softmax of the networks.
 
@@ -264,6 +270,8 @@ def forward_of(
         Arithmetic of the networks; the softmax is always fp32. On a CPU fp16 is computed as fp32.
     entropy : bool
         Add a channel: the mean over the networks of the entropy of their own probabilities, in bits.
+    regions : bool
+        The networks find regions: the mean of what `region_probabilities` makes of them, instead of the softmax.
 
     Returns
     -------
@@ -280,7 +288,7 @@ def forward_of(
             for network in networks:
                 with torch.autocast(device.type, half, enabled=enabled):
                     logits = network(images)
-                found = torch.softmax(logits.float(), dim=1)
+                found = region_probabilities(logits) if regions else torch.softmax(logits.float(), dim=1)
                 if entropy:
                     own = torch.special.entr(found).sum(dim=1, keepdim=True) / math.log(2.0)
                     found = torch.cat([found, own], dim=1)

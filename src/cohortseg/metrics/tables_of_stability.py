@@ -31,7 +31,9 @@ STABILITY_TABLES: dict[str, Table] = {
                 (0.0, 1.0),
                 True,
             ),
-            "undefined": text("both_empty: neither label has the class; or why the method refused the changed image"),
+            "reason": text(
+                "why there is no value: both_empty: neither label has the class; or why the changed image was refused"
+            ),
         },
     ),
     "stability_summary": Table(

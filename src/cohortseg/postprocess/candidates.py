@@ -56,6 +56,7 @@ class Candidate:
             "closing_mm": self.closing_mm,
             "fill_holes": self.fill_holes,
             "min_volume_ml": volume_ml,
+            "min_slices": 1,
             "keep": self.keep,
         }
 

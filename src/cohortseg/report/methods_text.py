@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
+from cohortseg.report.labels_text import label_sentences, target_sentence
 from cohortseg.report.numbers import counted, metric_look, significant
 from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
@@ -226,6 +227,7 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         f"{f' of {_product(patch)} voxels' if patch else ''} with {choice('loss', LOSSES)}, "
         f"{choice('optimiser', OPTIMISERS)} and a learning rate of {method.get('learning_rate'):g} "
         f"{choice('schedule', SCHEDULES)}.",
+        target_sentence(method),
         "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",
         f"Augmentation: preset “{method.get('augmentation')}”." if method.get("augmentation") != "none" else "",
         f"One model per fold and seed ({', '.join(map(str, seeds))})." if seeds else "",
@@ -308,6 +310,7 @@ def _evaluation(facts: Facts, cited: Bibliography) -> list[str]:
         f"The normalised surface distance used a tolerance of {tolerance:g} mm {cited.cite('nikolov')}."
         if tolerance
         else "",
+        *label_sentences(facts.settings),
         "The 95th percentile of the Hausdorff distance is the larger of the two directed percentiles. Where reference "
         "and prediction are both empty, metrics are undefined and counted apart; an empty prediction of a present "
         "structure counts as a Dice of 0 and as the worst case in comparisons of surface metrics.",

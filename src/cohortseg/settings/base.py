@@ -31,6 +31,13 @@ Patterns: TypeAlias = Annotated[
 ]
 
 
+LABELS_FROM = (
+    "learn from what another experiment finds on the training cases instead of their references; of one that is "
+    "trained itself: from its model of the same fold, so held-out cases stay unseen (docs/tasks.md)"
+)
+REFERENCE_SHARE = "with `labels_from`: share of the subjects that keep their reference labels"
+
+
 class Part(BaseModel):
     """A group of settings: immutable, numbers finite, and a stranger among the keys is an error."""
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import Name, Part, Positive
+from cohortseg.settings.base import LABELS_FROM, REFERENCE_SHARE, Name, Part, Positive
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -13,6 +13,8 @@ class LearnedMethod(Part):
     """What they have in common: fitted by `train` on the training cases of a fold, on one channel as it was converted."""
 
     channel: Name | None = Field(None, description="channel that is learnt from and segmented; default: the first")
+    labels_from: Name | None = Field(None, description=LABELS_FROM)
+    reference_share: float = Field(0.0, ge=0, le=1, description=REFERENCE_SHARE)
 
 
 class VoxelMethod(LearnedMethod):

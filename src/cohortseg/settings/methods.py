@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import Name, NotNegative, Part, Positive
+from cohortseg.settings.base import LABELS_FROM, REFERENCE_SHARE, Name, NotNegative, Part, Positive
 from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 from cohortseg.settings.learned import (
@@ -87,6 +87,10 @@ class UNetMethod(NetworkMethod):
         None, description="network of a paper, by its `name` and options; the planned U-Net when empty"
     )
     deep_supervision: bool = Field(False, description="the loss counts at the coarser levels of the decoder too")
+    targets: Literal["classes", "regions"] = Field(
+        "classes",
+        description="what the network finds: exclusive classes (softmax), or the `regions` of the study (one sigmoid each), which are then written over each other in their order",
+    )
     loss: Literal[
         "dice_ce",
         "dice_bce",
@@ -149,6 +153,8 @@ class UNetMethod(NetworkMethod):
         ge=1,
         description="only each n-th slice of the training cases has a label, the others count for nothing; with a small `foreground_share`, or patches always have theirs in the middle",
     )
+    labels_from: Name | None = Field(None, description=LABELS_FROM)
+    reference_share: float = Field(0.0, ge=0, le=1, description=REFERENCE_SHARE)
     transfer: Path | None = Field(
         None, description="weights (.safetensors) to begin with, as far as the layers have the same shape"
     )
@@ -199,6 +205,26 @@ class UNetMethod(NetworkMethod):
     def makes_images(self) -> bool:
         """Whether the loss is one of images, not of labels."""
         return self.loss in IMAGE_LOSSES
+
+    @model_validator(mode="after")
+    def _finds_regions(self) -> "UNetMethod":
+        if self.targets == "classes":
+            return self
+        if self.loss == "weighted_cross_entropy":
+            raise ValueError("loss `weighted_cross_entropy` weighs classes; with `targets: regions` take another one")
+        if self.loss_options is not None and self.loss_options.shape_weight:
+            raise ValueError("`loss_options.shape_weight` learns shapes of classes, not of `targets: regions`")
+        if self.threshold is not None:
+            raise ValueError("`threshold` is for a single class; `targets: regions` are decoded at one half")
+        if self.uncertainty:
+            raise ValueError("`uncertainty` is that of exclusive classes; leave it out with `targets: regions`")
+        return self
+
+    @model_validator(mode="after")
+    def _chosen_without_references(self) -> "UNetMethod":
+        if self.labels_from is not None and (self.keep == "best" or self.patience):
+            raise ValueError("`labels_from`: `keep: best` and `patience` would look at references of held-out cases")
+        return self
 
     @model_validator(mode="after")
     def _transferred(self) -> "UNetMethod":

@@ -20,6 +20,7 @@ from cohortseg.settings.methods import (
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
+from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
     PROPERTIES,
@@ -47,6 +48,10 @@ class Study(Part):
         "auto", description="auto: look for new scans at each start; manual: only `cohortseg index`"
     )
     cohort: CohortSettings = Field(description="the scans and their labels")
+    regions: dict[Name, list[Name]] = Field(
+        default_factory=dict,
+        description="unions of classes that are scored like classes: name: its classes; for networks with `targets: regions` the outer ones first",
+    )
     convert: ConvertSettings = Field(default_factory=ConvertSettings, description="checks while reading")
     plan: PlanSettings = Field(default_factory=PlanSettings, description="model space and network size")
     preprocess: PreprocessSettings = Field(default_factory=PreprocessSettings, description="into model space")
@@ -85,6 +90,18 @@ class Study(Part):
                 raise ValueError(
                     f"experiments.{name}.architecture: {architecture.name} is for planes; set `plan.dims` to 2"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _regions_are_unions_of_classes(self) -> "Study":
+        check_regions(self.regions, self.cohort.labels.classes)
+        found = [name for name in self.experiments if self.finds_regions(name)]
+        if found and not self.regions:
+            raise ValueError(f"experiments.{found[0]}.targets: the study names no `regions`")
+        if found:
+            decoded_as(self.regions, self.cohort.labels.classes)
+        if found and self.postprocess.crf is not None:
+            raise ValueError(f"postprocess.crf: needs probabilities of classes, experiments.{found[0]} has regions")
         return self
 
     @model_validator(mode="after")
@@ -162,6 +179,28 @@ class Study(Part):
             raise ValueError("experiments: the study has one plan, so all `pretrained` ones use the same `model`")
         return self
 
+    @model_validator(mode="after")
+    def _labels_come_from_somewhere(self) -> "Study":
+        for name in self.experiments:
+            method, seen = self.experiments[name], [name]
+            if getattr(method, "reference_share", 0.0) and self.labels_of(name) is None:
+                raise ValueError(f"experiments.{name}.reference_share: only with `labels_from`")
+            if self.labels_of(name) is not None and name in self.tune:
+                raise ValueError(f"tune.{name}: a search scores by references, which `labels_from` does without")
+            while (source := self.labels_of(seen[-1])) is not None:
+                if source not in self.experiments or isinstance(self.experiments[source], BestMethod):
+                    known = sorted(other for other, one in self.experiments.items() if not isinstance(one, BestMethod))
+                    raise ValueError(f"experiments.{seen[-1]}.labels_from: {source!r}; choices: {', '.join(known)}")
+                if source in seen:
+                    raise ValueError(f"experiments.{name}.labels_from: leads back to {source!r}")
+                seen.append(source)
+        return self
+
+    def labels_of(self, experiment: str) -> str | None:
+        """The experiment whose labels an experiment learns from; None where it learns from references, or not at all."""
+        source: str | None = getattr(self.experiments[experiment], "labels_from", None)
+        return source
+
     def _check_members(self, name: str, best: BestMethod) -> None:
         others = [other for other, one in self.experiments.items() if not isinstance(one, BestMethod)]
         strangers = sorted(set(best.among) - set(others))
@@ -222,6 +261,10 @@ class Study(Part):
         """Whether the probability threshold of an experiment is chosen on validation folds."""
         return getattr(self.experiments[experiment], "threshold", None) == "auto"
 
+    def finds_regions(self, experiment: str) -> bool:
+        """Whether the outputs of an experiment's networks are regions."""
+        return getattr(self.experiments[experiment], "targets", "classes") == "regions"
+
     def members(self, experiment: str) -> list[Member]:
         """The experiments among which the best is chosen; none for another method."""
         best = self.experiments[experiment]
@@ -232,8 +275,8 @@ class Study(Part):
             Member(
                 experiment=name,
                 seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
-                has_probabilities=getattr(self.experiments[name], "probabilities", False)
-                or self.chooses_threshold(name),
+                has_probabilities=not self.finds_regions(name)
+                and (getattr(self.experiments[name], "probabilities", False) or self.chooses_threshold(name)),
             )
             for name in best.among or others
         ]

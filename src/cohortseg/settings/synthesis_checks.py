@@ -16,6 +16,8 @@ OF_LABELS: dict[str, Any] = {
     "uncertainty": False,
     "loss_options": None,
     "annotated_every": 1,
+    "labels_from": None,
+    "targets": "classes",
 }
 """Settings of a network that mean nothing for images, with the value that leaves them alone."""
 
@@ -62,6 +64,7 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     ending = "; a study that makes images has none"
     return (
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
+        ("regions: are unions of classes" + ending, bool(study.regions)),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (

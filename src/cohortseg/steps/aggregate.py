@@ -87,12 +87,13 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
     statistics, primary = settings.statistics, settings.report.primary_metric
     properties = properties_of_cases(layout, scans)
     locations = {
-        (one.head["case"], label): one.metrics["location"][label] for one in scored for label in settings.classes
+        (one.head["case"], label): one.metrics["location"][label] for one in scored for label in settings.labels
     }
     groups, gaps, interactions = group_tables(
         rows, settings.report.subgroups, properties, locations, primary, statistics
     )
-    lesions, pooled = lesion_table(scored, settings.classes), histograms(scored, settings.classes)
+    labels = list(settings.labels)
+    lesions, pooled = lesion_table(scored, labels), histograms(scored, settings.classes)
     return {
         "summary": summary_table(rows, statistics),
         "comparison": comparison_table(rows, primary, statistics),
@@ -107,7 +108,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "classes": class_table(scored),
         "instances": instance_table(scored, settings.classes),
         "calibration": calibration_table(pooled),
-        "curves": curve_table(pooled, rows, scored, settings.classes),
+        "curves": curve_table(pooled, rows, scored, labels),
         "froc": froc_table(rows, lesions),
         "detection": detection_table(rows, lesions, statistics),
         **stability_tables(layout, settings),
@@ -147,7 +148,7 @@ def scored_units(layout: Layout, settings: AggregateStage) -> list[Scored]:
             if record["status"] != "ok":
                 continue
             raw = read_json(folder / "raw.json")
-            kept = {key: raw[key] for key in ("probabilities", "probability_sums") if key in raw}
+            kept = {key: raw[key] for key in ("probabilities", "probability_sums", "regions") if key in raw}
             kept["seconds"] = run_seconds(folder / "raw.json")
             head = {"study": settings.study, **head_of(experiment, unit, cases, kept_out)}
             found.append(Scored(head, record, kept))
@@ -155,13 +156,13 @@ def scored_units(layout: Layout, settings: AggregateStage) -> list[Scored]:
 
 
 def metric_rows(scored: list[Scored], settings: AggregateStage) -> pd.DataFrame:
-    """`metrics_by_case.csv`: one row per experiment, model, case, label and stage."""
+    """`metrics_by_case.csv`: one row per experiment, model, case, label (class or region) and stage."""
     columns = [*HEAD, "label", "stage", *METRICS, "seconds_predict"]
     rows = [
         {**head, "label": label, "stage": stage, **record["metrics"][stage][label], "seconds_predict": raw["seconds"]}
         for head, record, raw in scored
         for stage in ("raw", "post")
-        for label in settings.classes
+        for label in settings.labels
     ]
     floats = [m for m in METRICS if m != "undefined" and not m.startswith("n_")]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(floats, float))

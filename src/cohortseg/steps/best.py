@@ -63,6 +63,8 @@ def label_of(folders: Sequence[Path]) -> Volume:
     """The label of one prediction, or the most probable class by the mean of the stored probabilities of several."""
     if len(folders) == 1:
         return store.read_volume(folders[0] / "raw.zarr")
+    if any("regions" in read_json(folder / "raw.json") for folder in folders):
+        raise StudyError("probabilities of regions are not averaged: leave that experiment out of `among`")
     from cohortseg.infer.native import labels_from
 
     grid = store.read_grid(folders[0] / "raw.zarr")
@@ -120,7 +122,7 @@ def _work(layout: Layout, experiment: str, case: str, fold: str) -> Work:
 def _predict(folders: Sequence[Path], target: Path, records: list[Record]) -> Record:
     content = store.write_volume(target, label_of(folders), name="label")
     # The histograms of a single model stay what they are; nobody has counted those of a mean.
-    kept = ("probabilities", "probability_sums") if len(records) == 1 else ()
+    kept = ("probabilities", "probability_sums", "regions") if len(records) == 1 else ()
     return {"content": content, **{key: records[0][key] for key in kept if key in records[0]}}
 
 

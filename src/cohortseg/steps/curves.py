@@ -92,11 +92,14 @@ def _stages(classes: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def histograms(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], tuple[Histogram, int]]:
-    """(experiment, label, stage, split): the histogram over its cases, and how many these are."""
+    """(experiment, label, stage, split): the histogram over its cases, and how many these are.
+
+    Networks that find regions have one for each of these instead of the classes.
+    """
     found: dict[tuple[str, ...], tuple[Histogram, int]] = {}
     for head, _, raw in scored:
         if "probabilities" in raw:
-            for number, label in enumerate(classes):
+            for number, label in enumerate(raw.get("regions", classes)):
                 key = (head["experiment"], label, "raw", head["split"])
                 one = from_record(raw, number)
                 found[key] = (found[key][0] + one, found[key][1] + 1) if key in found else (one, 1)

@@ -90,40 +90,41 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         prediction = store.read_volume(folder / f"{stage}.zarr")
         if not prediction.grid.matches(reference.grid):
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
-        measured, found["location"] = _labels(reference, prediction, settings, folder / "probabilities.zarr")
+        measured, found["location"] = _labels(reference, prediction, settings, folder)
         found["instances"][stage] = _instances(layout, case, prediction)
         found["voxels"][stage] = count_classes(reference.array, prediction.array, n_classes=len(settings.classes))
         for part, by_label in measured.items():
             found[part][stage] = by_label
     if "instances" in read_json(folder / "post.json").get("contents", {}):
         found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
-    _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings.classes)
+    _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
     return {"content": digest(found), **found}
 
 
 def _labels(
-    reference: Volume, prediction: Volume, settings: EvaluateStage, stored: Path
+    reference: Volume, prediction: Volume, settings: EvaluateStage, folder: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Row, lesions and trimap curve of each label; where the reference of each lies in the image.
+    """Row, lesions and trimap curve of each class and region; where the reference of each lies in the image.
 
     Where the probabilities of the voxels were stored, the lesions have scores. Voxels that the reference labels
     `IGNORE` are background in both, and no voxel of the image.
     """
     from cohortseg.metrics.case import measure_case
+    from cohortseg.metrics.regions import holds
 
     measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
     location = {}
-    probabilities = store.channels_of(store.open_array(stored)) if stored.exists() else None
+    probabilities = _stored_probabilities(folder, settings)
     predicted, n_not_judged = left_out(prediction.array, reference.array), np.count_nonzero(reference.array == IGNORE)
-    for number, name in enumerate(settings.classes, start=1):
+    for name, numbers in settings.labels.items():
         found = measure_case(
-            reference.array == number,
-            predicted == number,
+            holds(reference.array, numbers),
+            holds(predicted, numbers),
             spacing_mm=reference.grid.spacing_mm,
             nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
             boundary_band_mm=settings.metrics.boundary_band_mm,
             trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
-            probability=None if probabilities is None else probabilities[number],
+            probability=probabilities.get(name),
             n_not_judged=int(n_not_judged),
         )
         measured["metrics"][name] = dict(found.row)
@@ -131,6 +132,25 @@ def _labels(
         measured["trimap"][name] = found.trimap
         location[name] = place_in(reference.grid, found.reference_centre)
     return measured, location
+
+
+def _stored_probabilities(folder: Path, settings: EvaluateStage) -> dict[str, Any]:
+    """By label the probability of each voxel, as far as it was stored: regions of classes are the sums of theirs.
+
+    Of networks that find regions a class has one where it is a region too.
+    """
+    from cohortseg.metrics.regions import Summed
+
+    stored = folder / "probabilities.zarr"
+    if not stored.exists():
+        return {}
+    _, *channels = store.channels_of(store.open_array(stored))
+    if (names := read_json(folder / "raw.json").get("regions")) is not None:
+        return dict(zip(names, channels, strict=True))
+    return {
+        name: channels[numbers[0] - 1] if len(numbers) == 1 else Summed([channels[number - 1] for number in numbers])
+        for name, numbers in settings.labels.items()
+    }
 
 
 def place_in(grid: Grid, index: tuple[float, float, float] | None) -> dict[str, float] | None:
@@ -162,13 +182,17 @@ def _numbered(layout: Layout, case: str, ids: Array) -> dict[str, float | int] |
     return instance_metrics(store.read_volume(layout.instances(case)).array, ids)
 
 
-def _add_probabilities(metrics: dict[str, Any], raw: Record, classes: list[str]) -> None:
-    """Calibration and areas of each label: of the raw label, which is the one that the probabilities gave."""
+def _add_probabilities(metrics: dict[str, Any], raw: Record, settings: EvaluateStage) -> None:
+    """Calibration and areas of each label: of the raw label, which is the one that the probabilities gave.
+
+    Counted were the classes, or the regions where the network finds these; the others have none.
+    """
     from cohortseg.metrics.columns import PROBABILITY_COLUMNS
     from cohortseg.metrics.probabilities import from_record, probability_metrics
 
     nothing = dict.fromkeys(PROBABILITY_COLUMNS, float("nan"))
-    for number, name in enumerate(classes):
-        found = probability_metrics(from_record(raw, number)) if "probabilities" in raw else nothing
+    counted = raw.get("regions", settings.classes) if "probabilities" in raw else []
+    for name in settings.labels:
+        found = probability_metrics(from_record(raw, counted.index(name))) if name in counted else nothing
         metrics["post"][name] = {**metrics["post"][name], **nothing}
         metrics["raw"][name] = {**metrics["raw"][name], **found}

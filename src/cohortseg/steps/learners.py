@@ -23,11 +23,12 @@ from cohortseg.settings import LearnedMethod, seeds_of
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.batch import Record, Work, log, run_batch, run_record
 from cohortseg.steps.channels import read_channel
+from cohortseg.steps.taught import REFERENCES, Taught, taught
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Volume
 
 WEIGHTS = "weights.safetensors"
-NOT_OF_THE_FIT = {"method", "channel", "cases", "seeds"}
+NOT_OF_THE_FIT = {"method", "channel", "cases", "seeds", "labels_from", "reference_share"}
 """Settings that are no arguments of a learner: which one, on what, and which model of several."""
 
 
@@ -44,21 +45,24 @@ def train_learner(arguments: argparse.Namespace, settings: ExperimentStage, meth
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
     members = read_json(layout.members(arguments.fold))
+    labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=False)
+    made_of = [labels.contents, sorted(labels.left_out)] if method.labels_from is not None else []
     recipe = [STAGES["train"].revision, method.model_dump_json(exclude={"seeds"}), settings.classes, settings.channels]
-    key = digest(["train", recipe, arguments.fold, arguments.seed, arguments.upstream, members])
+    key = digest(["train", recipe, arguments.fold, arguments.seed, arguments.upstream, members, *made_of])
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if done is not None and done["key"] == key and _is_whole(folder, done):
         log("already done")
         write_json(arguments.token, done)
         return
     used = {
-        role: list(_usable(layout, members[role], method.channel, settings.channels))
+        role: list(_usable(layout, members[role], method.channel, settings.channels, labels))
         for role in ("train", "validation")
     }
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
     used["train"] = drawn(used["train"], _most(method), arguments.seed)
-    record = {"key": key, "members": used, **fit(layout, folder, settings, method, used["train"], arguments.seed)}
+    fitted = fit(layout, folder, settings, method, used["train"], arguments.seed, labels)
+    record = {"key": key, "members": used, **fitted, **labels.record(method, used["train"])}
     if method is not settings.experiment:
         record["tuned"] = read_json(arguments.tuned)["settings"]
     write_json(run_path(arguments.token), {**run_record(started, cpu), "threads": arguments.threads})
@@ -67,7 +71,13 @@ def train_learner(arguments: argparse.Namespace, settings: ExperimentStage, meth
 
 
 def fit(
-    layout: Layout, folder: Path, settings: ExperimentStage, method: LearnedMethod, cases: list[str], seed: int
+    layout: Layout,
+    folder: Path,
+    settings: ExperimentStage,
+    method: LearnedMethod,
+    cases: list[str],
+    seed: int,
+    labels: Taught = REFERENCES,
 ) -> Record:
     """Fit on the named cases and write the arrays; returns what the sidecar says of it."""
     values = method.model_dump()
@@ -79,7 +89,7 @@ def fit(
     def labelled() -> Iterator[Labelled]:
         for case in cases:
             log(f"{case}: learning")
-            label = store.read_volume(layout.case(case) / "label.zarr").array
+            label = store.read_volume(labels.stores.get(case, layout.case(case) / "label.zarr")).array
             yield read_channel(layout, case, method.channel, settings.channels), label
 
     model = choose("method", name, LEARNERS).fit(labelled(), len(settings.classes), **options)
@@ -112,14 +122,20 @@ def _is_whole(folder: Path, done: dict[str, Any]) -> bool:
     return path.exists() and file_digest(path) == f"sha256:{done['weights']}"
 
 
-def _usable(layout: Layout, names: list[str], channel: str | None, channels: list[str]) -> Iterator[str]:
-    """The members that are there, were not rejected, have a label and the channel."""
+def _usable(
+    layout: Layout, names: list[str], channel: str | None, channels: list[str], labels: Taught = REFERENCES
+) -> Iterator[str]:
+    """The members that are there, were not rejected, have a label (reference or given) and the channel."""
     wanted = channel or channels[0]
     for name in names:
         record = read_sidecar(layout.case(name) / "image.json")
         if record is None or record["status"] != "ok":
             log(f"{name}: not used ({'gone' if record is None else record['reason']})")
-        elif record["contents"]["label"] is not None and wanted not in record["facts"].get("missing_channels", []):
+        elif name in labels.left_out:
+            log(f"{name}: not used (no label from the source)")
+        elif wanted not in record["facts"].get("missing_channels", []) and (
+            record["contents"]["label"] is not None or name in labels.stores
+        ):
             yield name
 
 

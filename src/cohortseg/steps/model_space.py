@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from cohortseg.io.sidecar import digest, read_json, write_json
 from cohortseg.layout import Layout
 from cohortseg.preprocess.plan import VERSION
 from cohortseg.settings import UNetMethod
+from cohortseg.settings.regions import decoded_as
+from cohortseg.stages import ExperimentStage, TrialStage
 from cohortseg.volume import Array, Shape
+
+if TYPE_CHECKING:
+    from cohortseg.infer.regions import Regions
 
 
 def write_plan(layout: Layout, plan: dict[str, Any]) -> None:
@@ -88,6 +93,18 @@ def read_foreground(prepared: Path) -> Array:
     return rows[rows[:, 0] > 0]
 
 
+def regions_of(settings: ExperimentStage | TrialStage) -> "Regions | None":
+    """The regions that the networks of an experiment find; None where they find classes."""
+    if not settings.regions:
+        return None
+    from cohortseg.infer.regions import Regions
+
+    numbers = {name: number for number, name in enumerate(settings.classes, start=1)}
+    members = [[numbers[member] for member in own] for own in settings.regions.values()]
+    decoded = [numbers[name] for name in decoded_as(settings.regions, settings.classes)]
+    return Regions(list(settings.regions), members, decoded)
+
+
 def network_of(
     plan: dict[str, Any],
     method: UNetMethod,
@@ -103,7 +120,9 @@ def network_of(
     """
     from cohortseg.infer.networks import ENCODERS
 
-    sizes = {"dims": plan["dims"], "in_channels": len(plan["channels"]), "out_channels": n_classes + 1}
+    # A network that finds regions has one for each class, and none for the background.
+    n_out = n_classes + (method.targets == "classes")
+    sizes = {"dims": plan["dims"], "in_channels": len(plan["channels"]), "out_channels": n_out}
     if n_inputs is not None:
         sizes |= {"in_channels": n_inputs, "out_channels": 1}
     if method.architecture is not None:

@@ -5,12 +5,14 @@ from typing import Any, TypeAlias
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
+from cohortseg.infer.regions import Regions
 from cohortseg.settings import UNetMethod
 from cohortseg.settings.losses import OPTIONS, LossOptions
 from cohortseg.train.image_losses import IMAGE_LOSSES
 from cohortseg.train.losses import LOSSES, LossFunction
 from cohortseg.train.patches import Source
 from cohortseg.train.recipe import Recipe
+from cohortseg.train.regions import per_region
 from cohortseg.train.schedules import SCHEDULES, ScheduleFunction, per_epoch
 from cohortseg.train.shape_losses import SHAPE_LOSSES
 from cohortseg.train.shape_prior import learn_shapes, with_shapes
@@ -23,8 +25,10 @@ LEAST_REGION = 0.1
 SPACED = ("border_weighted", "boundary", "hausdorff")
 
 
-def objective_of(method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float, ...]) -> Objective:
-    """The loss at each epoch.
+def objective_of(
+    method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float, ...], regions: Regions | None = None
+) -> Objective:
+    """The loss at each epoch; of networks that find regions the mean over these.
 
     Distances are counted in voxels of the finest axis.
 
@@ -56,6 +60,8 @@ def objective_of(method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float,
             return build(**weights, boundary_weight=options.boundary_weight + grown, **given)
         return build(**{name: getattr(options, name) for name in named}, **given)
 
+    if regions is not None:
+        return lambda epoch: per_region(at(epoch), regions.members)
     return at
 
 
@@ -65,10 +71,15 @@ def final_loss(objective: Objective) -> LossFunction:
 
 
 def changing(
-    method: UNetMethod, *, n_classes: int, spacing_mm: tuple[float, ...], epoch_steps: float
+    method: UNetMethod,
+    *,
+    n_classes: int,
+    spacing_mm: tuple[float, ...],
+    epoch_steps: float,
+    regions: Regions | None = None,
 ) -> dict[str, Any]:
     """What of a `Recipe` depends on epochs, of so many steps: loss, weight of contours, schedule."""
-    objective = objective_of(method, n_classes=n_classes, spacing_mm=spacing_mm)
+    objective = objective_of(method, n_classes=n_classes, spacing_mm=spacing_mm, regions=regions)
     return {
         "loss": final_loss(objective),
         "loss_at": lambda step: objective(step / epoch_steps),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cohortseg.io import store
+from cohortseg.io.sidecar import read_json
 from cohortseg.settings.results import InstanceSettings
 from cohortseg.volume import Volume
 
@@ -15,7 +16,7 @@ STORE = "instances.zarr"
 def write_objects(folder: Path, label: Volume, settings: InstanceSettings | None, n_classes: int) -> dict[str, Any]:
     """Write `instances.zarr` beside `post.zarr`; what the sidecar says of it: nothing where none are asked for.
 
-    By probability where the settings say so and the method kept it, else by the distance.
+    By probability where the settings say so and the method kept it for classes, else by the distance.
     """
     from cohortseg.postprocess.instances import by_distance, by_probability, objects_by_class, whole
 
@@ -23,7 +24,8 @@ def write_objects(folder: Path, label: Volume, settings: InstanceSettings | None
     if settings is None:
         return {}
     probabilities = folder / "probabilities.zarr"
-    rule = settings.rule if settings.rule != "probability" or probabilities.exists() else "watershed"
+    is_kept = probabilities.exists() and "regions" not in read_json(folder / "raw.json")
+    rule = settings.rule if settings.rule != "probability" or is_kept else "watershed"
 
     def part(value: int) -> Any:
         if rule == "components":

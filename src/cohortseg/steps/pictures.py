@@ -28,7 +28,11 @@ Chosen: TypeAlias = tuple[Kind, str, float]
 def pictures(
     layout: Layout, rows: pd.DataFrame, settings: ReportStage, quality: pd.DataFrame
 ) -> tuple[dict[str, list[Plane]], list[Overlay]]:
-    """The planes of each case that is shown, and the outlines of each experiment on it, on the cleaned label."""
+    """The planes of each case that is shown, and the outlines of each experiment on it, on the cleaned label.
+
+    By the classes alone: a region would count the same voxels again.
+    """
+    rows = rows[rows["label"].isin(settings.classes)]
     chosen = {
         name: [*chosen_cases(rows, name, settings), *striking_cases(quality, name, settings)]
         for name in settings.experiment_names

@@ -5,17 +5,18 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cohortseg.cohort import read_cases
-from cohortseg.errors import StudyError
+from cohortseg.errors import SettingsError, StudyError
 from cohortseg.ignored import IGNORE
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
+from cohortseg.metrics.regions import holds
 from cohortseg.settings import (
     BestMethod,
     IntensityMethod,
@@ -39,6 +40,9 @@ from cohortseg.steps.tuning import tuned_method
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
+if TYPE_CHECKING:
+    from cohortseg.infer.regions import Regions
+
 __all__ = ["add_arguments", "run"]
 
 PROBABILITY_BINS = 50
@@ -53,8 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tuned(parser)
 
 
-Network: TypeAlias = tuple[str, dict[str, Any]]
-"""Name of an architecture and the arguments it was built with."""
+class Network(NamedTuple):
+    """Name of an architecture, the arguments it was built with, and the regions that it finds instead of classes."""
+
+    name: str
+    arguments: dict[str, Any]
+    regions: "Regions | None" = None
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -158,6 +166,7 @@ def _load(
 ) -> tuple[Any, Network]:
     from cohortseg.infer.images import image_forward_of
     from cohortseg.infer.networks import forward_of
+    from cohortseg.infer.regions import Regions
     from cohortseg.infer.weights import load_network
 
     paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
@@ -165,12 +174,17 @@ def _load(
     metadata = found[0][1]
     # As they were trained; networks of before there was a choice were trained in full precision.
     precision = metadata.get("precision", "fp32") if method.precision == "auto" else method.precision
+    regions = Regions.of(metadata)
+    if regions is not None and (method.uncertainty or method.threshold is not None):
+        raise SettingsError(f"experiments.{experiment}: `uncertainty` and `threshold` are not for networks of regions")
     networks = [network for network, _ in found]
     if makes_images:
         forward = image_forward_of(networks, device, precision=precision)
     else:
-        forward = forward_of(networks, device, precision=precision, entropy=method.uncertainty)
-    return forward, (metadata["architecture"], metadata["arguments"])
+        forward = forward_of(
+            networks, device, precision=precision, entropy=method.uncertainty, regions=regions is not None
+        )
+    return forward, Network(metadata["architecture"], metadata["arguments"], regions)
 
 
 def _weights(layout: Layout, experiment: str, model: str, method: NetworkMethod) -> dict[str, tuple[Path, str]]:
@@ -230,6 +244,8 @@ def predict_trained(  # noqa: PLR0913 (each has its name)
 ) -> Record:
     """Write the most probable class of each voxel of the native grid, and what else the settings ask for; or an image.
 
+    Networks that find regions, as many as there are classes, are decoded by `classes_from`.
+
     Memory holds one class of a few slices beside the sums of overlapping tiles, which go to disk where they are large.
     """
     from cohortseg.infer.blend import Scratch
@@ -241,7 +257,8 @@ def predict_trained(  # noqa: PLR0913 (each has its name)
     folder, (plan, _) = layout.case(case), read_plan(layout)
     native = store.read_grid(folder / "image.zarr")
     target.parent.mkdir(parents=True, exist_ok=True)
-    extent, patch = extent_of(*network), tile_for(*network, patch_zyx(plan))
+    sizes = (network.name, network.arguments)
+    extent, patch = extent_of(*sizes), tile_for(*sizes, patch_zyx(plan))
     prepared = store.open_array(folder / "prepared.zarr")
     n_channels = 1 if task is not None else n_classes + 1 + method.uncertainty
     scratch = Scratch(folder=target.parent)
@@ -272,7 +289,7 @@ def predict_trained(  # noqa: PLR0913 (each has its name)
             for name, channels in _extras(method, n_classes).items()
         }
         threshold = None if method.threshold == "auto" else method.threshold
-        result = Result(n_classes, threshold, extras)
+        result = Result(n_classes, threshold, extras, network.regions)
         content = store.write(
             target, native, np.uint8, result.labels(finished, _reference(folder, native)), name="label"
         )
@@ -305,23 +322,30 @@ class Result:
 
     Labels; a tally by class, reference (no, yes) and bin of probability of the voxels, of their probabilities and of
     the squares, which is all that calibration and curves need (`metrics.probabilities`); and, into `extras`, the
-    probabilities and the uncertainty of each voxel.
+    probabilities and the uncertainty of each voxel. With regions all this is of them instead of the classes.
     """
 
-    def __init__(self, n_classes: int, threshold: float | None, extras: dict[str, Any]) -> None:
-        self.n_classes, self.threshold, self.extras = n_classes, threshold, extras
+    def __init__(
+        self, n_classes: int, threshold: float | None, extras: dict[str, Any], regions: "Regions | None" = None
+    ) -> None:
+        self.n_classes, self.threshold, self.extras, self.regions = n_classes, threshold, extras, regions
         self.tally = np.zeros((3, n_classes, 2, PROBABILITY_BINS))
         self.bits, self.n_found = np.zeros(2), 0
 
     def labels(self, blocks: Iterator[Any], reference: Any) -> Iterator[tuple[int, Array]]:
         """Slabs of labels."""
         from cohortseg.infer.native import labels_from
+        from cohortseg.infer.regions import classes_from
         from cohortseg.infer.uncertainty import Entropy
 
         for block in blocks:
             truth = np.asarray(reference[block.first : block.stop])
             entropy = Entropy() if "uncertainty" in self.extras else None
-            found = labels_from(self._classes(block, truth, entropy), threshold=self.threshold)
+            probabilities = self._classes(block, truth, entropy)
+            if self.regions is not None:
+                found = classes_from(probabilities, self.regions.decoded)
+            else:
+                found = labels_from(probabilities, threshold=self.threshold)
             if entropy is not None:
                 for number, bits in enumerate(entropy.parts(block.channel(self.n_classes + 1))):
                     self.extras["uncertainty"][number, block.first : block.stop] = bits
@@ -343,7 +367,8 @@ class Result:
 
     def _count(self, number: int, found: Array, truth: Array) -> None:
         place = np.minimum((found * PROBABILITY_BINS).astype(np.uint8), PROBABILITY_BINS - 1)
-        for belongs, inside in ((0, (truth != number) & (truth != IGNORE)), (1, truth == number)):
+        inside_it = holds(truth, [number] if self.regions is None else self.regions.members[number - 1])
+        for belongs, inside in ((0, ~inside_it & (truth != IGNORE)), (1, inside_it)):
             probability = found[inside].astype(np.float64)
             for power, weights in enumerate((None, probability, probability**2)):
                 self.tally[power, number - 1, belongs] += np.bincount(place[inside], weights, PROBABILITY_BINS)
@@ -354,7 +379,7 @@ class Result:
         tallied = {
             "probabilities": counts.astype(np.int64).tolist(),
             "probability_sums": [one.tolist() for one in sums],
-        }
+        } | ({} if self.regions is None else {"regions": list(self.regions.names)})
         if "uncertainty" not in self.extras:
             return tallied
         means = [round(float(bits) / self.n_found, 6) if self.n_found else None for bits in self.bits]

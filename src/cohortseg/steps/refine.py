@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cohortseg.choose import choose
+from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
@@ -33,6 +34,8 @@ def refined(
     """
     if crf is None or not seen_by_field(layout, case, read_json(folder / "raw.json"), crf):
         return None
+    if "regions" in read_json(folder / "raw.json"):
+        raise StudyError("`postprocess.crf` needs probabilities of classes, this model finds regions")
     from cohortseg.postprocess.dense_crf import Field, mean_field
 
     kept = store.open_array(folder / "probabilities.zarr")

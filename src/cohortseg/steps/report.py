@@ -252,6 +252,7 @@ def resources(layout: Layout) -> pd.DataFrame:
         "convert": "cases/*/image.run.json",
         "fingerprint": "cases/*/fingerprint.run.json",
         "preprocess": "cases/*/prepared.run.json",
+        "pseudolabel": "experiments/*/pseudo-*/cases/*/pseudo.run.json",
         "train": "experiments/*/*/train.run.json",
         "predict": "experiments/*/*/cases/*/raw.run.json",
         "candidates": "experiments/*/*/cases/*/candidates.run.json",

@@ -56,5 +56,5 @@ def _rows_of(
         for label in settings.classes:
             value = dice.get(label)
             reason = dice.get("reason") or ("" if value is not None else "both_empty")
-            rows.append({**head, "label": label, "transformation": name, "stability": value, "undefined": reason})
+            rows.append({**head, "label": label, "transformation": name, "stability": value, "reason": reason})
     return rows

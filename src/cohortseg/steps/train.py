@@ -3,51 +3,38 @@
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cohortseg.choose import choose
 from cohortseg.errors import StudyError
-from cohortseg.infer.device import limit_threads, native_precision, take_device
-from cohortseg.infer.extent import Extent
-from cohortseg.infer.networks import build_network, extent_of, tile_for
+from cohortseg.infer.device import limit_threads, native_precision
+from cohortseg.infer.networks import build_network
 from cohortseg.infer.weights import read_tensors, save_weights, weights_digest
-from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json, write_text
 from cohortseg.layout import Layout
-from cohortseg.settings import IntensityMethod, LearnedMethod, SynthesisSettings, UNetMethod
+from cohortseg.settings import IntensityMethod, LearnedMethod, UNetMethod
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
-from cohortseg.steps.image_pairs import TARGET, with_target
 from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
-from cohortseg.steps.model_space import model_spacing_mm, network_of, patch_zyx, read_foreground, read_plan
-from cohortseg.steps.objective import changing, held_to
+from cohortseg.steps.model_space import read_plan, regions_of
+from cohortseg.steps.objective import held_to
+from cohortseg.steps.taught import taught
 from cohortseg.steps.training_log import Progress, history_text, report
+from cohortseg.steps.training_pieces import Pieces, usable
 from cohortseg.steps.training_team import train_together
 from cohortseg.steps.tuning import tuned_method
-from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.budget import fit_budget
 from cohortseg.train.loop import train
-from cohortseg.train.patches import Case, PatchSource, patch_source
-from cohortseg.train.recipe import Recipe
-from cohortseg.train.sparse import sparse_cases
-from cohortseg.train.team import ALONE, Share, Team
+from cohortseg.train.team import ALONE, Team
 from cohortseg.train.transfer import freeze, freeze_all_but_last, take_over
-from cohortseg.train.validate import validation
-from cohortseg.train.validate_images import validation_of_images
-from cohortseg.volume import Shape
 
 __all__ = ["add_arguments", "run"]
 
-VALIDATION_CASES, VALIDATION_VOXELS = 6, 150_000
-"""What one point of the training curve may cost; the real measure of a model is `evaluate`."""
 NOT_FOR_TRAINING = {
     "overlap",
     "mirror",
@@ -61,8 +48,6 @@ NOT_FOR_TRAINING = {
 """Settings that say how prediction is done, and how often is saved: they do not change the weights."""
 WIDEST = 32
 """Most features at full resolution that are tried for a number of minutes."""
-CACHE_MB = 2048.0
-"""Decoded training cases kept in memory; of the others only patches are read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,16 +89,14 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
-    task = settings.synthesis
-    used = {role: usable(layout, list(members[role]), task) for role in ("train", "validation")}
+    labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=True)
+    used = {role: usable(layout, list(members[role]), settings.synthesis, labels) for role in ("train", "validation")}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, task)
+    given = (settings.synthesis, regions_of(settings), labels)
+    pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, *given)
     budget = budget_of(pieces, arguments, plan_digest)
-    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
-    given = weights_digest(method.transfer) if method.transfer is not None else None
-    found = [budget["precision"]] if method.precision == "auto" else []
-    key = digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
+    key = _key(pieces, budget, arguments, plan_digest, members)
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if team.from_first(done is not None and done["key"] == key and _weights_match(folder, done)):
         log("already done")
@@ -132,6 +115,20 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     (folder / "resume.pt").unlink(missing_ok=True)
 
 
+def _key(
+    pieces: Pieces, budget: dict[str, Any], arguments: argparse.Namespace, plan_digest: str, members: dict[str, Any]
+) -> str:
+    """What the weights depend on."""
+    method = pieces.method
+    recipe = [STAGES["train"].revision, recipe_text(method), arguments.fold, arguments.seed, arguments.upstream]
+    recipe += [pieces.regions.as_dict()] if pieces.regions else []
+    given = weights_digest(method.transfer) if method.transfer is not None else None
+    found = [budget["precision"]] if method.precision == "auto" else []
+    if method.labels_from is not None:
+        found += [pieces.labels.contents, sorted(pieces.labels.left_out)]
+    return digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
+
+
 def recipe_text(method: UNetMethod) -> str:
     """The settings that decide the weights: how prediction is done, and how often is saved, are not among them."""
     return method.model_dump_json(exclude=NOT_FOR_TRAINING)
@@ -140,131 +137,6 @@ def recipe_text(method: UNetMethod) -> str:
 def _weights_match(folder: Path, done: dict[str, Any]) -> bool:
     path = folder / "weights.safetensors"
     return path.exists() and weights_digest(path) == done["weights"]
-
-
-def usable(layout: Layout, names: list[str], task: SynthesisSettings | None = None) -> list[str]:
-    """The members that are there, were not rejected and have a label, or the image that is to be made."""
-    found = []
-    for name in names:
-        record = read_sidecar(layout.case(name) / "prepared.json")
-        image = read_sidecar(layout.case(name) / "image.json")
-        if record is None or image is None or record["status"] != "ok":
-            log(f"{name}: not used ({'gone' if record is None else record['reason']})")
-        elif with_target(layout, [name], task.target) if task else image["contents"]["label"] is not None:
-            found.append(name)
-    return found
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """What one training is made of, from settings, plan and members."""
-
-    layout: Layout
-    method: UNetMethod
-    plan: dict[str, Any]
-    classes: list[str]
-    used: dict[str, list[str]]
-    seed: int
-    team: Team = ALONE
-    device: Any = None
-    task: SynthesisSettings | None = None
-
-    def cases(self, role: str) -> list[Case]:
-        """Images in model space with what is to be made of them: labels, or an image."""
-        paths = [self.layout.case(name) / "prepared.zarr" for name in self.used[role]]
-        truth = TARGET if self.task else "label"
-        return [Case(store.open_array(path), store.open_array(path, truth), read_foreground(path)) for path in paths]
-
-    def take_device(self) -> AbstractContextManager[Any]:
-        """The device for the length of a `with` block."""
-        return nullcontext(self.device) if self.device is not None else take_device(lock_dir=self.layout.locks)
-
-    @property
-    def share(self) -> Share | None:
-        """The rows of each batch that this process computes."""
-        return self.team.share(self.batch_size, self.method.accumulate)
-
-    def network(self, features: Sequence[int]) -> tuple[str, dict[str, Any]]:
-        """The name of the architecture and the arguments of its builder."""
-        n_inputs = None if self.task is None else len(self.task.inputs_among(self.plan["channels"]))
-        return network_of(self.plan, self.method, len(self.classes), features, n_inputs=n_inputs)
-
-    @property
-    def sizes(self) -> tuple[Extent, Shape]:
-        """What goes through the network, and the voxels that a patch of it sees."""
-        planned = [level["features"] for level in self.plan["network"]["levels"]]
-        name, arguments = self.network(list(self.method.features or planned))
-        return extent_of(name, arguments), tile_for(name, arguments, patch_zyx(self.plan))
-
-    @property
-    def result_sizes(self) -> dict[str, Any]:
-        """Dimensions, classes with the background, and size of what the network gives of a patch."""
-        dims, (extent, patch) = self.plan["dims"], self.sizes
-        return {"dims": dims, "n_classes": len(self.classes) + 1, "size": extent.output_size(patch[3 - dims :])}
-
-    @property
-    def batch_size(self) -> int:
-        """Patches per step."""
-        return int(self.method.batch or self.plan["batch"]["value"])
-
-    def source(self) -> PatchSource:
-        """Patches of the training cases."""
-        return patch_source(
-            sparse_cases(self.cases("train"), self.method.annotated_every),
-            patch=self.sizes[1],
-            batch_size=self.batch_size,
-            foreground_share=self.method.foreground_share,
-            negative_share=self.method.negative_share,
-            balance=self.method.balance,
-            seed=self.seed,
-            share=self.share,
-            cache_mb=CACHE_MB,
-        )
-
-    def validate(self, precision: str) -> Callable[[Any], dict[str, float]]:
-        """The measure of the training curve."""
-        options: dict[str, Any] = {
-            "patch": self.sizes[1],
-            "extent": self.sizes[0],
-            "loss": self.recipe(1, precision).loss,
-            "n_cases": VALIDATION_CASES,
-            "max_voxels": VALIDATION_VOXELS,
-            "overlap": 0.0,
-            "precision": precision,
-        }
-        if self.task is not None:
-            low, high = self.task.range
-            return validation_of_images(self.cases("validation"), unit=high - low, **options)
-        return validation(self.cases("validation"), n_classes=len(self.classes) + 1, **options)
-
-    def recipe(self, steps: int, precision: str) -> Recipe:
-        """What is computed."""
-        method, spacing_mm = self.method, model_spacing_mm(self.plan)
-        change = partial(augment, spacing_mm=spacing_mm, share=self.share)
-        how = choose("augmentation", method.augmentation, AUGMENTATIONS)
-        return Recipe(
-            **changing(
-                method,
-                n_classes=len(self.classes),
-                spacing_mm=spacing_mm,
-                epoch_steps=len(self.used["train"]) / self.batch_size,
-            ),
-            steps=steps,
-            learning_rate=method.learning_rate,
-            weight_decay=method.weight_decay,
-            seed=self.seed,
-            optimiser=method.optimiser,
-            precision=precision,
-            gradient_clip=method.gradient_clip,
-            augmentation=lambda images, labels, *, seed: change(images, labels, how, seed=seed),
-            validate_every=method.validate_every,
-            ema_decay=method.ema_decay,
-            keep=method.keep,
-            accumulate=method.accumulate,
-            patience=method.patience,
-            channels_last=method.channels_last,
-            compile=method.compile,
-        )
 
 
 def budget_of(pieces: Pieces, arguments: argparse.Namespace, plan_digest: str) -> dict[str, Any]:
@@ -378,6 +250,7 @@ def fit(
             return {}
         metadata = {"architecture": architecture, "arguments": network_arguments, "patch": pieces.sizes[1]}
         metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
+        metadata |= {"regions": pieces.regions.as_dict()} if pieces.regions else {}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
         if pieces.task is not None:
             metadata["synthesis"] = pieces.task.model_dump(mode="json")
@@ -395,6 +268,7 @@ def fit(
         "weights": weights,
         "content": weights,
         "steps": int(history[-1]["step"]),
+        **pieces.labels.record(method, pieces.used["train"]),
         "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }

@@ -25,7 +25,7 @@ from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.evaluate_image import closeness
 from cohortseg.steps.learners import fit_and_segment
 from cohortseg.steps.model_space import read_plan
-from cohortseg.steps.predict import predict_classical, predict_trained
+from cohortseg.steps.predict import Network, predict_classical, predict_trained
 from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials, score_text, with_settings
 
 __all__ = ["add_arguments", "run"]
@@ -87,6 +87,7 @@ def _key(layout: Layout, settings: TrialStage, point: Record, frozen: Any, argum
     cleaned = settings.postprocess.named() if tune.stage == "post" else None
     method = settings.experiment.model_dump(mode="json") | point
     made = [STAGES["trial"].revision, STAGES["train"].revision, method, settings.classes, settings.channels]
+    made += [settings.regions] if settings.regions else []
     return digest(["trial", made, frozen, judged, cleaned, plan, arguments.upstream])
 
 
@@ -196,8 +197,11 @@ def _trained(
     from cohortseg.infer.device import limit_threads, native_precision, take_device
     from cohortseg.infer.images import image_forward_of
     from cohortseg.infer.networks import forward_of
+    from cohortseg.infer.regions import Regions
     from cohortseg.infer.weights import load_network
-    from cohortseg.steps.train import Pieces, budget_of, fit, usable
+    from cohortseg.steps.model_space import regions_of
+    from cohortseg.steps.train import budget_of, fit
+    from cohortseg.steps.training_pieces import Pieces, usable
 
     # A threshold that is chosen later, from probabilities, is not there yet: the most probable class is scored.
     threshold = None if method.threshold == "auto" else method.threshold
@@ -212,15 +216,19 @@ def _trained(
         # The experiment decides once, when it trains; a trial is on its own.
         with take_device(lock_dir=layout.locks) as device:
             method = method.model_copy(update={"precision": native_precision(device)})
-    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0], task=task)
+    regions = regions_of(settings)
+    pieces = Pieces(layout, method, plan, settings.classes, used, method.seeds[0], task=task, regions=regions)
     folder.mkdir(parents=True, exist_ok=True)
     fit(pieces, folder, budget_of(pieces, arguments, plan_digest), arguments, key)
     found: Scores = {}
     limit_threads(arguments.threads)
     with take_device(lock_dir=layout.locks) as device:
         network, metadata = load_network(folder / "weights.safetensors", device)
-        forward = (image_forward_of if task else forward_of)([network], device, precision=method.precision)
-        built = (metadata["architecture"], metadata["arguments"])
+        if task:
+            forward = image_forward_of([network], device, precision=method.precision)
+        else:
+            forward = forward_of([network], device, precision=method.precision, regions=regions is not None)
+        built = Network(metadata["architecture"], metadata["arguments"], Regions.of(metadata))
         for name in used["validation"]:
             target = folder / f"{name}.zarr"
             predict_trained(layout, name, target, forward, built, method, len(settings.classes), task)

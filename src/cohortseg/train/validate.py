@@ -13,7 +13,9 @@ from cohortseg.infer.extent import Extent
 from cohortseg.infer.native import labels_from
 from cohortseg.infer.networks import forward_of
 from cohortseg.infer.overlap_tile import overlap_tile_slabs
+from cohortseg.infer.regions import Regions, classes_from
 from cohortseg.infer.sliding import predict_slabs, read_region, slab_array
+from cohortseg.metrics.regions import holds
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.patches import Case
 from cohortseg.volume import Array, Shape
@@ -32,6 +34,7 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
     max_voxels: int = 500_000,
     precision: str = "fp32",
     extent: Extent | None = None,
+    regions: Regions | None = None,
 ) -> Validation:
     """A callable from a network to its mean loss and Dice on some cases.
 
@@ -47,6 +50,8 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         As in training.
     extent : Extent, optional
         Of a network; where it gives less than it sees, tiles are laid side by side instead of blended.
+    regions : Regions, optional
+        Those that the network finds, as many as there are classes; then `dice_1` is that of the first region.
     n_cases, overlap, max_voxels, precision
         What it may cost: per case a box about the labelled voxels of at most `max_voxels` is predicted (but at least
         one patch), with this overlap of the tiles.
@@ -59,10 +64,11 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
     """
     labelled = [case for case in cases if len(case.foreground)]
     boxes = [_box(case, patch, max_voxels) for case in spread(labelled, n_cases)]
+    members = [[number] for number in range(1, n_classes)] if regions is None else regions.members
 
     def validate(network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
-        forward = forward_of([network], device, precision=precision)
+        forward = forward_of([network], device, precision=precision, regions=regions is not None)
         was_training = network.training
         network.eval()
         losses, scores = [], []
@@ -72,8 +78,9 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
             else:
                 slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
             probabilities = slab_array(slabs)
-            losses.append(_loss(probabilities, label, loss))
-            scores.append(_dice(left_out(labels_from(probabilities), label), label, n_classes))
+            losses.append(_loss(probabilities, label, loss, regions is not None))
+            found = labels_from(probabilities) if regions is None else classes_from(probabilities, regions.decoded)
+            scores.append(_dice(left_out(found, label), label, members))
         network.train(was_training)
         return _row(losses, np.array(scores).reshape(-1, n_classes - 1))
 
@@ -105,15 +112,17 @@ def box_in(case: Case, patch: Shape, max_voxels: int) -> tuple[Shape, Shape]:
     return (z, y, x), (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
-def _loss(probabilities: Floats, label: Array, loss: LossFunction) -> float:
-    logits = torch.from_numpy(probabilities).clamp_min(1e-7).log()[None]  # the softmax of these is the probabilities
+def _loss(probabilities: Floats, label: Array, loss: LossFunction, is_regions: bool) -> float:
+    found = torch.from_numpy(probabilities)[None]
+    # The softmax, or the sigmoid, of these is the probabilities.
+    logits = torch.logit(found[:, 1:], eps=1e-7) if is_regions else found.clamp_min(1e-7).log()
     return float(loss(logits, torch.from_numpy(label.astype(np.int64))[None]))
 
 
-def _dice(prediction: Array, reference: Array, n_classes: int) -> list[float]:
+def _dice(prediction: Array, reference: Array, members: Sequence[Sequence[int]]) -> list[float]:
     scores = []
-    for number in range(1, n_classes):
-        found, truth = prediction == number, reference == number
+    for numbers in members:
+        found, truth = holds(prediction, numbers), holds(reference, numbers)
         scores.append(2.0 * float((found & truth).sum()) / float(found.sum() + truth.sum()) if truth.any() else np.nan)
     return scores
 

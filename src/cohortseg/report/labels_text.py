@@ -1,0 +1,30 @@
+"""Sentences of the methods text on what was scored besides the classes, and on what was left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+
+def label_sentences(settings: Settings) -> list[str]:
+    """What regions are made of, and which voxels counted for nothing; empty where there are neither."""
+    regions = settings.get("regions") or {}
+    labels = (settings.get("cohort") or {}).get("labels") or {}
+    named = "; ".join(f"{name}: {' + '.join(members)}" for name, members in regions.items())
+    return [
+        f"Beside the classes, regions were scored as unions of classes ({named})." if named else "",
+        "Voxels that the reference labels as `ignore` took no part in training, and were taken out of reference and "
+        "prediction before anything was measured."
+        if "ignore" in {**(labels.get("structures") or {}), **(labels.get("values") or {})}
+        else "",
+    ]
+
+
+def target_sentence(method: Settings) -> str:
+    """How a network that finds regions was trained and decoded; empty for one that finds classes."""
+    if method.get("targets") != "regions":
+        return ""
+    return (
+        "Its outputs are the regions, one sigmoid for each; the loss is the mean over them, and regions with a "
+        "probability above one half were written over each other in their order to give exclusive classes."
+    )
