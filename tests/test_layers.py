@@ -62,7 +62,7 @@ SHARED_STEPS |= {
     "trial_table",
     "tuning",
 }
-SHARED_STEPS |= {"training_log", "training_team"}
+SHARED_STEPS |= {"training_log", "training_team", "block_workers", "postprocess_blocks"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
 """A trial of a search is a small training and prediction of its own; one process of a training is the training."""
 

@@ -156,6 +156,11 @@ class Layout:
         return self.root / ".locks"
 
     # results
+    @property
+    def worker_logs(self) -> Path:
+        """Logs of the SLURM jobs that share the blocks of oversize cases."""
+        return self.root / "logs" / "workers"
+
     def table(self, name: str) -> Path:
         """A table of results."""
         return self.root / "tables" / f"{name}.csv"
