@@ -164,6 +164,11 @@ class Layout:
         return self.root / ".scratch" / name
 
     # results
+    @property
+    def worker_logs(self) -> Path:
+        """Logs of the SLURM jobs that share the blocks of oversize cases."""
+        return self.root / "logs" / "workers"
+
     def table(self, name: str) -> Path:
         """A table of results."""
         return self.root / "tables" / f"{name}.csv"

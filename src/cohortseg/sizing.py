@@ -5,6 +5,7 @@ them: seconds by least squares without negative parts, memory raised until it co
 is the line times a margin.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ WIDE = 1.5
 MEMORY_MARGIN, TIME_MARGIN = 1.25, 2.0
 START_MB, START_MINUTES = 300.0, 10.0
 """What a job takes beside its cases: two starts of Snakemake on a cluster, the environment on a slow disk."""
+BLOCKS_MB = 2000.0
+"""A job that works by blocks, whatever the size of the case."""
 TIME_GROWS_WITH: Mapping[str, str] = {
     "convert": "channels",
     "fingerprint": "channels",
@@ -140,13 +143,18 @@ def _fit(points: Sequence[tuple[float, float]], slope: float) -> Line:
     return Line(base, slope, n, known_to=max(xs), beyond=shipped_slope)
 
 
-def memory_mb(stage: str, size: Size, need: Need, attempt: int = 1) -> int:
-    """Memory that a job asks for its largest case, in MB; a retry gets more."""
+def memory_mb(stage: str, size: Size, need: Need, attempt: int = 1, *, blocks_above: float = math.inf) -> int:
+    """Memory that a job asks for its largest case, in MB; a retry gets more.
+
+    A case of more voxels than `blocks_above` is never in memory as a whole.
+    """
     line = need.memory_mb
     # Shipped lines are upper estimates already.
     asked = (
         line.at(size.for_memory(stage)) if not line.n else START_MB + MEMORY_MARGIN * line.at(size.for_memory(stage))
     )
+    if size.voxels > blocks_above:
+        asked = min(asked, BLOCKS_MB)
     return int(asked * 1.6 ** (attempt - 1))
 
 

@@ -124,10 +124,13 @@ rule preprocess:
         benchmark_of("preprocess")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 1
+    threads: cores_of("preprocess")
     resources:
         mem_mb=memory_of("preprocess"),
         runtime=runtime_of("preprocess"),
+        workers=workers_of("preprocess"),
+        worker_mb=worker_mb,
+        cpus_per_task=cluster_cores_of("preprocess"),
     params:
         study=study_folder,
         cases=names_of,
@@ -137,7 +140,9 @@ rule preprocess:
         "preprocess {wildcards.batch}: {params.cases}"
     shell:
         "cohortseg preprocess --study {params.study:q} --cases {params.cases:q} --threads {threads}"
-        " --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --token {output.token:q}"
+        " --workers {resources.workers} --worker-mb {resources.worker_mb} --minutes {resources.runtime}"
+        " > {log:q} 2>&1"
 
 
 rule split:

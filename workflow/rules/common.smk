@@ -179,9 +179,38 @@ def need_of(stage, wildcards):
 def memory_of(stage):
     """The memory of a job's largest case, from the headers; a retry gets more."""
     return lambda wildcards, attempt: max(
-        memory_mb(stage, size, need_of(stage, wildcards), attempt)
+        memory_mb(
+            stage,
+            size,
+            need_of(stage, wildcards),
+            attempt,
+            blocks_above=STUDY.blocks_above(stage),
+        )
         for size in sizes_of(wildcards)
     )
+
+
+def workers_of(stage):
+    """The processes for the blocks of a job's oversize cases; 0 where it has none."""
+    limit = STUDY.blocks_above(stage)
+    return lambda wildcards: STUDY.jobs.oversize.workers * any(
+        case.voxels > limit for case in batch_of(wildcards)
+    )
+
+
+def cores_of(stage):
+    """The cores of a job on this machine: one for each of these processes."""
+    return lambda wildcards: max(1, workers_of(stage)(wildcards))
+
+
+def cluster_cores_of(stage):
+    """The same on a cluster, where these processes are jobs of their own."""
+    return lambda wildcards: 1 if workers_of(stage)(wildcards) else None
+
+
+def worker_mb(wildcards):
+    """The memory of each of these processes."""
+    return int(STUDY.jobs.oversize.worker_gib * 1024)
 
 
 def runtime_of(stage):

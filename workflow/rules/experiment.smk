@@ -89,10 +89,13 @@ rule postprocess:
         benchmark_of("postprocess", "{experiment}/{fold_batch}")
     conda:
         "../../envs/cohortseg.yaml"
-    threads: 1
+    threads: cores_of("postprocess")
     resources:
         mem_mb=memory_of("postprocess"),
         runtime=runtime_of("postprocess"),
+        workers=workers_of("postprocess"),
+        worker_mb=worker_mb,
+        cpus_per_task=cluster_cores_of("postprocess"),
     params:
         study=study_folder,
         cases=names_of,
@@ -102,7 +105,9 @@ rule postprocess:
         "postprocess {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
     shell:
         "cohortseg postprocess --study {params.study:q} --experiment {wildcards.experiment:q}"
-        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q}"
+        " --workers {resources.workers} --worker-mb {resources.worker_mb} --minutes {resources.runtime}"
+        " > {log:q} 2>&1"
 
 
 rule evaluate:

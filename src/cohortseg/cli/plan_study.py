@@ -3,6 +3,7 @@
 import argparse
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
     n_channels, n_classes = len(study.cohort.channel_names), len(study.cohort.labels.classes)
     batches, fold_batches = ({getattr(case, key) for case in cases} for key in ("batch", "fold_batch"))
     for stage in ("convert", "fingerprint", *(["preprocess"] if study.networks else [])):
-        yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False)
+        above = study.blocks_above(stage)
+        yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False, blocks_above=above)
     for experiment, method in sorted(study.experiments.items()):
         trained = isinstance(method, UNetMethod)
         if experiment in study.tune:
@@ -112,8 +114,9 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         stages += ["export"] if study.export.formats else []
         for stage in stages:
             gpu = trained and on_gpu and stage == "predict"
-            row = _row(stage, experiment, cases, len(fold_batches), needs, (n_channels, n_classes), gpu=gpu, runs=seeds)
-            yield row
+            parts, above = (n_channels, n_classes), study.blocks_above(stage)
+            n_jobs = len(fold_batches)
+            yield _row(stage, experiment, cases, n_jobs, needs, parts, gpu=gpu, runs=seeds, blocks_above=above)
         if study.stability is not None and not study.members(experiment):
             names = set(some_of(cases, study.stability.cases, seed=study.stability.seed))
             changed = [case for case in cases if case.case in names]
@@ -143,6 +146,7 @@ def _row(  # noqa: PLR0913 (what one row is made of)
     *,
     gpu: bool,
     runs: int = 1,
+    blocks_above: float = math.inf,
 ) -> Row:
     work = work_of(stage, experiment)
     need = needs.get(work) or shipped(stage)
@@ -156,7 +160,7 @@ def _row(  # noqa: PLR0913 (what one row is made of)
         cases=len(cases),
         cpu_hours=hours + n_jobs * JOB_START_S / 3600,
         gpu_hours=hours if gpu else 0.0,
-        peak_mb=max(memory_mb(stage, size, need) for size in sizes),
+        peak_mb=max(memory_mb(stage, size, need, blocks_above=blocks_above) for size in sizes),
         disk_gb=disk,
         files=runs * len(cases) * FILES_PER_CASE.get(stage, 0),
         measured=f"{need.seconds.n} cases" if need.seconds.n else "shipped",

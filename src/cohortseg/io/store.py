@@ -21,7 +21,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from cohortseg.errors import StudyError
-from cohortseg.volume import Array, Grid, Volume
+from cohortseg.volume import Array, Grid, Shape, Volume
 
 CHUNK = 64
 """Edge of a chunk in voxels: the fastest of those tried for random patches."""
@@ -85,6 +85,19 @@ def create_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: An
         shards=shard_shape(shape),
         compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
         dimension_names=["c", "z", "y", "x"][-len(shape) :],
+    )
+
+
+def create_scratch(path: Path, shape: Shape, dtype: Any, *, chunk: Shape) -> zarr.Array[Any]:
+    """An array (z, y, x) that stands between two steps of a work: in shards as results are, compressed for speed."""
+    shards = shard_shape(shape)
+    return zarr.create_array(
+        path,
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(n if whole % n == 0 else whole for n, whole in zip(chunk, shards, strict=True)),
+        shards=shards,
+        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
     )
 
 

@@ -1,6 +1,7 @@
 """The size and shape of a predicted label, without any reference: what quality control compares between cases."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import cc3d
@@ -90,6 +91,17 @@ def count(mask: Array, first: tuple[int, int, int] = (0, 0, 0), shape: tuple[int
         )
     ]
     return Counts((z, y, x), int(np.count_nonzero(inner)))
+
+
+def joined(parts: Iterable[tuple[tuple[int, int, int], Counts]], shape: tuple[int, int, int]) -> Counts:
+    """The counts of an image of a shape from those of the boxes that it is cut into, with where each begins."""
+    z, y, x = (np.zeros(n, np.int64) for n in shape)
+    inner = 0
+    for first, counts in parts:
+        for whole, begin, part in zip((z, y, x), first, counts.by_plane, strict=True):
+            whole[begin : begin + len(part)] += part
+        inner += counts.inner
+    return Counts((z, y, x), inner)
 
 
 def sizes_of_components(mask: Array) -> Integers:

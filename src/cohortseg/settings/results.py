@@ -167,6 +167,20 @@ class ExportSettings(Part):
     )
 
 
+class OversizeSettings(Part):
+    """Cases that are larger than the memory of a machine: preprocess and postprocess work through them by blocks."""
+
+    above_gib: float = Field(
+        2.0, gt=0, description="a case with more GiB than this, counted as 16-bit voxels of one channel, is oversize"
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="processes that share the blocks of such a case; on SLURM they are jobs of their own; 1: its job does them alone",
+    )
+    worker_gib: float = Field(2.0, gt=0, description="memory of each of these processes")
+
+
 class JobSettings(Part):
     """How much work one cluster job takes; finished cases in a job are never made again."""
 
@@ -177,4 +191,7 @@ class JobSettings(Part):
         None,
         ge=1,
         description="cases of one fold per predict, postprocess, evaluate job (weights are loaded once); default: 20",
+    )
+    oversize: OversizeSettings = Field(
+        default_factory=OversizeSettings, description="cases that do not fit into memory"
     )

@@ -1,5 +1,6 @@
 """A study: all its settings together."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -286,6 +287,14 @@ class Study(Part):
         model = ["model"] if self.members(experiment) else []
         threshold = ["threshold"] if self.chooses_threshold(experiment) else []
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
+
+    def blocks_above(self, stage: str) -> float:
+        """Voxels above which a stage works through a case by blocks; infinite where it must see the whole image."""
+        whole = {
+            "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
+            "postprocess": self.postprocess.crf is not None or self.instances is not None,
+        }
+        return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2
 
     @property
     def n_trials(self) -> dict[str, int]:

@@ -19,8 +19,6 @@ OF_LABELS: dict[str, Any] = {
     "targets": "classes",
     "labels_from": None,
     "reference_share": 0.0,
-    "labels_from": None,
-    "targets": "classes",
 }
 """Settings of a network that mean nothing for images, with the value that leaves them alone."""
 

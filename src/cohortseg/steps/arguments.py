@@ -51,3 +51,12 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 def add_tuned(parser: argparse.ArgumentParser) -> None:
     """`--tuned`."""
     parser.add_argument("--tuned", type=Path, metavar="FILE", help="settings that the search of the fold has chosen")
+
+
+def add_blocks(parser: argparse.ArgumentParser) -> None:
+    """What a step takes that works through oversize cases by blocks; a matter of the machine, not of the result."""
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="0: no case is oversize; else processes for their blocks"
+    )
+    parser.add_argument("--worker-mb", type=int, default=2000, metavar="MB", help="memory of a worker")
+    parser.add_argument("--minutes", type=int, default=240, metavar="N", help="time limit of a worker on SLURM")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,14 +110,39 @@ def threshold_of(layout: Layout, experiment: str, fold: str) -> float | None:
     return value
 
 
+@dataclass(frozen=True)
+class ThresholdedLabel:
+    """The label of a single class at a probability threshold, made from the stored probabilities where it is read."""
+
+    folder: Path
+    threshold: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of voxels along z, y, x."""
+        return tuple(self._probabilities().shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a voxel."""
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, region: Any, /) -> Any:
+        """The voxels of a region."""
+        found = np.asarray(self._probabilities()[region]) >= np.float16(self.threshold)
+        return found.astype(np.uint8)
+
+    def _probabilities(self) -> Any:
+        return store.channels_of(store.open_array(self.folder / "probabilities.zarr"))[1]
+
+
 def label_at(folder: Path, threshold: float | None) -> Volume:
     """The label of a single class at a probability threshold, from the stored probabilities; or as predicted."""
     if threshold is None:
         return store.read_volume(folder / "raw.zarr")
-    probabilities = store.channels_of(store.open_array(folder / "probabilities.zarr"))[1]
-    grid = store.read_grid(folder / "raw.zarr")
+    label, grid = ThresholdedLabel(folder, threshold), store.read_grid(folder / "raw.zarr")
     found = np.zeros(grid.shape, np.uint8)
     for start in range(0, grid.shape[0], store.CHUNK):
         part = slice(start, start + store.CHUNK)
-        found[part] = np.asarray(probabilities[(part,)]) >= np.float16(threshold)
+        found[part] = label[(part,)]
     return Volume(found, grid)

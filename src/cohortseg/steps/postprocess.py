@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.stages import PostprocessStage
-from cohortseg.steps.arguments import add_experiment_batch as add_arguments
+from cohortseg.steps.arguments import add_blocks, add_experiment_batch
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.block_workers import BlockWorkers
 from cohortseg.steps.chosen import label_at, threshold_of
 from cohortseg.steps.objects import STORE, write_objects
+from cohortseg.steps.postprocess_blocks import clean_by_blocks
 from cohortseg.steps.refine import refined, seen_by_field
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
@@ -22,19 +25,29 @@ from cohortseg.volume import Volume
 __all__ = ["add_arguments", "run"]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A batch of an experiment, and who does the blocks of oversize cases."""
+    add_experiment_batch(parser)
+    add_blocks(parser)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Clean a batch."""
-    settings = PostprocessStage.model_validate_json(arguments.settings)
-    folds = {case.case: case.fold for case in read_cases(arguments.study.cases_table)}
-    run_batch(
-        units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit, folds[split_unit(unit)[1]], settings),
-        arguments.settings,
-        arguments.token,
-    )
+    layout, settings = arguments.study, PostprocessStage.model_validate_json(arguments.settings)
+    folds = {case.case: case.fold for case in read_cases(layout.cases_table)}
+    with ExitStack() as held:
+        workers = BlockWorkers(arguments, held)
+        run_batch(
+            units_of(layout, arguments.experiment, arguments.cases),
+            lambda unit: _work(layout, arguments.experiment, unit, folds[split_unit(unit)[1]], settings, workers),
+            arguments.settings,
+            arguments.token,
+        )
 
 
-def _work(layout: Layout, experiment: str, unit: str, fold: str, settings: PostprocessStage) -> Work:
+def _work(
+    layout: Layout, experiment: str, unit: str, fold: str, settings: PostprocessStage, workers: BlockWorkers
+) -> Work:
     folder = layout.prediction(experiment, *split_unit(unit))
     raw = read_json(folder / "raw.json")
     cleaning = cleaning_of(layout, experiment, fold, settings)
@@ -53,7 +66,7 @@ def _work(layout: Layout, experiment: str, unit: str, fold: str, settings: Postp
         stores=(folder / "post.zarr", *([folder / STORE] if rule else [])),
         inputs=inputs,
         upstream=raw,
-        make=lambda: postprocess(layout, experiment, unit, cleaning, threshold, settings),
+        make=lambda: postprocess(layout, experiment, unit, cleaning, threshold, settings, workers),
     )
 
 
@@ -72,12 +85,18 @@ def postprocess(
     cleaning: Mapping[str, Mapping[str, Any]],
     threshold: float | None,
     settings: PostprocessStage,
+    workers: BlockWorkers,
 ) -> Record:
     """Write `post.zarr` and, where objects are told apart, `instances.zarr`."""
     from cohortseg.metrics.shape import label_shapes
     from cohortseg.postprocess.chain import postprocess_classes
 
     folder = layout.prediction(experiment, *split_unit(unit))
+    if workers.by_blocks:
+        return {
+            **clean_by_blocks(folder, cleaning, threshold, workers.start()),
+            "done": {"threshold": threshold, "cleaning": cleaning},
+        }
     field = refined(layout, split_unit(unit)[1], folder, settings.postprocess.crf, settings.channels)
     before = label_at(folder, threshold) if field is None else field[0]
     spacing_mm = before.grid.spacing_mm

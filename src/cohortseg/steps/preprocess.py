@@ -2,18 +2,21 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import zarr
 
+from cohortseg.blocks import Workers
 from cohortseg.errors import SettingsError
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.stages import PreprocessStage
-from cohortseg.steps.arguments import add_batch, add_threads
+from cohortseg.steps.arguments import add_batch, add_blocks, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.block_workers import BlockWorkers
 from cohortseg.steps.model_space import at_least_one_row, check_channels, read_plan
 from cohortseg.steps.preprocess_pair import preprocess_pair
 from cohortseg.volume import Array, Grid
@@ -27,9 +30,10 @@ SLAB = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """A batch, and threads."""
+    """A batch, threads, and who does the blocks of oversize cases."""
     add_batch(parser)
     add_threads(parser)
+    add_blocks(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,15 +44,23 @@ def run(arguments: argparse.Namespace) -> None:
     plan, _ = read_plan(layout)
     check_channels(plan, settings.channels)
     model_space = digest({key: plan[key] for key in ("channels", "spacing_mm", "normalisation")})
-    run_batch(
-        arguments.cases,
-        lambda case: _work(layout, case, settings, model_space, arguments.threads),
-        arguments.settings,
-        arguments.token,
-    )
+    with ExitStack() as held:
+        blocks = BlockWorkers(arguments, held)
+
+        def workers() -> Workers:
+            return blocks.start() if blocks.n > 1 else arguments.threads
+
+        run_batch(
+            arguments.cases,
+            lambda case: _work(layout, case, settings, model_space, workers),
+            arguments.settings,
+            arguments.token,
+        )
 
 
-def _work(layout: Layout, case: str, settings: PreprocessStage, model_space: str, threads: int) -> Work:
+def _work(
+    layout: Layout, case: str, settings: PreprocessStage, model_space: str, workers: Callable[[], Workers]
+) -> Work:
     folder = layout.case(case)
     fingerprint = read_json(folder / "fingerprint.json")
     return Work(
@@ -62,14 +74,14 @@ def _work(layout: Layout, case: str, settings: PreprocessStage, model_space: str
         },
         upstream=fingerprint,
         make=lambda: (
-            preprocess(layout, case, settings, threads)
+            preprocess(layout, case, settings, workers())
             if settings.synthesis is None
-            else preprocess_pair(layout, case, settings, settings.synthesis, threads, _normalisers)
+            else preprocess_pair(layout, case, settings, settings.synthesis, workers(), _normalisers)
         ),
     )
 
 
-def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: int) -> Record:
+def preprocess(layout: Layout, case: str, settings: PreprocessStage, workers: Workers) -> Record:
     """Write `prepared.zarr`: image (float16), label (uint8) and sampled foreground voxels.
 
     With several channels the image is (channel, z, y, x); a channel that the case lacks is 0.
@@ -93,17 +105,17 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
                 source,
                 target,
                 interpolation=settings.preprocess.interpolation,
-                workers=threads,
+                workers=workers,
                 finish=finish,
             )
         if settings.preprocess.isolate is not None:
-            _isolate(out, layout, case, settings, target, threads)
+            _isolate(out, layout, case, settings, target)
         group = zarr.open_group(part, mode="r+")
         n_foreground = 0
         if (folder / "label.zarr").exists():
             label = store.create_array(group, "label", target.shape, np.uint8)
             reference = store.open_array(folder / "label.zarr")
-            resample_to(label, reference, source, target, interpolation="nearest", workers=threads)
+            resample_to(label, reference, source, target, interpolation="nearest", workers=workers)
             sample = foreground_sample(label, n_classes=len(settings.classes), seed=FOREGROUND_SEED)
             n_foreground = len(sample)
             group.create_array("foreground", data=at_least_one_row(sample), chunks=(max(1, n_foreground), 4))
@@ -111,7 +123,7 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, threads: in
     return {"content": content, "facts": {"grid": target.as_dict(), "n_foreground": n_foreground}}
 
 
-def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStage, target: Grid, threads: int) -> None:
+def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStage, target: Grid) -> None:
     """Set what lies outside the lung region to the value that air has in model space.
 
     The region is found on the CT as it was converted: thresholds are in HU and radii in mm. A case without that channel
@@ -130,7 +142,7 @@ def _isolate(out: list[Any], layout: Layout, case: str, settings: PreprocessStag
     number = settings.channels.index(channel)
     volume = store.read_volume(layout.images(case, settings.channels)[number])
     found = segmenter("lung", region.model_dump(exclude={"channel"}))(volume)
-    mask = resample(found, volume.grid, target, interpolation="nearest", workers=threads) > 0
+    mask = resample(found, volume.grid, target, interpolation="nearest") > 0
     air = finish[channel](np.full((1, 1, 1), AIR_HU, np.float32)).item()
     for first in range(0, target.shape[0], SLAB):
         slab = slice(first, first + SLAB)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from cohortseg.blocks import Workers
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
@@ -25,7 +26,7 @@ def preprocess_pair(
     case: str,
     settings: PreprocessStage,
     task: SynthesisSettings,
-    threads: int,
+    workers: Workers,
     normalisers: Normalisers,
 ) -> Record:
     """Write `prepared.zarr`: the inputs (float16), the target in shares of its range (float16), voxels of the body.
@@ -43,7 +44,7 @@ def preprocess_pair(
     grid = source.with_spacing(model_spacing(plan, source.spacing_mm))
     inputs = task.inputs_among(settings.channels)
     finish = normalisers(plan, read_json(folder / "fingerprint.json")["fingerprint"], settings.preprocess.bins)
-    options: dict[str, Any] = {"interpolation": settings.preprocess.interpolation, "workers": threads}
+    options: dict[str, Any] = {"interpolation": settings.preprocess.interpolation, "workers": workers}
     with store.new_store(folder / "prepared.zarr") as part:
         out = store.channels_of(store.create(part, grid, np.float16, channels=inputs))
         for number, channel in enumerate(inputs):
@@ -67,7 +68,7 @@ def preprocess_pair(
             )
             body = np.empty(grid.shape, np.uint8)
             native = body_mask(values, task.body_above).astype(np.uint8)
-            resample_to(body, native, source, grid, interpolation="nearest", workers=threads)
+            resample_to(body, native, source, grid, interpolation="nearest", workers=workers)
             sample = foreground_sample(body, n_classes=1, seed=FOREGROUND_SEED)
             n_foreground = len(sample)
             group.create_array("foreground", data=at_least_one_row(sample), chunks=(max(1, n_foreground), 4))
