@@ -71,7 +71,7 @@ def test_an_image_is_made_finer_from_itself():
         ("postprocess", {"keep": "largest"}, "postprocess: cleans labels"),
         ("instances", {}, "instances: numbers objects of labels"),
         ("stability", {}, "stability: of labels"),
-        ("regions", {"all": ["a"]}, "regions: unions of labels"),
+        ("regions", {"all": ["a"]}, "regions: are unions of classes"),
         ("experiments.unet.labels_from", "line", "experiments.unet.labels_from: of labels"),
         ("experiments.unet.targets", "regions", "experiments.unet.targets: of labels"),
         ("preprocess", {"isolate": {}}, "preprocess.isolate: "),

@@ -16,9 +16,14 @@ OF_LABELS: dict[str, Any] = {
     "uncertainty": False,
     "loss_options": None,
     "annotated_every": 1,
+<<<<<<< HEAD
     "targets": "classes",
     "labels_from": None,
     "reference_share": 0.0,
+=======
+    "labels_from": None,
+    "targets": "classes",
+>>>>>>> image-work
 }
 """Settings of a network that mean nothing for images, with the value that leaves them alone."""
 
@@ -67,7 +72,6 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
         ("regions: are unions of classes" + ending, bool(study.regions)),
         ("stability: of labels" + ending, study.stability is not None),
-        ("regions: unions of labels" + ending, bool(study.regions)),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (
             "preprocess.isolate: hides what lies outside the lungs; images are made whole",
