@@ -16,14 +16,9 @@ OF_LABELS: dict[str, Any] = {
     "uncertainty": False,
     "loss_options": None,
     "annotated_every": 1,
-<<<<<<< HEAD
     "targets": "classes",
     "labels_from": None,
     "reference_share": 0.0,
-=======
-    "labels_from": None,
-    "targets": "classes",
->>>>>>> image-work
 }
 """Settings of a network that mean nothing for images, with the value that leaves them alone."""
 
