@@ -1,42 +1,5 @@
 """Rules of what is measured without a reference: how far labels stay the same when the image is changed."""
 
-from cohortseg.cohort import some_of
-
-CHANGED = STUDY.stability
-CHANGED_CASES = (
-    set(some_of(CASES.values(), CHANGED.cases, seed=CHANGED.seed)) if CHANGED else set()
-)
-
-
-def changed_names(wildcards):
-    """The cases of a batch whose image is changed."""
-    return [name for name in names_of(wildcards) if name in CHANGED_CASES]
-
-
-def stability_tokens():
-    """The tokens of all batches with such a case, of all experiments that predict by themselves."""
-    return [
-        token("stability", batch, experiment)
-        for experiment in sorted(STUDY.experiments)
-        if not STUDY.members(experiment)
-        for batch, cases in sorted(FOLD_BATCHES.items())
-        if any(case.case in CHANGED_CASES for case in cases)
-    ]
-
-
-if CHANGED and workflow.is_main_process:
-    write_asked(
-        LAYOUT,
-        {
-            f"stability-{experiment}": [
-                revision_of("stability"),
-                stage_settings(STUDY, "stability", experiment),
-            ]
-            for experiment in STUDY.experiments
-        },
-    )
-
-
 rule stability:
     """Change the images of some cases and compare what the method then finds with what it found."""
     input:
