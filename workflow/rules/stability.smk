@@ -1,5 +1,6 @@
 """Rules of what is measured without a reference: how far labels stay the same when the image is changed."""
 
+
 rule stability:
     """Change the images of some cases and compare what the method then finds with what it found."""
     input:
