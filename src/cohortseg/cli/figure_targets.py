@@ -17,6 +17,7 @@ from cohortseg.cli.figures_of_groups import (
     time_of_images,
     trimap_curve,
 )
+from cohortseg.cli.figures_of_methods import ablation, architecture
 from cohortseg.cohort import read_cases
 from cohortseg.errors import StudyError
 from cohortseg.ignored import left_out
@@ -233,5 +234,7 @@ TARGETS: dict[str, Callable[[Wish], Figure | None]] = {
     "trimap-curve": trimap_curve,
     "results-by-fold": by_fold,
     "made-images": _made_images,
+    "architecture": architecture,
+    "ablation": ablation,
 }
 """Name: what draws it; None where the study has no data for it."""

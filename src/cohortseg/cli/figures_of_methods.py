@@ -1,0 +1,80 @@
+"""Figures about the methods themselves: how a network is built, and what each of its settings is worth."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cohortseg.cli.figure_wish import Wish
+from cohortseg.report import paper
+from cohortseg.report.diagram import diagram
+from cohortseg.settings import Method, UNetMethod
+from cohortseg.steps.model_space import network_of, patch_zyx, read_plan
+
+
+def architecture(wish: Wish) -> Figure | None:
+    """The layers of the experiment's network, or of the first that is one, for a patch of the plan."""
+    networks = {name: one for name, one in sorted(wish.study.experiments.items()) if isinstance(one, UNetMethod)}
+    name = wish.experiment if wish.experiment in networks else next(iter(networks), None)
+    if name is None:
+        return None
+    import torch
+
+    from cohortseg.infer.diagram import nodes_of
+    from cohortseg.infer.networks import build_network, tile_for
+
+    plan, _ = read_plan(wish.layout)
+    task = wish.study.synthesis
+    n_inputs = None if task is None else len(task.inputs_among(plan["channels"]))
+    built, arguments = network_of(plan, networks[name], len(wish.study.cohort.labels.classes), n_inputs=n_inputs)
+    size = tile_for(built, arguments, patch_zyx(plan))[3 - plan["dims"] :]
+    with torch.device("meta"):
+        network = build_network(built, arguments, seed=1)
+    layers = nodes_of(network, in_channels=arguments["in_channels"], size=size)
+    return diagram(layers, size=size, title=f"{name}: {sum(node.n_parameters for node in layers):,} weights in layers")
+
+
+def ablation(wish: Wish) -> Figure | None:
+    """One setting changed at a time: the experiment, and each other that differs from it in exactly one setting."""
+    table = ablation_table(wish)
+    return None if len(table) < 2 else paper.metric_table(table.set_index("changed")[["n_cases", "mean", "difference"]])
+
+
+def ablation_table(wish: Wish) -> pd.DataFrame:
+    """A row for the experiment and one for each that differs from it in one setting.
+
+    Returns
+    -------
+    DataFrame
+        `experiment`, `changed` (the setting and its value), `n_cases` that both have, `mean` of the primary metric over
+        them, `difference` to the experiment on the same cases. One row where nothing differs in a single setting.
+    """
+    base = wish.study.experiments[wish.experiment]
+    of = wish.rows[wish.rows["label"] == wish.label].groupby(["experiment", "case"])[wish.metric].mean()
+    own = of[wish.experiment].dropna()
+    rows = [[wish.experiment, f"{wish.experiment} (as it is)", len(own), float(own.mean()), 0.0]]
+    for name, other in wish.study.experiments.items():
+        changed = differing(base, other)
+        if len(changed) != 1 or name not in of.index.get_level_values(0):
+            continue
+        key, value = changed[0]
+        both = pd.concat([own, of[name]], axis=1, keys=["own", "other"]).dropna()
+        rows.append(
+            [
+                *(name, f"{key}: {_words(value)}", len(both), float(both["other"].mean())),
+                float((both["other"] - both["own"]).mean()),
+            ]
+        )
+    return pd.DataFrame(rows, columns=["experiment", "changed", "n_cases", "mean", "difference"])
+
+
+def differing(one: Method, other: Method) -> list[tuple[str, Any]]:
+    """The settings in which another method of the same kind differs, with its values; all of another kind."""
+    if type(one) is not type(other):
+        return [("method", None), ("", None)]
+    mine = one.model_dump(mode="json")
+    return [(key, value) for key, value in other.model_dump(mode="json").items() if value != mine[key]]
+
+
+def _words(value: Any) -> str:
+    return str(value.get("name", value)) if isinstance(value, dict) else str(value)
