@@ -298,6 +298,31 @@ def test_a_source_that_changed_after_the_index_fails_the_job_and_is_tried_again(
     assert not (Layout(study.folder).case("p1_ct1") / "image.json").exists()
 
 
+@pytest.mark.parametrize("n_bytes", [-200, None])
+def test_a_source_that_changes_while_it_is_read_fails_the_job_and_comes_back(source, monkeypatch, n_bytes):
+    paths = scan(source)
+    study = study_of(source, kind="none")
+    index(study)
+    content, times = paths[2].read_bytes(), paths[2].stat()
+    plain = convert.convert
+
+    def changed_meanwhile(*given):
+        # Cut short, it is refused; written again with the same voxels, it is read: neither may be kept.
+        paths[2].write_bytes(content[:n_bytes])
+        os.utime(paths[2], ns=(times.st_atime_ns, times.st_mtime_ns + 1_000))
+        return plain(*given)
+
+    monkeypatch.setattr(convert, "convert", changed_meanwhile)
+    with pytest.raises(StudyError, match="written after the index; run again"):
+        converted(study, again=False)
+    monkeypatch.setattr(convert, "convert", plain)
+    # Put back from the archive, with its time.
+    paths[2].write_bytes(content)
+    os.utime(paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))
+    _, records = converted(study)
+    assert [record["status"] for record in records.values()] == ["ok"]
+
+
 def test_after_a_new_index_the_changed_source_is_read(source):
     files = scan(source)
     study = study_of(source)

@@ -56,10 +56,15 @@ def _work(layout: Layout, case: str, settings: ConvertStage, text: str) -> Work:
 def _convert_or_fail(layout: Layout, case: str, source: dict[str, Any], settings: ConvertStage) -> Record:
     """As `convert`; a source that changes under our hands fails the job, so that the next run looks again.
 
-    A rejection would stay: the file may come back as it was, and then nothing tells that there is something to do.
+    A rejection would stay: the file may come back as it was, and then nothing tells that there is something to do. The
+    same goes for what was read of a file while it changed, so the source is looked at before the work and after it.
     """
     try:
-        return convert(layout, case, source, settings)
+        _check_unchanged(source)
+        try:
+            return convert(layout, case, source, settings)
+        finally:
+            _check_unchanged(source)
     except Rejected as rejected:
         if rejected.reason == "SOURCE_CHANGED":
             raise StudyError(f"{rejected.found}; run again") from None
@@ -73,7 +78,6 @@ def convert(layout: Layout, case: str, source: dict[str, Any], settings: Convert
     for left in [layout.case(case) / "label.zarr", layout.instances(case), *layout.case(case).glob("image-*.zarr")]:
         if left not in paths:
             store.remove(left)
-    _check_unchanged(source)
     root = Path(source["root"])
     first, *others = _channels(source, settings)
     image, content = _written(paths[0], root, first, settings)
