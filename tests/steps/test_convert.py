@@ -304,7 +304,7 @@ def test_a_source_that_changes_while_it_is_read_fails_the_job_and_comes_back(sou
     study = study_of(source, kind="none")
     index(study)
     content, times = paths[2].read_bytes(), paths[2].stat()
-    plain = convert.convert
+    plain = convert._channels
 
     def changed_meanwhile(*given):
         # Cut short, it is refused; written again with the same voxels, it is read: neither may be kept.
@@ -312,10 +312,10 @@ def test_a_source_that_changes_while_it_is_read_fails_the_job_and_comes_back(sou
         os.utime(paths[2], ns=(times.st_atime_ns, times.st_mtime_ns + 1_000))
         return plain(*given)
 
-    monkeypatch.setattr(convert, "convert", changed_meanwhile)
+    monkeypatch.setattr(convert, "_channels", changed_meanwhile)
     with pytest.raises(StudyError, match="written after the index; run again"):
         converted(study, again=False)
-    monkeypatch.setattr(convert, "convert", plain)
+    monkeypatch.setattr(convert, "_channels", plain)
     # Put back from the archive, with its time.
     paths[2].write_bytes(content)
     os.utime(paths[2], ns=(times.st_atime_ns, times.st_mtime_ns))
