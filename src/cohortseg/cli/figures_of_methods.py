@@ -47,8 +47,8 @@ def ablation_table(wish: Wish) -> pd.DataFrame:
     -------
     DataFrame
         `experiment`, `changed` (the setting and its value), `n_cases` that both have, `mean` of the primary metric over
-        them, `difference` to the experiment on the same cases. One row where nothing differs in a single setting, none where
-        the experiment has no row.
+        them, `difference` to the experiment on the same cases. One row where nothing differs in a single setting, none
+        where the experiment has no row.
     """
     base = wish.study.experiments[wish.experiment]
     of = wish.rows[wish.rows["label"] == wish.label].groupby(["experiment", "case"])[wish.metric].mean()
