@@ -53,6 +53,10 @@ def test_without_a_second_experiment_there_is_no_ablation(wish):
     assert TARGETS["ablation"](Wish(wish.layout, wish.study, "otsu", "tumour", wish.rows)) is None
 
 
+def test_without_rows_there_is_no_ablation(wish):
+    assert TARGETS["ablation"](Wish(wish.layout, wish.study, "full", "tumour", wish.rows.iloc[:0])) is None
+
+
 def test_without_a_network_there_is_no_diagram(wish):
     study = wish.study.model_copy(update={"experiments": {"otsu": wish.study.experiments["otsu"]}})
     assert TARGETS["architecture"](Wish(wish.layout, study, "otsu", "tumour", wish.rows)) is None

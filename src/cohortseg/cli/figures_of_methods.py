@@ -47,10 +47,14 @@ def ablation_table(wish: Wish) -> pd.DataFrame:
     -------
     DataFrame
         `experiment`, `changed` (the setting and its value), `n_cases` that both have, `mean` of the primary metric over
-        them, `difference` to the experiment on the same cases. One row where nothing differs in a single setting.
+        them, `difference` to the experiment on the same cases. One row where nothing differs in a single setting, none
+        where the experiment has no row.
     """
     base = wish.study.experiments[wish.experiment]
     of = wish.rows[wish.rows["label"] == wish.label].groupby(["experiment", "case"])[wish.metric].mean()
+    columns = ["experiment", "changed", "n_cases", "mean", "difference"]
+    if wish.experiment not in of.index.get_level_values(0):
+        return pd.DataFrame(columns=columns)
     own = of[wish.experiment].dropna()
     rows = [[wish.experiment, f"{wish.experiment} (as it is)", len(own), float(own.mean()), 0.0]]
     for name, other in wish.study.experiments.items():
@@ -65,7 +69,7 @@ def ablation_table(wish: Wish) -> pd.DataFrame:
                 float((both["other"] - both["own"]).mean()),
             ]
         )
-    return pd.DataFrame(rows, columns=["experiment", "changed", "n_cases", "mean", "difference"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def differing(one: Method, other: Method) -> list[tuple[str, Any]]:
