@@ -158,3 +158,13 @@ def test_scans_of_another_kind_are_told_apart_from_those_of_the_modality():
     table = flow_table().replace({"reason": {"NOT_AN_IMAGE": "NOT_SELECTED"}})
     facts = replace(FACTS, flow=flow_diagram(table))
     assert "19 scans were found, of which 2 scans were not of the kind wanted (CT); 2 scans" in text_of(facts)
+
+
+def test_a_network_that_learnt_from_labels_of_others_says_so():
+    experiments = {**FACTS.settings["experiments"]}
+    name = next(key for key, method in experiments.items() if method["method"] == "unet")
+    experiments[name] = {**experiments[name], "labels_from": "clusters", "reference_share": 0.25}
+    text = text_of(replace(FACTS, settings={**FACTS.settings, "experiments": experiments}))
+    assert "learnt from the labels that the experiment clusters found" in text
+    assert "25 % of the subjects" in text
+    assert "learnt from the labels" not in text_of(FACTS)

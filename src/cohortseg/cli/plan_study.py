@@ -106,6 +106,11 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
             yield _search(study, experiment, cases, needs, on_gpu=on_gpu)
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
+        if (source := study.labels_of(experiment)) is not None:
+            # Each fold has its training cases labelled: all batches but its own.
+            folds, gpu = study.split.folds, on_gpu and source in study.networks
+            n_jobs, parts = (folds - 1) * len(fold_batches), (n_channels, n_classes)
+            yield _row("pseudolabel", experiment, cases, n_jobs, needs, parts, gpu=gpu, runs=folds - 1)
         seeds = len(seeds_of(method)) if isinstance(method, UNetMethod | LearnedMethod) else 1
         chosen = study.choices(experiment)
         stages = ["contest"] if "model" in chosen else []

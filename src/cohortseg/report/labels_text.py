@@ -28,3 +28,16 @@ def target_sentence(method: Settings) -> str:
         "Its outputs are the regions, one sigmoid for each; the loss is the mean over them, and regions with a "
         "probability above one half were written over each other in their order to give exclusive classes."
     )
+
+
+def taught_sentence(method: Settings) -> str:
+    """Whose labels a method learnt from; empty where these were the references."""
+    source = method.get("labels_from")
+    if not source:
+        return ""
+    share = method.get("reference_share") or 0
+    but = f", but for {100 * share:g} % of the subjects, which kept their references" if share else ""
+    return (
+        f"It learnt from the labels that the experiment {source} found on the training cases of each fold{but}; no "
+        "held-out case of the fold took part in making them. It was scored against references."
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
-from cohortseg.report.labels_text import label_sentences, target_sentence
+from cohortseg.report.labels_text import label_sentences, target_sentence, taught_sentence
 from cohortseg.report.numbers import counted, metric_look, significant
 from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
@@ -228,6 +228,7 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         f"{choice('optimiser', OPTIMISERS)} and a learning rate of {method.get('learning_rate'):g} "
         f"{choice('schedule', SCHEDULES)}.",
         target_sentence(method),
+        taught_sentence(method),
         "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",
         f"Augmentation: preset “{method.get('augmentation')}”." if method.get("augmentation") != "none" else "",
         f"One model per fold and seed ({', '.join(map(str, seeds))})." if seeds else "",
