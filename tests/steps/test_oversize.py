@@ -134,6 +134,7 @@ def test_the_processes_go_with_their_job_however_it_ends(number, before, tmp_pat
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     process.stderr.read()
+    process.stderr.close()
     assert process.wait(60) != 0
     _, alive = psutil.wait_procs(helpers, timeout=60)
     assert alive == []
