@@ -1,5 +1,6 @@
 """The tables that describe and compare experiments: summary, comparison, ranks, variance, agreement of volumes."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,13 @@ def comparison_table(rows: pd.DataFrame, primary: str, statistics: StatisticsSet
     `p_holm` counts the pairs of experiments of one label, metric and split; `p_bh` all rows of the table.
     """
     post = rows[rows["stage"] == "post"]
+    return compared_in_groups(post, ["label", "stage", "split"], compared_metrics(primary), statistics)
+
+
+def compared_in_groups(
+    rows: pd.DataFrame, by: list[str], metrics: Iterable[str], statistics: StatisticsSettings
+) -> pd.DataFrame:
+    """All pairs of experiments per metric, in each group of rows; the columns of the groups come last, then `p_bh`."""
     options: dict[str, Any] = {
         "seed": statistics.seed,
         "n_bootstrap": statistics.bootstrap,
@@ -54,12 +62,12 @@ def comparison_table(rows: pd.DataFrame, primary: str, statistics: StatisticsSet
         "confidence": statistics.confidence,
     }
     tables = [
-        compare(part, metric=metric, **options).assign(label=str(key[0]), stage="post", split=str(key[1]))
-        for key, part in groups_of(post, ["label", "split"])
-        for metric in compared_metrics(primary)
+        compare(part, metric=metric, **options).assign(**dict(zip(by, map(str, key), strict=True)))
+        for key, part in groups_of(rows, by)
+        for metric in metrics
     ]
     tables = [table for table in tables if len(table)]
-    nothing = pd.DataFrame(columns=[*COMPARISON_COLUMNS, "label", "stage", "split"])
+    nothing = pd.DataFrame(columns=[*COMPARISON_COLUMNS, *by])
     joined = (pd.concat(tables, ignore_index=True) if tables else nothing).rename(columns=RENAMED)
     joined["p_bh"] = benjamini_hochberg(joined["p_value"].to_numpy(dtype=np.float64))
     return joined

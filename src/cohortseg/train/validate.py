@@ -11,7 +11,7 @@ from cohortseg.ignored import left_out
 from cohortseg.infer.blend import Floats
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.native import labels_from
-from cohortseg.infer.networks import forward_of
+from cohortseg.infer.networks import Forward, forward_of
 from cohortseg.infer.overlap_tile import overlap_tile_slabs
 from cohortseg.infer.regions import Regions, classes_from
 from cohortseg.infer.sliding import predict_slabs, read_region, slab_array
@@ -73,11 +73,7 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         network.eval()
         losses, scores = [], []
         for image, label in boxes:
-            if extent is not None and extent.is_smaller:
-                slabs = overlap_tile_slabs(image, forward, extent=extent, patch=patch, n_channels_out=n_classes)
-            else:
-                slabs = predict_slabs(image, forward, patch=patch, n_channels_out=n_classes, overlap=overlap)
-            probabilities = slab_array(slabs)
+            probabilities = predicted(image, forward, n_classes, patch=patch, extent=extent, overlap=overlap)
             losses.append(_loss(probabilities, label, loss, regions is not None))
             found = labels_from(probabilities) if regions is None else classes_from(probabilities, regions.decoded)
             scores.append(_dice(left_out(found, label), label, members))
@@ -85,6 +81,15 @@ def validation(  # noqa: PLR0913 (numbers of one validation)
         return _row(losses, np.array(scores).reshape(-1, n_classes - 1))
 
     return validate
+
+
+def predicted(
+    image: Array, forward: Forward, n_channels: int, *, patch: Shape, extent: Extent | None, overlap: float
+) -> Floats:
+    """What a network gives of a box: tiles laid side by side where it gives less than it sees, else blended."""
+    if extent is not None and extent.is_smaller:
+        return slab_array(overlap_tile_slabs(image, forward, extent=extent, patch=patch, n_channels_out=n_channels))
+    return slab_array(predict_slabs(image, forward, patch=patch, n_channels_out=n_channels, overlap=overlap))
 
 
 def spread(cases: Sequence[Case], n: int) -> Sequence[Case]:

@@ -9,11 +9,10 @@ from torch import nn
 from cohortseg.infer.blend import Floats
 from cohortseg.infer.extent import Extent
 from cohortseg.infer.images import image_forward_of
-from cohortseg.infer.overlap_tile import overlap_tile_slabs
-from cohortseg.infer.sliding import predict_slabs, read_region, slab_array
+from cohortseg.infer.sliding import read_region
 from cohortseg.train.losses import LossFunction
 from cohortseg.train.patches import Case
-from cohortseg.train.validate import Validation, box_in, spread
+from cohortseg.train.validate import Validation, box_in, predicted, spread
 from cohortseg.volume import Shape
 
 
@@ -57,11 +56,7 @@ def validation_of_images(  # noqa: PLR0913 (numbers of one validation)
         network.eval()
         losses, errors = [], []
         for image, target in boxes:
-            if extent is not None and extent.is_smaller:
-                slabs = overlap_tile_slabs(image, forward, extent=extent, patch=patch, n_channels_out=1)
-            else:
-                slabs = predict_slabs(image, forward, patch=patch, n_channels_out=1, overlap=overlap)
-            found = slab_array(slabs)
+            found = predicted(image, forward, 1, patch=patch, extent=extent, overlap=overlap)
             losses.append(float(loss(torch.from_numpy(found)[None], torch.from_numpy(target)[None])))
             errors.append(float(np.abs(found[0] - target).mean()) * unit)
         network.train(was_training)
