@@ -10,17 +10,16 @@ import numpy as np
 from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.arrays import read_arrays, write_arrays
-from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar, run_path, write_json
+from cohortseg.io.sidecar import digest, read_json, read_sidecar, run_path, write_json
 from cohortseg.layout import Layout
 from cohortseg.methods.intensity import Model, Pair, learn, make
 from cohortseg.settings import IntensityMethod, SynthesisSettings
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.batch import Record, Work, log, run_batch, run_record
 from cohortseg.steps.image_pairs import lacks, read_input, read_target, with_target
+from cohortseg.steps.learners import WEIGHTS, is_whole
 from cohortseg.steps.units import folds_of_model, plan_units, split_unit
 from cohortseg.volume import Volume
-
-WEIGHTS = "weights.safetensors"
 
 
 def task_of(settings: ExperimentStage) -> SynthesisSettings:
@@ -52,8 +51,8 @@ def train_intensity(arguments: argparse.Namespace, settings: ExperimentStage, me
     members = read_json(layout.members(arguments.fold))
     recipe = [STAGES["train"].revision, method.model_dump_json(), task.model_dump_json(), settings.channels]
     key = digest(["train", recipe, arguments.fold, arguments.seed, arguments.upstream, members])
-    done, path = read_sidecar(arguments.token) or read_sidecar(folder / "done.json"), folder / WEIGHTS
-    if done and done["key"] == key and path.exists() and file_digest(path) == f"sha256:{done['weights']}":
+    done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
+    if done is not None and done["key"] == key and is_whole(folder, done):
         log("already done")
         write_json(arguments.token, done)
         return
@@ -71,7 +70,7 @@ def train_intensity(arguments: argparse.Namespace, settings: ExperimentStage, me
             yield own, read_target(layout, case, settings.channels, task).array
 
     model = learn(pairs, rule=method.rule, above=task.body_above)
-    weights = write_arrays(path, model, {"method": "intensity", "rule": method.rule, "channel": channel})
+    weights = write_arrays(folder / WEIGHTS, model, {"method": "intensity", "rule": method.rule, "channel": channel})
     record = {
         "status": "ok",
         "stage": "train",

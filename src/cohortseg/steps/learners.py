@@ -50,7 +50,7 @@ def train_learner(arguments: argparse.Namespace, settings: ExperimentStage, meth
     recipe = [STAGES["train"].revision, method.model_dump_json(exclude={"seeds"}), settings.classes, settings.channels]
     key = digest(["train", recipe, arguments.fold, arguments.seed, arguments.upstream, members, *made_of])
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
-    if done is not None and done["key"] == key and _is_whole(folder, done):
+    if done is not None and done["key"] == key and is_whole(folder, done):
         log("already done")
         write_json(arguments.token, done)
         return
@@ -117,7 +117,8 @@ def drawn(cases: list[str], n: int | None, seed: int) -> list[str]:
     return [cases[place] for place in sorted(places.tolist())]
 
 
-def _is_whole(folder: Path, done: dict[str, Any]) -> bool:
+def is_whole(folder: Path, done: dict[str, Any]) -> bool:
+    """Whether what was fitted is there as its record says."""
     path = folder / WEIGHTS
     return path.exists() and file_digest(path) == f"sha256:{done['weights']}"
 
