@@ -1,5 +1,6 @@
 """What a job asks of a machine: memory, time, cores, cards, from the headers of its cases."""
 
+import math
 from functools import cache
 
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
@@ -61,6 +62,12 @@ def cluster_cores_of(stage):
 def worker_mb(wildcards):
     """The memory of each of these processes."""
     return int(STUDY.jobs.oversize.worker_gib * 1024)
+
+
+def most_voxels_of(stage):
+    """The voxels of the largest case that a stage reads as a whole; 0 where it reads every one so."""
+    limit = STUDY.blocks_above(stage)
+    return int(limit) if limit < math.inf else 0
 
 
 def runtime_of(stage):

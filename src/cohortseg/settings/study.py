@@ -24,6 +24,7 @@ from cohortseg.settings.networks import PLANES_ONLY
 from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
+    OF_VOXELS,
     PROPERTIES,
     ExportSettings,
     InstanceSettings,
@@ -289,10 +290,12 @@ class Study(Part):
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     def blocks_above(self, stage: str) -> float:
-        """Voxels above which a stage works through a case by blocks; infinite where it must see the whole image."""
+        """Voxels above which a stage works through a case by blocks or slabs; infinite where it must see the whole."""
         whole = {
             "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
             "postprocess": self.postprocess.crf is not None or self.instances is not None,
+            "evaluate": self.synthesis is not None or self.instances is not None or self.cohort.labels.instances,
+            "export": not set(self.export.formats) <= set(OF_VOXELS),
         }
         return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2
 
