@@ -93,6 +93,16 @@ def by_intensity(image: Array, where: Mask | None, n_levels: int, *, seed: int =
     return out
 
 
+def fewer_different(rows: Floats, n: int) -> bool:
+    """Whether there are fewer than n different rows; the rows are not sorted for that."""
+    left = rows
+    for _ in range(n):
+        if not len(left):
+            return True
+        left = left[(left != left[0]).any(axis=1)]
+    return False
+
+
 def by_features(
     rows: Features, image: Array, where: Mask | None, n_levels: int, *, seed: int, n_starts: int, sample: int
 ) -> Labels:
@@ -115,7 +125,7 @@ def by_features(
     drawn = at if at.size <= sample else np.sort(np.random.default_rng(seed).choice(at, sample, replace=False))
     seen = flat[:, drawn].T.astype(np.float64)
     scale = float(seen.std(axis=0).max())
-    if len(np.unique(seen, axis=0)) < n_levels:
+    if fewer_different(seen, n_levels):
         return out
     model = KMeans(n_levels, n_init=n_starts, random_state=seed, tol=1e-7).fit(seen / scale)
     centres = (model.cluster_centers_ * scale).astype(np.float32)

@@ -196,8 +196,11 @@ def histogram(image: Array, where: Array | None) -> tuple[Counts, Centres]:
     width = 1.0 if exact else (high - low) / BINS or 1.0
     counts = np.zeros(n)
     for part in _counted(image, where):
-        bins = ((part.astype(np.float64) - low) / width).astype(np.intp)
-        counts += np.bincount(np.minimum(bins, n - 1), minlength=n)
+        if exact:
+            counts += np.bincount(part.astype(np.intp) - int(low), minlength=n)
+        else:
+            bins = ((part.astype(np.float64) - low) / width).astype(np.intp)
+            counts += np.bincount(np.minimum(bins, n - 1), minlength=n)
     return counts, low + width * (np.arange(n, dtype=np.float64) + (0.0 if exact else 0.5))
 
 
