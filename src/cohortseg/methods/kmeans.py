@@ -10,7 +10,7 @@ from cohortseg.methods import Segment
 from cohortseg.methods.features import Features, principal, spatial, window_shape
 from cohortseg.methods.levels import Floats, Labels, best_centres, check_objects, chosen, nearest_level
 from cohortseg.methods.regions import Mask, region
-from cohortseg.methods.threshold import histogram
+from cohortseg.methods.threshold import groups_of_planes, histogram
 from cohortseg.volume import Array, Volume
 
 GROUP = 500_000
@@ -86,8 +86,8 @@ def by_intensity(image: Array, where: Mask | None, n_levels: int, *, seed: int =
     centres = centres_of(image, where, n_levels, seed=seed, n_starts=n_starts)
     out = np.zeros(image.shape, np.uint8)
     if centres is not None:
-        for z in range(len(out)):
-            out[z] = nearest_level(image[z], centres)
+        for planes in groups_of_planes(out.shape):
+            out[planes] = nearest_level(image[planes], centres)
         if where is not None:
             out[~where] = 0
     return out

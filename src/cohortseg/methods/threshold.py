@@ -197,7 +197,9 @@ def histogram(image: Array, where: Array | None) -> tuple[Counts, Centres]:
     counts = np.zeros(n)
     for part in _counted(image, where):
         if exact:
-            counts += np.bincount(part.astype(np.intp) - int(low), minlength=n)
+            values = part.astype(np.intp)
+            values -= int(low)
+            counts += np.bincount(values, minlength=n)
         else:
             bins = ((part.astype(np.float64) - low) / width).astype(np.intp)
             counts += np.bincount(np.minimum(bins, n - 1), minlength=n)
@@ -206,7 +208,7 @@ def histogram(image: Array, where: Array | None) -> tuple[Counts, Centres]:
 
 def _counted(image: Array, where: Array | None) -> Iterator[Array]:
     """The voxels that count, in groups of planes, without empty groups."""
-    for planes in _planes(image.shape):
+    for planes in groups_of_planes(image.shape):
         part = np.asarray(image[planes])
         voxels = part.ravel() if where is None else part[where[planes]]
         if voxels.size:
@@ -218,7 +220,7 @@ def _between(
 ) -> npt.NDArray[np.bool_]:
     low, high = limits
     out = np.ones(image.shape, bool) if where is None else where.copy()
-    for planes in _planes(image.shape):
+    for planes in groups_of_planes(image.shape):
         part = np.asarray(image[planes])
         if low is not None:
             out[planes] &= part > low if strict else part >= low
@@ -227,7 +229,8 @@ def _between(
     return out
 
 
-def _planes(shape: tuple[int, ...]) -> list[slice]:
+def groups_of_planes(shape: tuple[int, ...]) -> list[slice]:
+    """The planes of an image in groups of about `PLANES_VOXELS`: what is worked on at a time."""
     step = max(1, PLANES_VOXELS // (shape[1] * shape[2]))
     return [slice(z, z + step) for z in range(0, shape[0], step)]
 
