@@ -17,7 +17,7 @@ from cohortseg.settings import load_study, seeds_of
 from cohortseg.slurm_guard import guard
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 from cohortseg.stages import STAGES, stage_settings
-from cohortseg.steps.records import needs_of, work_of
+from cohortseg.steps.records import needs_of, parts_of, shipped_for, work_of
 from cohortseg.steps.tuning import needed_trials, searched_folds
 from cohortseg.workflow import (
     advice,
@@ -52,14 +52,10 @@ except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")
 
-N_CHANNELS, N_CLASSES = len(STUDY.cohort.channel_names), len(
-    STUDY.cohort.labels.classes
-)
+N_CHANNELS, N_CLASSES = parts_of(STUDY)
 # Finished cases of this study tell what the others will need.
 NEEDS = (
-    needs_of(LAYOUT, list(CASES.values()), N_CHANNELS, N_CLASSES)
-    if workflow.is_main_process
-    else {}
+    needs_of(LAYOUT, STUDY, list(CASES.values())) if workflow.is_main_process else {}
 )
 
 BATCHES = defaultdict(list)
@@ -170,10 +166,8 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    crf = STUDY.postprocess.crf is not None
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
-        stage, crf=crf, images=STUDY.synthesis is not None
-    )
+    work = work_of(stage, wildcards.get("experiment"))
+    return NEEDS.get(work) or shipped_for(STUDY, stage)
 
 
 def memory_of(stage):
