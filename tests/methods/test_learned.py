@@ -131,6 +131,27 @@ def test_the_mean_shape_of_equal_labels_is_the_label_and_of_different_ones_the_m
     np.testing.assert_array_equal(predict_mean_shape(model, image), label)
 
 
+def test_a_shape_is_the_mean_of_those_who_judged_a_place_and_background_where_nobody_did():
+    label = np.zeros(GRID.shape, np.uint8)
+    label[4:8, 10:20, 10:30] = 1
+    hidden, image = label.copy(), Volume(np.zeros(GRID.shape), GRID)
+    hidden[:6] = 255
+    model = fit_mean_shape([(image, label), (image, hidden), (image, hidden)], 1, box=GRID.shape)
+    np.testing.assert_array_equal(predict_mean_shape(model, image), label)
+    alone = fit_mean_shape([(image, hidden)], 1, box=GRID.shape)
+    np.testing.assert_array_equal(predict_mean_shape(alone, image), np.where(hidden == 255, 0, hidden))
+
+
+def test_an_ellipsoid_is_not_held_back_by_voxels_that_nobody_judged():
+    grid = Grid((12, 20, 30), (1.0, 1.0, 1.0), (0, 0, 0))
+    image, box = Volume(np.zeros(grid.shape), grid), np.zeros(grid.shape, np.uint8)
+    box[3:9, 6:14, 8:22] = 1
+    corners, beside = {}, np.where(box == 1, 1, 255).astype(np.uint8)
+    for name, label in (("background", box), ("nobody's", beside)):
+        corners[name] = predict_ellipsoid(fit_ellipsoid([(image, label)], 1), image)[box == 1].all()
+    assert corners == {"background": False, "nobody's": True}
+
+
 def test_the_mean_shape_fits_an_image_of_another_size():
     label = cases(1)[0][1]
     model = fit_mean_shape([(Volume(np.zeros(GRID.shape), GRID), label)], 2, box=(24, 40, 40))

@@ -44,9 +44,6 @@ except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")
 
-N_CHANNELS, N_CLASSES = len(STUDY.cohort.channel_names), len(
-    STUDY.cohort.labels.classes
-)
 BATCHES = defaultdict(list)
 FOLD_BATCHES = defaultdict(list)
 for case in CASES.values():

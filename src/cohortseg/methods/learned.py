@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
+from cohortseg.ignored import IGNORE
 from cohortseg.methods.features import bank
 from cohortseg.methods.trees import as_arrays, shares
 from cohortseg.volume import Array, Shape, Volume
@@ -208,15 +209,16 @@ def fit_mean_shape(cases: Iterable[Labelled], n_classes: int, *, box: Shape = (4
     Source: the atlas guess without registration; a floor that a method must beat.
     """
     total: npt.NDArray[np.float64] | None = None
-    n = 0
     for _, label in cases:
         sides = tuple(1 if m == 1 else b for m, b in zip(label.shape, box, strict=True))
-        here = np.stack([_resized((label == value).astype(np.float32), sides) for value in range(1, n_classes + 1)])
+        # The classes, and last what was judged at all: a case speaks of these places alone.
+        masks = [*(label == value for value in range(1, n_classes + 1)), label != IGNORE]
+        here = np.stack([_resized(mask.astype(np.float32), sides) for mask in masks])
         total = here.astype(np.float64) if total is None else total + here
-        n += 1
     if total is None:
         raise SettingsError("a mean shape needs labelled cases")
-    return {"share": (total / n).astype(np.float32)}
+    *found, judged = total
+    return {"share": (np.stack(found) / np.maximum(judged, 1e-6)).astype(np.float32)}
 
 
 def predict_mean_shape(model: Model, volume: Volume) -> Labels:
@@ -237,24 +239,27 @@ def fit_ellipsoid(cases: Iterable[Labelled], n_classes: int, *, sizes: int = 40)
         When no case has a voxel of class 1.
     """
     del n_classes
-    masks = [thinned(np.asarray(label) == 1) for _, label in cases]
+    thin = (thinned(np.asarray(label)) for _, label in cases)
+    known = [label for label in thin if (label == 1).any()]
     extents = [
         [(np.ptp(np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))) + 1) / mask.shape[axis] for axis in range(3)]
-        for mask in masks
-        if mask.any()
+        for mask in (label == 1 for label in known)
     ]
     if not extents:
         raise SettingsError("an ellipsoid needs a case with class 1")
     mean = np.mean(extents, axis=0)
     tried = [mean * factor for factor in np.linspace(0.3, 1.6, sizes)]
-    scores = [np.mean([_dice(mask, ellipsoid(mask.shape, sides)) for mask in masks if mask.any()]) for sides in tried]
+    scores = [
+        np.mean([_dice(label == 1, ellipsoid(label.shape, sides) & (label != IGNORE)) for label in known])
+        for sides in tried
+    ]
     return {"sides": tried[int(np.argmax(scores))]}
 
 
-def thinned(mask: npt.NDArray[np.bool_], most: int = 96) -> npt.NDArray[np.bool_]:
-    """A mask at no more than so many places along each axis, evenly: many cases are held in memory together."""
-    places = [((np.arange(k) + 0.5) * n / k).astype(int) for n in mask.shape for k in (min(n, most),)]
-    return np.asarray(mask[np.ix_(*places)])
+def thinned(label: Array, most: int = 96) -> Array:
+    """A label at no more than so many places along each axis, evenly: many cases are held in memory together."""
+    places = [((np.arange(k) + 0.5) * n / k).astype(int) for n in label.shape for k in (min(n, most),)]
+    return np.asarray(label[np.ix_(*places)])
 
 
 def predict_ellipsoid(model: Model, volume: Volume) -> Labels:

@@ -18,6 +18,7 @@ from cohortseg.settings.methods import (
     PretrainedMethod,
     TrainedMethod,
     UNetMethod,
+    seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
@@ -276,7 +277,7 @@ class Study(Part):
         return [
             Member(
                 experiment=name,
-                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                seeds=seeds_of(self.trained[name]) if name in self.trained else None,
                 has_probabilities=not self.finds_regions(name)
                 and (getattr(self.experiments[name], "probabilities", False) or self.chooses_threshold(name)),
             )
