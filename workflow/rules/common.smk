@@ -57,6 +57,11 @@ onstart:
         sweep(LAYOUT)
 
 
+onsuccess:
+    if LAYOUT.report.exists():
+        print(f"cohortseg: the report is {LAYOUT.report}", file=sys.stderr)
+
+
 onerror:
     print(f"cohortseg: {advice(LAYOUT.root)}", file=sys.stderr)
 
