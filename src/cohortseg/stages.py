@@ -10,8 +10,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cohortseg.settings import (
+    CandidateSettings,
     CohortSettings,
     ConvertSettings,
+    DetectionSettings,
     ExportSettings,
     InstanceSettings,
     LabelSettings,
@@ -179,6 +181,7 @@ class EvaluateStage(ScoredStage):
     """Settings of `evaluate`."""
 
     metrics: MetricSettings
+    detection: CandidateSettings | None = None
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
@@ -194,6 +197,7 @@ class AggregateStage(ScoredStage):
     statistics: StatisticsSettings
     report: ReportSettings
     stability: StabilitySettings | None = None
+    detection: DetectionSettings | None = None
     synthesis: SynthesisSettings | None = None
 
 
@@ -259,7 +263,7 @@ STAGES: dict[str, Stage] = {
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(4, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(6, AggregateStage, 1000, 0, 0),
+    "aggregate": Stage(7, AggregateStage, 1000, 0, 0),
     "report": Stage(4, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
@@ -286,6 +290,8 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
+    if stage == "evaluate" and study.detection is not None:
+        available["detection"] = study.detection.of_candidates()
     if experiment is not None:
         # Other experiments know nothing of regions, and are not made again when only these change.
         if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
@@ -309,5 +315,6 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     model = STAGES[stage].settings
     # Where labels are made nothing of images is said: the text, and so the keys of finished work, stay as they were.
     silent = None if study.synthesis is not None else {"synthesis", *({"channels"} if stage in SHOW_IMAGES else ())}
+    silent = silent if study.detection is not None else {*(silent or ()), "detection"}
     found = model.model_validate({name: available[name] for name in model.model_fields})
     return found.model_dump_json(exclude=silent)

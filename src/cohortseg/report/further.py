@@ -36,6 +36,11 @@ ANALYSES: dict[str, Analysis] = {
     "detection": Analysis(
         "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
     ),
+    "operating_points": Analysis(
+        "Detection at an operating point",
+        "Lesions found and false candidates where only candidates from a score on count; the score was chosen by the "
+        "validation cases of the other folds (for the test set by those of all), so no case chose for itself.",
+    ),
     "stability_summary": Analysis(
         "Stability under changes of the image",
         "How far the raw label stays the same (Dice, no reference) when the image is mirrored, turned, noisy, coarser.",

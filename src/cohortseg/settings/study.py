@@ -10,6 +10,7 @@ from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
+from cohortseg.settings.detection import DetectionSettings
 from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -69,6 +70,9 @@ class Study(Part):
         None, description="the study makes images of a channel instead of labels; not at all when empty"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
+    detection: DetectionSettings | None = Field(
+        None, description="count lesions found and false alarms at an operating point; not at all when empty"
+    )
     stability: StabilitySettings | None = Field(
         None, description="measure how far results stay the same under changes of the image; not at all when empty"
     )
@@ -131,6 +135,13 @@ class Study(Part):
             if channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)
                 raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_have_probabilities(self) -> "Study":
+        above = self.detection is not None and self.detection.candidates_above is not None
+        if above and not any(getattr(one, "probabilities", False) for one in self.experiments.values()):
+            raise ValueError("detection.candidates_above: needs an experiment with `probabilities: true`")
         return self
 
     @model_validator(mode="after")

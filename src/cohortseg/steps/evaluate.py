@@ -64,7 +64,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     -------
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
-        each label. `voxels`: of each stage the counts of all classes. `location` of the reference of each label.
+        each label. `detection`: of each label, where it is asked for. `voxels`: of each stage the counts of all
+        classes. `location` of the reference of each label.
 
     Raises
     ------
@@ -97,6 +98,11 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
             found[part][stage] = by_label
     if "instances" in read_json(folder / "post.json").get("contents", {}):
         found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
+    if settings.detection is not None:
+        from cohortseg.steps.detect import detected
+
+        stored, post = _stored_probabilities(folder, settings), store.read_volume(folder / "post.zarr")
+        found["detection"] = detected(reference, post, stored, settings.labels, settings.detection)
     _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
     return {"content": digest(found), **found}
 

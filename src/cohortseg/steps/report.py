@@ -64,6 +64,8 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "operating_points": "detection at an operating point",
+    "detections": "detection of each case at its operating point",
     "choices": "what was chosen on validation folds",
     "candidates": "candidates of the choices",
     "images": "every made image against the real one",
