@@ -20,6 +20,7 @@ from cohortseg.settings import (
     Member,
     Method,
     MetricSettings,
+    PanopticSettings,
     Part,
     PlanSettings,
     PostprocessSettings,
@@ -129,6 +130,12 @@ class PostprocessStage(Part):
     postprocess: PostprocessSettings
     choose_threshold: bool = False
     instances: InstanceSettings | None = None
+    panoptic: PanopticSettings | None = None
+
+    @property
+    def things(self) -> list[int] | None:
+        """Numbers of the classes whose objects are told apart; None: all of them."""
+        return None if self.panoptic is None else [self.classes.index(name) + 1 for name in self.panoptic.things]
 
 
 class CandidatesStage(Part):
@@ -182,6 +189,7 @@ class EvaluateStage(ScoredStage):
 
     metrics: MetricSettings
     detection: CandidateSettings | None = None
+    panoptic: PanopticSettings | None = None
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
@@ -198,6 +206,7 @@ class AggregateStage(ScoredStage):
     report: ReportSettings
     stability: StabilitySettings | None = None
     detection: DetectionSettings | None = None
+    panoptic: PanopticSettings | None = None
     synthesis: SynthesisSettings | None = None
 
 
@@ -271,6 +280,8 @@ STAGES: dict[str, Stage] = {
 
 SHOW_IMAGES = ("evaluate", "report")
 """Stages that look at channels only where images are made."""
+NOT_SAID_IF_EMPTY = ("synthesis", "detection", "panoptic")
+"""Groups of settings that came later than the first studies."""
 
 
 def stage_settings(study: Study, stage: str, experiment: str | None = None) -> str:
@@ -313,8 +324,15 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
-    # Where labels are made nothing of images is said: the text, and so the keys of finished work, stay as they were.
-    silent = None if study.synthesis is not None else {"synthesis", *({"channels"} if stage in SHOW_IMAGES else ())}
-    silent = silent if study.detection is not None else {*(silent or ()), "detection"}
     found = model.model_validate({name: available[name] for name in model.model_fields})
-    return found.model_dump_json(exclude=silent)
+    return found.model_dump_json(exclude=_unsaid(study, stage))
+
+
+def _unsaid(study: Study, stage: str) -> dict[str, Any]:
+    """What a study does not ask for is not said: the text, and so the keys of finished work, stay as they were."""
+    unsaid: dict[str, Any] = {name: True for name in NOT_SAID_IF_EMPTY if getattr(study, name) is None}
+    if study.synthesis is None and stage in SHOW_IMAGES:
+        unsaid["channels"] = True
+    if study.cohort.labels.instance_divisor is None:
+        unsaid["labels"] = {"instance_divisor"}
+    return unsaid

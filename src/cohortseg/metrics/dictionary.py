@@ -11,6 +11,7 @@ from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
 from cohortseg.metrics.tables_of_detection import detection_tables
 from cohortseg.metrics.tables_of_images import image_tables, is_of_images
+from cohortseg.metrics.tables_of_panoptic import panoptic_tables
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
@@ -323,6 +324,7 @@ TABLES: dict[str, Table] = {
         },
     ),
     **detection_tables(_HEAD, _BY, _NOTE),
+    **panoptic_tables(_HEAD, _BY, _NOTE),
     **CLASS_TABLES,
     **STABILITY_TABLES,
     **SEARCH_TABLES,

@@ -22,6 +22,7 @@ from cohortseg.settings.methods import (
     seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
+from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.results import (
     Code,
     ExportSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "MetricSettings",
     "Name",
     "NetworkMethod",
+    "PanopticSettings",
     "Part",
     "PlanSettings",
     "PostprocessSettings",

@@ -22,6 +22,7 @@ from cohortseg.settings.methods import (
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
+from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
@@ -65,6 +66,9 @@ class Study(Part):
     postprocess: Postprocessing = Field(default_factory=PostprocessSettings, description="cleaning of predicted labels")
     instances: InstanceSettings | None = Field(
         None, description="how objects of a class are told apart and numbered; not at all when empty"
+    )
+    panoptic: PanopticSettings | None = Field(
+        None, description="score some classes by their objects and the others as regions; not at all when empty"
     )
     synthesis: SynthesisSettings | None = Field(
         None, description="the study makes images of a channel instead of labels; not at all when empty"
@@ -135,6 +139,12 @@ class Study(Part):
             if channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)
                 raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _things_are_classes(self) -> "Study":
+        if self.panoptic is not None:
+            self.panoptic.check(self.cohort.labels.classes)
         return self
 
     @model_validator(mode="after")

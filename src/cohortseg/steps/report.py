@@ -64,6 +64,8 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "panoptic": "panoptic quality of classes, things and stuff",
+    "panoptic_by_case": "segments of each class in each case",
     "operating_points": "detection at an operating point",
     "detections": "detection of each case at its operating point",
     "choices": "what was chosen on validation folds",
