@@ -333,6 +333,8 @@ def _unsaid(study: Study, stage: str) -> dict[str, Any]:
     unsaid: dict[str, Any] = {name: True for name in NOT_SAID_IF_EMPTY if getattr(study, name) is None}
     if study.synthesis is None and stage in SHOW_IMAGES:
         unsaid["channels"] = True
+    if not study.export.objects:
+        unsaid["export"] = {"objects"}
     if study.cohort.labels.instance_divisor is None:
         unsaid["labels"] = {"instance_divisor"}
     return unsaid
