@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 30])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--who", nargs="+", default=["ours", "nnunet"])
-    parser.add_argument("--step-s", type=float, help="CPU seconds of a step of the one racer, known from an earlier run")
+    parser.add_argument(
+        "--step-s", type=float, help="CPU seconds of a step of the one racer, known from an earlier run"
+    )
     parser.add_argument("--experiment", default="{}", help="further settings of our network, as JSON")
     arguments = parser.parse_args()
     if arguments.step_s and len(arguments.who) > 1:

@@ -76,6 +76,9 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     return (
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
         ("regions: are unions of classes" + ending, bool(study.regions)),
+        ("detection: of lesions of labels" + ending, study.detection is not None),
+        ("export.objects: of labels" + ending, study.export.objects),
+        ("panoptic: of objects of labels" + ending, study.panoptic is not None),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (
