@@ -6,6 +6,7 @@ fold k, which the training curve looks at, have the label that they will be pred
 """
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,9 @@ from cohortseg.steps.loaded import Network, load, weights_in
 from cohortseg.steps.predict import device_of, predict_trained
 
 __all__ = ["add_arguments", "run"]
+
+Networks = Callable[[str], tuple[Any, Network]]
+"""By the other fold whose cases they have not seen: ready to call, and how they are built."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +70,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def alone(method: UNetMethod) -> UNetMethod:
-    """The same, with nothing kept but the label."""
-    return method.model_copy(update={"probabilities": False, "uncertainty": False})
+    """The same, with nothing kept but the label; a threshold that is chosen later plays no part in it."""
+    threshold = None if method.threshold == "auto" else method.threshold
+    return method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
 
 
 def _work(folder: Path, inputs: dict[str, Any], upstream: Record, make: Any) -> Work:
@@ -100,8 +105,9 @@ def _crossfit(layout: Layout, experiment: str, fold: str, case: Case, settings: 
     def make() -> Record:
         native = folder / "native.zarr"
         try:
-            method, n_classes = alone(settings.source_method), len(settings.classes)
-            predict_trained(layout, case.case, native, *networks(case.fold), method, n_classes)
+            forward, built = networks(case.fold)
+            method = alone(settings.source_method)
+            predict_trained(layout, case.case, native, forward, built, method, len(settings.classes))
             return {"content": on_model_grid(native, layout.prepared(case.case), folder / "before.zarr")}
         finally:
             store.remove(native)
