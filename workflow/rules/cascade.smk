@@ -41,9 +41,15 @@ rule train_pair:
     input:
         plan_of,
         folds=ancient(str(LAYOUT.folds)),
-        asked=[asked("train-{experiment}-{fold}"), asked("train-{experiment}-{without}")],
+        asked=[
+            asked("train-{experiment}-{fold}"),
+            asked("train-{experiment}-{without}"),
+        ],
     output:
-        token=str(LAYOUT.root / "experiments/{experiment}/without-{fold}-{without}-seed-{seed}/train.json"),
+        token=str(
+            LAYOUT.root
+            / "experiments/{experiment}/without-{fold}-{without}-seed-{seed}/train.json"
+        ),
     log:
         log_of("train", "{experiment}/without-{fold}-{without}-seed-{seed}"),
     benchmark:

@@ -390,7 +390,9 @@ def images_of(wildcards):
     """The tokens of the images that a method sees: in model space for networks, as converted for classical methods."""
     experiment = wildcards.experiment
     stages = model_space_of(experiment) if experiment in STUDY.networks else ["convert"]
-    return sorted({token(stage, case.batch) for stage in stages for case in batch_of(wildcards)})
+    return sorted(
+        {token(stage, case.batch) for stage in stages for case in batch_of(wildcards)}
+    )
 
 
 def converted_of(wildcards):

@@ -43,7 +43,9 @@ def network_before(wildcards):
 
 def both_members(wildcards):
     """The digest of the frozen members of two folds: trained again when they change."""
-    return digest([text_of(LAYOUT.members(k)) for k in (wildcards.fold, wildcards.without)])
+    return digest(
+        [text_of(LAYOUT.members(k)) for k in (wildcards.fold, wildcards.without)]
+    )
 
 
 if workflow.is_main_process:

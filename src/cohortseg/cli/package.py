@@ -134,8 +134,8 @@ def _before_words(package: dict[str, Any]) -> str:
     if "cascade" not in package:
         return ""
     return (
-        f" Before them {len(package['cascade']['weights'])} networks\nof low resolution label the image; what they find "
-        "is a further input of the others. Both run by themselves."
+        f" Before them {len(package['cascade']['weights'])} networks\nof low resolution label the image; what they "
+        "find is a further input of the others. Both run by themselves."
     )
 
 

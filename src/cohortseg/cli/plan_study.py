@@ -186,7 +186,7 @@ def _row(  # noqa: PLR0913 (what one row is made of)
 def _cascade(
     study: Study, experiment: str, cases: Sequence[Case], n_batches: int, needs: dict[str, Need], *, on_gpu: bool
 ) -> Iterator[Row]:
-    """What a cascade takes beside its own networks: one for each pair of folds, and labels of all cases in each fold."""
+    """What a cascade takes beside its own networks: one for each pair of folds, labels of all cases for each."""
     source, folds = study.before(experiment), study.split.folds
     assert source is not None
     method = study.experiments[source]

@@ -60,7 +60,7 @@ def low_resolution(
         When the voxel size asked for is finer along an axis than the full resolution.
     """
     share = min(1.0, math.prod(patch) / math.prod(shape))
-    held = f"at full resolution a patch holds {100.0 * share:.2g} % of the usual image"
+    held = f"at full resolution a patch holds {100.0 * share:.3g} % of the usual image"
     if wanted_mm is not None:
         coarse, why = wanted_mm, "the settings say so"
         if any(new < old * (1.0 - 1e-6) for new, old in zip(coarse, spacing_mm, strict=True)):

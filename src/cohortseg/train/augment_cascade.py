@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d, max_pool3d
+from torch.nn.functional import max_pool2d, max_pool3d, pad
 
 from cohortseg.train.augment import Augmentation
 from cohortseg.train.team import Share
@@ -79,12 +79,16 @@ def spoilt(masks: Tensor, *, seed: tuple[int, int]) -> Tensor:
 
 
 def _grown_or_shrunk(masks: Tensor, kind: int, radius: int) -> Tensor:
-    """Dilated, eroded, opened or closed by a box; a class that grows takes from those before it."""
+    """Dilated, eroded, opened or closed by a box; a class that grows takes from those before it.
+
+    Beyond the border of the patch things go on as they are there.
+    """
     steps = ((1,), (-1,), (-1, 1), (1, -1))[kind]
-    found = masks.float().unsqueeze(0)
+    dims = masks.ndim - 1
+    found = pad(masks.float().unsqueeze(0), [radius] * (2 * dims), mode="replicate")
     for sign in steps:
         found = sign * _largest_about(sign * found, radius)
-    grown: Tensor = found[0] > 0.5
+    grown: Tensor = found[(0, slice(None), *[slice(radius, -radius)] * dims)] > 0.5
     taken = torch.zeros_like(grown[0])
     exclusive: list[Tensor] = []
     for mask in reversed(grown):
@@ -94,7 +98,7 @@ def _grown_or_shrunk(masks: Tensor, kind: int, radius: int) -> Tensor:
 
 
 def _largest_about(values: Tensor, radius: int) -> Tensor:
-    """The largest value within a box about each voxel, one axis after the other; beyond the border there is nothing."""
+    """The largest value within a box about each voxel, one axis after the other; nothing lies beyond the border."""
     dims = values.ndim - 2
     for axis in range(dims):
         size = [2 * radius + 1 if number == axis else 1 for number in range(dims)]
