@@ -22,17 +22,17 @@ from cohortseg.steps import crossfit, fingerprint, plan, predict, preprocess, su
 from cohortseg.steps.units import split_unit
 from cohortseg.volume import Grid, Volume
 
-GRID = Grid((16, 32, 64), (1.0, 1.0, 1.0), (-31.0, 12.5, 47.25), ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (-1.0, 0.0, 0.0)))
-RADIUS = 4
+GRID = Grid((32, 32, 64), (1.0, 1.0, 1.0), (-31.0, 12.5, 47.25), ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (-1.0, 0.0, 0.0)))
+RADIUS = 5
 FOLDS = {"0": ["p0_ct1", "p1_ct1", "p2_ct1"], "1": ["p3_ct1", "p4_ct1", "p5_ct1"], "2": ["p6_ct1", "p7_ct1", "p8_ct1"]}
 CASES = [name for names in FOLDS.values() for name in names]
 COMMON = {"classes": ["left", "right"], "channels": ["image"]}
-PLAN = {"dims": 3, "patch_voxels": 4096, "spacing_mm": (1.0, 1.0, 1.0), "low_spacing_mm": (2.0, 2.0, 2.0)}
+PLAN = {"dims": 3, "patch_voxels": 4096, "spacing_mm": (1.0, 1.0, 1.0), "low_spacing_mm": (4.0, 4.0, 4.0)}
 NETWORK = {
-    **{"method": "unet", "features": (8, 16, 32, 32), "steps": 120, "batch": 2, "validate_every": 120},
-    **{"augmentation": "none", "foreground_share": 0.8, "learning_rate": 1e-2, "overlap": 0.25},
+    **{"method": "unet", "features": (8, 16, 32), "steps": 120, "batch": 4, "validate_every": 120},
+    **{"augmentation": "none", "foreground_share": 0.8, "learning_rate": 5e-3, "overlap": 0.25},
 }
-LOW = UNetMethod(**NETWORK, resolution="low")
+LOW = UNetMethod(**{**NETWORK, "features": (16, 32, 64), "steps": 160}, resolution="low")
 CASCADE = UNetMethod(**NETWORK, cascade="low")
 ALONE = UNetMethod(**NETWORK)
 MODEL = "fold-0-seed-1"
@@ -42,8 +42,8 @@ def two_balls(seed: int) -> np.ndarray:
     """The label: anywhere, but the left one on the left."""
     draw = np.random.default_rng(seed)
     label, places = np.zeros(GRID.shape, np.uint8), np.indices(GRID.shape)
-    for number, (first, last) in enumerate(((5, 24), (39, 58)), start=1):
-        centre = np.array([draw.integers(5, 11), draw.integers(6, 26), draw.integers(first, last)])
+    for number, (first, last) in enumerate(((6, 25), (39, 58)), start=1):
+        centre = np.array([draw.integers(6, 26), draw.integers(6, 26), draw.integers(first, last)])
         label[((places - centre.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= RADIUS**2] = number
     return label
 
@@ -98,10 +98,13 @@ def segment(layout, experiment, method, cases=FOLDS["0"]) -> None:
 
 def dice(layout, experiment, case, model=MODEL) -> float:
     found = store.read_volume(layout.prediction(experiment, model, case) / "raw.zarr").array
-    truth = store.read_volume(layout.case(case) / "label.zarr").array
-    return float(
-        np.mean([2 * ((found == n) & (truth == n)).sum() / ((found == n).sum() + (truth == n).sum()) for n in (1, 2)])
-    )
+    return overlap(found, store.read_volume(layout.case(case) / "label.zarr").array)
+
+
+def overlap(found, truth) -> float:
+    """Mean Dice of both classes."""
+    both = [((found == n), (truth == n)) for n in (1, 2)]
+    return float(np.mean([2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) for ours, theirs in both]))
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +148,11 @@ def layout(tmp_path, made):
 def test_at_low_resolution_a_case_has_a_model_space_of_its_own_and_its_label_comes_back_to_the_native_grid(made):
     low, full = (made.prepared("p0_ct1", resolution) for resolution in ("low", "full"))
     assert store.read_grid(full).shape == GRID.shape
-    assert store.read_grid(low).shape == (8, 16, 32)
+    assert store.read_grid(low).shape == (8, 8, 16)
     assert read_json(low.with_suffix(".json"))["stage"] == "preprocess"
     found = made.prediction("low", MODEL, "p0_ct1") / "raw.zarr"
     assert store.read_grid(found) == store.read_grid(made.case("p0_ct1") / "image.zarr")
-    assert dice(made, "low", "p0_ct1") > 0.7
+    assert dice(made, "low", "p0_ct1") > 0.55
 
 
 # ---- cascade --------------------------------------------------------------------------------------------------------
@@ -177,8 +180,7 @@ def test_labels_of_training_cases_need_nothing_of_held_out_cases(layout):
     shutil.rmtree(layout.model("low", "0", 1))
     label_cases(layout, cases=[*FOLDS["1"], *FOLDS["2"]])
     before = store.open_array(layout.before("cascade", "0", "p3_ct1") / "before.zarr")[:]
-    truth = store.read_volume(layout.case("p3_ct1") / "label.zarr").array
-    assert (before == truth).mean() > 0.95
+    assert overlap(before, store.read_volume(layout.case("p3_ct1") / "label.zarr").array) > 0.5
     assert sorted(path.name for path in layout.before("cascade", "0", "p3_ct1").iterdir()) == [
         "before.json",
         "before.run.json",
