@@ -32,7 +32,9 @@ from cohortseg.settings import (
     Study,
     SynthesisSettings,
     TuneSettings,
+    UNetMethod,
 )
+from cohortseg.settings.base import is_none
 from cohortseg.settings.regions import labels_of
 
 
@@ -79,13 +81,14 @@ class SplitStage(Part):
 
 
 class ExperimentStage(Part):
-    """Settings of `train` and `predict`; regions where the networks find them."""
+    """Settings of `train` and `predict`; regions where networks find them, the seed of the models before a cascade."""
 
     classes: list[str]
     channels: list[str]
     experiment: Method
     synthesis: SynthesisSettings | None = None
     regions: dict[str, list[str]] = Field(default_factory=dict)
+    seed_before: int | None = Field(None, exclude_if=is_none)
 
 
 class PseudoLabelStage(Part):
@@ -97,6 +100,16 @@ class PseudoLabelStage(Part):
     source_method: Method
     cleaning: PostprocessSettings | None
     in_model_space: bool
+
+
+class CrossfitStage(Part):
+    """Settings of `crossfit`: whose labels a cascade is given, and by which of its models."""
+
+    classes: list[str]
+    channels: list[str]
+    source: str
+    source_method: UNetMethod
+    seed: int
 
 
 class StabilityStage(Part):
@@ -265,6 +278,7 @@ STAGES: dict[str, Stage] = {
     "predict": Stage(2, ExperimentStage, 2500, 24, 20.0),
     "contest": Stage(2, BestStage, 500, 12, 4.0),
     "pseudolabel": Stage(1, PseudoLabelStage, 2500, 24, 20.0),
+    "crossfit": Stage(1, CrossfitStage, 2500, 24, 20.0),
     "stability": Stage(1, StabilityStage, 2500, 30, 200.0),
     "elect": Stage(1, BestStage, 500, 0, 0),
     "threshold": Stage(1, ChooseStage, 500, 0, 0),
@@ -296,6 +310,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         "channels": cohort.channel_names,
         "min_slices": min(selection.min_slices for selection in selections),
     }
+    available["seed_before"] = None
     available["experiment_names"] = sorted(study.experiments)
     available["n_trials"] = study.n_trials
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
@@ -312,6 +327,7 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         available["members"] = study.members(experiment)
         if stage in ("contest", "elect"):
             available["keep_if"] = available["experiment"].keep_if
+        available["seed_before"] = study.seed_before(experiment)
         available["choose_threshold"] = study.chooses_threshold(experiment)
         if stage == "pseudolabel":
             available["source"] = study.labels_of(experiment)
@@ -319,6 +335,10 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
             # What is chosen by references of other folds is left out.
             available["cleaning"] = None if study.postprocess.choose else study.postprocess
             available["in_model_space"] = experiment in study.networks
+        if stage == "crossfit":
+            available["source"] = study.before(experiment)
+            available["source_method"] = study.experiments[available["source"]]
+            available["seed"] = study.seed_before(experiment)
         if stage == "stability" and experiment not in study.networks:
             available["preprocess"] = None
         if experiment in study.tune:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
+from cohortseg.settings.cascade_checks import what_is_wrong as what_is_wrong_with_cascades
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
 from cohortseg.settings.detection import DetectionSettings
@@ -219,6 +220,22 @@ class Study(Part):
                     raise ValueError(f"experiments.{name}.labels_from: leads back to {source!r}")
                 seen.append(source)
         return self
+
+    @model_validator(mode="after")
+    def _cascades_are_possible(self) -> "Study":
+        if wrong := what_is_wrong_with_cascades(self):
+            raise ValueError(wrong)
+        return self
+
+    def before(self, experiment: str) -> str | None:
+        """The experiment whose labels a cascade is given; None for all others."""
+        source: str | None = getattr(self.experiments[experiment], "cascade", None)
+        return source
+
+    def seed_before(self, experiment: str) -> int | None:
+        """The seed of the models that find these labels: the first of that experiment."""
+        source = self.before(experiment)
+        return None if source is None else seeds_of(self.trained[source])[0]
 
     def labels_of(self, experiment: str) -> str | None:
         """The experiment whose labels an experiment learns from; None where it learns from references, or not at all."""

@@ -17,6 +17,8 @@ OF_LABELS: dict[str, Any] = {
     "loss_options": None,
     "annotated_every": 1,
     "targets": "classes",
+    "resolution": "full",
+    "cascade": None,
     "labels_from": None,
     "reference_share": 0.0,
 }

@@ -244,7 +244,7 @@ def _texts(layout: Layout, name: str) -> pd.DataFrame:
 def _histories(layout: Layout, settings: ReportStage) -> dict[str, pd.DataFrame]:
     found = {}
     for experiment in settings.experiment_names:
-        for path in sorted((layout.root / "experiments" / experiment).glob("*/history.csv")):
+        for path in sorted((layout.root / "experiments" / experiment).glob("fold-*/history.csv")):
             found[f"{experiment}/{path.parent.name}"] = pd.read_csv(path)
     return found
 
@@ -255,8 +255,10 @@ def resources(layout: Layout) -> pd.DataFrame:
         "convert": "cases/*/image.run.json",
         "fingerprint": "cases/*/fingerprint.run.json",
         "preprocess": "cases/*/prepared.run.json",
+        "preprocess, low resolution": "cases/*/prepared-low.run.json",
         "pseudolabel": "experiments/*/pseudo-*/cases/*/pseudo.run.json",
         "train": "experiments/*/*/train.run.json",
+        "crossfit": "experiments/*/cascade-*/cases/*/before.run.json",
         "predict": "experiments/*/*/cases/*/raw.run.json",
         "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",
