@@ -117,7 +117,10 @@ BASE = {"study": "s", "cohort": {"source": "x", "labels": {"structures": {"lesio
         ({}, "evaluate", True),
         ({}, "export", True),
         ({"export": {"formats": ["nifti", "dicom_seg"]}}, "export", False),
+        ({"export": {"objects": True}}, "export", False),
         ({"instances": {"rule": "components"}}, "evaluate", False),
+        ({"panoptic": {"things": ["lesion"]}}, "evaluate", False),
+        ({"detection": {}}, "evaluate", False),
     ],
 )
 def test_what_must_see_everything_is_never_done_by_slabs(changes, stage, by_slabs):

@@ -44,9 +44,6 @@ except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")
 
-N_CHANNELS, N_CLASSES = len(STUDY.cohort.channel_names), len(
-    STUDY.cohort.labels.classes
-)
 BATCHES = defaultdict(list)
 FOLD_BATCHES = defaultdict(list)
 for case in CASES.values():
@@ -58,6 +55,11 @@ onstart:
     if workflow.is_main_process:
         refuse_second_run(LAYOUT)
         sweep(LAYOUT)
+
+
+onsuccess:
+    if LAYOUT.report.exists():
+        print(f"cohortseg: the report is {LAYOUT.report}", file=sys.stderr)
 
 
 onerror:

@@ -38,8 +38,11 @@ def settings_digest(*stages):
 
 def images_of(wildcards):
     """The tokens of the images that a method sees: in model space for networks, as converted for classical methods."""
-    stage = "preprocess" if wildcards.experiment in STUDY.networks else "convert"
-    return sorted({token(stage, case.batch) for case in batch_of(wildcards)})
+    experiment = wildcards.experiment
+    stages = model_space_of(experiment) if experiment in STUDY.networks else ["convert"]
+    return sorted(
+        {token(stage, case.batch) for stage in stages for case in batch_of(wildcards)}
+    )
 
 
 def converted_of(wildcards):
@@ -49,7 +52,8 @@ def converted_of(wildcards):
 
 def prepared_tokens():
     """What must be there before the folds are checked: model-space images where a network is trained."""
-    return tokens("preprocess") if STUDY.networks else tokens("convert")
+    stages = {stage for name in STUDY.networks for stage in model_space_of(name)}
+    return [one for stage in sorted(stages or {"convert"}) for one in tokens(stage)]
 
 
 def finished(wildcards):

@@ -4,14 +4,13 @@ import math
 from functools import cache
 
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
-from cohortseg.steps.records import needs_of, work_of
+from cohortseg.steps.records import needs_of, parts_of, shipped_for, work_of
 from cohortseg.workflow import cards_of_site
 
+N_CHANNELS, N_CLASSES = parts_of(STUDY)
 # Finished cases of this study tell what the others will need.
 NEEDS = (
-    needs_of(LAYOUT, list(CASES.values()), N_CHANNELS, N_CLASSES)
-    if workflow.is_main_process
-    else {}
+    needs_of(LAYOUT, STUDY, list(CASES.values())) if workflow.is_main_process else {}
 )
 
 
@@ -22,10 +21,8 @@ def sizes_of(wildcards):
 
 def need_of(stage, wildcards):
     """What a stage needs per case: by the records of this study, or as shipped."""
-    crf = STUDY.postprocess.crf is not None
-    return NEEDS.get(work_of(stage, wildcards.get("experiment"))) or shipped(
-        stage, crf=crf, images=STUDY.synthesis is not None
-    )
+    work = work_of(stage, wildcards.get("experiment"))
+    return NEEDS.get(work) or shipped_for(STUDY, stage)
 
 
 def memory_of(stage):

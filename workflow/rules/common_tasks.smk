@@ -57,8 +57,11 @@ def source_of_labels(wildcards):
     """What labels are made with: the source's model of the fold, or what it has found already; images of both."""
     source, fold = labels_from(wildcards), wildcards.fold
     stages = {
-        "preprocess" if experiment in STUDY.networks else "convert"
+        stage
         for experiment in (source, wildcards.experiment)
+        for stage in (
+            model_space_of(experiment) if experiment in STUDY.networks else ["convert"]
+        )
     }
     batches = {case.batch for case in batch_of(wildcards)}
     images = sorted(token(stage, batch) for stage in stages for batch in batches)

@@ -6,6 +6,7 @@ rule train:
     input:
         plan_of,
         pseudo_labels,
+        labels_before,
         folds=ancient(str(LAYOUT.folds)),
         tuned=tuned_of_training,
         asked=asked("train-{experiment}-{fold}"),
@@ -48,6 +49,7 @@ rule predict:
     input:
         images_of,
         models_of,
+        predictions_before,
         tuned=tuned_of_batch,
         asked=asked("predict-{experiment}"),
     output:

@@ -150,6 +150,10 @@ class ExportSettings(Part):
     formats: list[Literal["nifti", "nrrd", "mha", "dicom_seg", "rtstruct", "stl", "ply"]] = Field(
         ["nifti"], description="formats of exported labels; dicom_seg and rtstruct for cases that came from DICOM"
     )
+    objects: bool = Field(
+        False,
+        description="also write objects, as `instances` numbers them (components of each class without it): a table with class, volume, centre and box of each, a map of their numbers in every format of images, in dicom_seg a segment for each",
+    )
     codes: dict[Name, Code] = Field(
         default_factory=dict,
         description="class name: its coded type in DICOM-SEG (value, scheme, meaning); default: Tissue (SCT 85756007)",

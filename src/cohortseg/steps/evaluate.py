@@ -66,7 +66,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     -------
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
-        each label. `voxels`: of each stage the counts of all classes. `location` of the reference of each label.
+        each label. `voxels`, and `panoptic` where it is asked for: of each stage the counts of all classes.
+        `detection`, where it is asked for, and `location` of the reference: of each label.
 
     Raises
     ------
@@ -94,12 +95,22 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         if not prediction.grid.matches(reference.grid):
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
         measured, found["location"] = _labels(reference, prediction, settings, folder)
-        found["instances"][stage] = _instances(layout, case, prediction)
+        found["instances"][stage] = _instances(layout, case, prediction) if len(settings.classes) == 1 else None
         found["voxels"][stage] = count_classes(reference.array, prediction.array, n_classes=len(settings.classes))
         for part, by_label in measured.items():
             found[part][stage] = by_label
-    if "instances" in read_json(folder / "post.json").get("contents", {}):
+    is_numbered = "instances" in read_json(folder / "post.json").get("contents", {})
+    if is_numbered and len(settings.classes) == 1:  # objects of several classes: `panoptic`
         found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
+    if settings.detection is not None:
+        from cohortseg.steps.detect import detected
+
+        stored, post = _stored_probabilities(folder, settings), store.read_volume(folder / "post.zarr")
+        found["detection"] = detected(reference, post, stored, settings.labels, settings.detection)
+    if settings.panoptic is not None:
+        from cohortseg.steps.panoptic import segments_matched
+
+        found["panoptic"] = segments_matched(layout, case, folder, reference, settings.classes, settings.panoptic)
     _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
     return {"content": digest(found), **found}
 

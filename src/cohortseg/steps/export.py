@@ -17,6 +17,7 @@ from cohortseg.settings import Code, ExportSettings
 from cohortseg.stages import ExportStage
 from cohortseg.steps.arguments import add_experiment_batch_of_slabs as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.export_objects import TABLE, object_files, objects_of, suffix_of, unfit
 from cohortseg.steps.slabbed import OpenVolume, is_oversize, open_label
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
@@ -62,7 +63,9 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
     folder = layout.prediction(experiment, model, name)
     post = read_json(folder / f"{_last(settings)}.json")
     formats = settings.export.formats
-    certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
+    endings = [IMAGES[word] for word in formats if word in IMAGES]
+    endings += [suffix_of(ending) for ending in (TABLE, *endings)] if settings.export.objects else []
+    certain = {layout.exported(experiment, model, name, ending) for ending in endings}
     # Which other files there should be, only the sidecar of the last time knows; it is gone after a kill.
     last = (read_sidecar(folder / "export.json") or {}).get("facts") or {}
     stem = layout.exported(experiment, model, name, "")
@@ -73,10 +76,16 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
         stage="export",
         sidecar=folder / "export.json",
         stores=tuple(sorted(certain | files)),
-        inputs={"post": post["content"], **source},
+        inputs={"post": post["content"], **_objects_input(post, settings), **source},
         upstream=post,
         make=lambda: export(layout, experiment, unit, case.subject, settings, most_voxels),
     )
+
+
+def _objects_input(post: Record, settings: ExportStage) -> dict[str, str]:
+    """The digest of the objects that are exported, where they were told apart."""
+    content = post.get("contents", {}).get("instances")
+    return {"objects": content} if settings.export.objects and content else {}
 
 
 def _source_inputs(layout: Layout, case: Case, settings: ExportSettings) -> dict[str, str]:
@@ -135,7 +144,17 @@ def export(
     sources, obstacle = _sources(layout, case, subject, settings.export) if objects else (None, None)
     if obstacle is not None:
         skipped |= dict.fromkeys(objects, obstacle)
+    numbered: Iterator[tuple[str, Writer]] = iter(())
+    if settings.export.objects:
+        ids = objects_of(layout.prediction(experiment, model, case), label, len(settings.classes))
+        no_objects = unfit(ids, formats, [*MESHES, "rtstruct"])
+        fit: dict[str, str] = {
+            kind: end for kind, end in (IMAGES | OBJECTS).items() if kind in set(formats) - set(no_objects)
+        }
+        skipped |= {f"objects as {word}": why for word, why in no_objects.items()}
+        numbered = _numbered(ids, label, fit, sources, settings, f"{experiment} {model}")
     for suffix, write in chain(
+        numbered,
         _images(label, [word for word in formats if word in IMAGES]),
         _objects(label, objects, sources, settings, f"{experiment} {model}"),
         _meshes(label, meshes, {name: n for n, name in enumerate(settings.classes, start=1) if n in present}),
@@ -191,21 +210,42 @@ def _objects(
     if sources is None:
         return
     from cohortseg.io.rtstruct_writer import write_rtstruct
-    from cohortseg.io.seg_writer import Segment, write_seg
+    from cohortseg.io.seg_writer import write_seg
 
-    codes, category = settings.export.codes, settings.export.category
-    segments = [Segment(name, codes.get(name, TISSUE), category) for name in settings.classes]
-    trained = description.rpartition(" ")[2] != UNTRAINED
+    segments = _segments([(name, name) for name in settings.classes], settings.export)
     if "dicom_seg" in formats:
         yield (
             OBJECTS["dicom_seg"],
-            lambda path: write_seg(path, label, sources, segments, description=description, trained=trained),
+            lambda path: write_seg(
+                path, label, sources, segments, description=description, trained=_is_trained(description)
+            ),
         )
     if "rtstruct" in formats:
         yield (
             OBJECTS["rtstruct"],
             lambda path: write_rtstruct(path, label, sources, settings.classes, description=description),
         )
+
+
+def _segments(names: Sequence[tuple[str, str]], settings: ExportSettings) -> list[Any]:
+    """A segment for each (class, name), coded as its class."""
+    from cohortseg.io.seg_writer import Segment
+
+    return [Segment(name, settings.codes.get(own, TISSUE), settings.category) for own, name in names]
+
+
+def _is_trained(description: str) -> bool:
+    return description.rpartition(" ")[2] != UNTRAINED
+
+
+def _numbered(
+    ids: Volume, label: Volume, formats: dict[str, str], sources: Any, settings: ExportStage, description: str
+) -> Iterator[tuple[str, Writer]]:
+    from cohortseg.io.seg_writer import write_seg
+
+    write = partial(write_seg, sources=sources, description=description, trained=_is_trained(description))
+    coded = partial(_segments, settings=settings.export)
+    yield from object_files(ids, label, formats, coded, write if sources is not None else None, settings.classes)
 
 
 def _meshes(label: Volume, formats: Sequence[str], classes: dict[str, int]) -> Iterator[tuple[str, Writer]]:
@@ -258,5 +298,6 @@ def _remove_others(stem: Path, files: dict[str, str]) -> None:
 
 def _present(stem: Path) -> list[Path]:
     """The exported files of a case that are there, in whatever format."""
-    patterns = [*IMAGES.values(), *OBJECTS.values(), *(f".*{suffix}" for suffix in MESHES.values())]
+    files = [*IMAGES.values(), *OBJECTS.values()]
+    patterns = [*files, *(f".*{suffix}" for suffix in MESHES.values()), *map(suffix_of, [TABLE, *files])]
     return [path for pattern in patterns for path in stem.parent.glob(f"{escape(stem.name)}{pattern}")]
