@@ -99,6 +99,19 @@ def write_asked(layout: Layout, asked: dict[str, Any]) -> None:
         write_if_changed(layout.asked(work), dumps(value, indent=1) + "\n")
 
 
+def cards_of_site(default_resources: Any) -> tuple[str, bool]:
+    """The type of card that the profile names, and whether the site knows `--gres` alone.
+
+    A profile reaches a rule by resources only, so its answers stand among the default resources of all jobs.
+    `default_resources` is Snakemake's `workflow.resource_settings.default_resources`, None without any.
+    """
+    words = []
+    for name in ("site_gpu_model", "site_gpu_option"):
+        found = default_resources.get(name) if default_resources else None
+        words.append(str(getattr(found, "raw", found) or "").strip("'\""))
+    return words[0], words[1] == "gres"
+
+
 def bring_back_to_now(layout: Layout) -> int:
     """Date the files of the graph that say they come from the future as of now; how many there were.
 

@@ -1,6 +1,7 @@
 """What Snakemake plans without running: the cluster's profile, use as a module, a thousand cases, lint."""
 
 import re
+import shutil
 import sys
 import time
 from collections import Counter
@@ -85,6 +86,42 @@ def test_the_cluster_profile_asks_for_a_gpu_only_where_a_network_is(fresh):
     with_gpu = {(job.rule, job.wildcards.split(",")[0]) for job in jobs if job.resources.get("gpu", "0") != "0"}
     assert with_gpu == {("train", "experiment=unet"), ("predict", "experiment=unet")}
     assert all(int(job.resources["mem_mb"]) > 0 and int(job.resources["runtime"]) > 0 for job in jobs)
+
+
+EVERY_GPU_JOB = {
+    "experiments": {
+        "otsu": {"method": "threshold"},
+        "unet": {"method": "unet", "steps": 6},
+        "taught": {"method": "unet", "steps": 6, "labels_from": "unet"},
+        "searched": {"method": "unet", "steps": 6},
+    },
+    "tune": {"searched": {"search": "grid", "space": {"learning_rate": [0.01, 0.003]}}},
+    "stability": {"cases": 2},
+}
+"""Rules that may ask for a card: train, predict, trial, pseudolabel, stability."""
+
+
+@pytest.mark.parametrize("option", ["gpus", "gres"])
+def test_every_job_with_a_card_asks_for_the_model_of_the_site_and_no_other_job_names_one(tmp_path, option):
+    profile = tmp_path / "slurm"
+    shutil.copytree(ROOT / "workflow" / "profiles" / "slurm", profile)
+    text = (profile / "profile.yaml").read_text()
+    text = text.replace("gpu_model: null", "gpu_model: a100").replace("gpu_option: gpus", f"gpu_option: {option}")
+    (profile / "profile.yaml").write_text(text)
+    case = made_up(1, voxels=1_000_000, batch="b0001", fold_batch="f1-b0001")
+    write_study(tmp_path, [case], {**CONFIG, **EVERY_GPU_JOB})
+    jobs = plan_jobs(tmp_path, "--profile", str(profile))
+    with_card = [job for job in jobs if job.resources.get("gpu", "0") != "0" or "gres" in job.resources]
+    assert {job.rule for job in with_card} == {"train", "predict", "trial", "pseudolabel", "stability"}
+    assert all("experiment=otsu" not in job.wildcards for job in with_card)
+    for job in jobs:
+        asked = {name: job.resources.get(name) for name in ("gpu", "gpu_model", "gres")}
+        if job not in with_card:
+            assert asked in ({"gpu": n, "gpu_model": None, "gres": None} for n in (None, "0"))
+        elif option == "gpus":
+            assert asked == {"gpu": "1", "gpu_model": "a100", "gres": None}
+        else:
+            assert asked == {"gpu": "0", "gpu_model": None, "gres": "gpu:a100:1"}
 
 
 def test_memory_and_time_grow_with_the_voxels_of_a_case(tmp_path):
