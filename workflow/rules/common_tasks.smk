@@ -43,25 +43,27 @@ def labels_from(wildcards):
 
 
 def pseudo_labels(wildcards):
-    """The tokens of the labels that a training learns from; none where it learns from references."""
+    """The tokens of the labels of a fold's frozen members; none where a training learns from references."""
     if STUDY.labels_of(wildcards.experiment) is None:
         return []
     return [
         token("pseudolabel", f"fold-{wildcards.fold}-{batch}", wildcards.experiment)
-        for batch, cases in sorted(FOLD_BATCHES.items())
-        if cases[0].fold not in (wildcards.fold, TEST)
+        for batch, cases in voting_batches().items()
+        if cases[0].fold != wildcards.fold
     ]
 
 
 def source_of_labels(wildcards):
     """What labels are made with: the source's model of the fold, or what it has found already; images of both."""
     source, fold = labels_from(wildcards), wildcards.fold
-    stages = {
-        "preprocess" if experiment in STUDY.networks else "convert"
-        for experiment in (source, wildcards.experiment)
-    }
     batches = {case.batch for case in batch_of(wildcards)}
-    images = [token(stage, batch) for stage in stages for batch in batches]
+    images = sorted(
+        {
+            token("preprocess" if name in STUDY.networks else "convert", batch)
+            for name in (source, wildcards.experiment)
+            for batch in batches
+        }
+    )
     if source in STUDY.trained:
         seed = seeds_of(STUDY.trained[source])[0]
         return [*images, str(LAYOUT.model(source, fold, seed) / "train.json")]
