@@ -70,9 +70,11 @@ SHARED_STEPS |= {
     "tuning",
 }
 SHARED_STEPS |= {"training_log", "training_pieces", "training_team", "beside", "stability_table", "taught"}
-SHARED_STEPS |= {"block_workers", "postprocess_blocks"}
+SHARED_STEPS |= {"detect", "detection_tables", "panoptic", "panoptic_tables", "export_objects"}
+SHARED_STEPS |= {"block_workers", "postprocess_blocks", "slabbed"}
+SHARED_STEPS |= {"loaded", "cascade"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
-COMPOSED["pseudolabel"] = {"predict"}
+COMPOSED["pseudolabel"] = COMPOSED["crossfit"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}
 """A trial of a search is a small training and prediction of its own; one process of a training is the training."""
 

@@ -104,6 +104,10 @@ class Layout:
         names = ["image", *(f"image-{channel}" for channel in channels[1:])]
         return [self.case(case) / f"{name}.zarr" for name in names]
 
+    def prepared(self, case: str, resolution: str = "full") -> Path:
+        """One case in model space, at one of its resolutions; the sidecar lies beside it (`.json`)."""
+        return self.case(case) / f"prepared{'' if resolution == 'full' else f'-{resolution}'}.zarr"
+
     def instances(self, case: str) -> Path:
         """The ids of the objects of the reference, where it has them."""
         return self.case(case) / "instances.zarr"
@@ -120,6 +124,14 @@ class Layout:
     def pseudo(self, experiment: str, fold: str, case: str) -> Path:
         """The folder of the label that an experiment learns from on a case, where it is not the reference."""
         return self.root / "experiments" / experiment / f"pseudo-{fold}" / "cases" / case
+
+    def pair(self, experiment: str, fold: str, other: str, seed: int) -> Path:
+        """The folder of a model that has seen the cases of neither of two folds."""
+        return self.root / "experiments" / experiment / pair_name(fold, other, seed)
+
+    def before(self, experiment: str, fold: str, case: str) -> Path:
+        """The folder of the label that a cascade is given on a case, where it is trained on that fold's members."""
+        return self.root / "experiments" / experiment / f"cascade-{fold}" / "cases" / case
 
     def budget(self, experiment: str) -> Path:
         """The frozen number of steps that fit the minutes of an experiment."""
@@ -195,6 +207,12 @@ class Layout:
 def model_name(fold: str, seed: int) -> str:
     """Name of a model: one fold, one seed."""
     return f"fold-{fold}-seed-{seed}"
+
+
+def pair_name(fold: str, other: str, seed: int) -> str:
+    """Name of a model that has seen the cases of neither of two folds; in which order they are named plays no part."""
+    first, second = sorted((fold, other), key=int)
+    return f"without-{first}-{second}-seed-{seed}"
 
 
 UNTRAINED = "untrained"

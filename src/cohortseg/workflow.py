@@ -12,9 +12,9 @@ from typing import Any
 
 from cohortseg.alone import hold
 from cohortseg.errors import StudyError
-from cohortseg.io.sidecar import dumps, write_if_changed
+from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
-from cohortseg.settings import Study
+from cohortseg.settings import Method, PretrainedMethod, Study
 
 FULL_BELOW_MB = 10
 """With less room than this a failure is put down to the disk."""
@@ -59,6 +59,18 @@ def ensure_indexed(study: Study) -> None:
         raise StudyError("interrupted while the index was made; nothing had started") from None
     if done.returncode != 0:
         raise StudyError("the index failed; see the line above")
+
+
+def resolutions_of(method: Method) -> list[str]:
+    """The model spaces that the networks of an experiment see images in, those before a cascade in its package too.
+
+    What is no package is told by `plan`.
+    """
+    if not isinstance(method, PretrainedMethod):
+        return [getattr(method, "resolution", "full")]
+    listed = method.model / "model.json"
+    package = read_json(listed) if listed.is_file() else {}
+    return sorted({str(package.get("resolution", "full")), *(["low"] if "cascade" in package else [])})
 
 
 def refuse_second_run(layout: Layout) -> None:

@@ -11,7 +11,6 @@ from cohortseg.methods.learned import (
     fit_forest,
     fit_mean_shape,
     fit_svm,
-    forest_shares,
     predict_ellipsoid,
     predict_forest,
     predict_mean_shape,
@@ -20,6 +19,7 @@ from cohortseg.methods.learned import (
     thinned,
     vote,
 )
+from cohortseg.methods.trees import shares
 from cohortseg.volume import Grid, Volume
 
 
@@ -73,7 +73,7 @@ def test_arrays_alone_give_what_scikit_learn_gives(monkeypatch, n_classes):
     order = np.concatenate([np.flatnonzero(labels == value) for value in range(n_classes)])
     judge = RandomForestClassifier(12, max_depth=6, min_samples_leaf=2, random_state=3).fit(rows[order], labels[order])
     new, _ = data(n_classes, seed=9)
-    np.testing.assert_allclose(forest_shares(forest, new), judge.predict_proba(new), atol=1e-6)
+    np.testing.assert_allclose(shares(forest, new), judge.predict_proba(new), atol=1e-6)
     scaled = ((rows - rows.mean(0)) / rows.std(0)).astype(float)
     svc = SVC(C=1.0, gamma=0.2, decision_function_shape="ovo").fit(scaled[order], labels[order])
     expected = svc.decision_function(((new - rows.mean(0)) / rows.std(0)).astype(float)).reshape(len(new), -1)
@@ -101,6 +101,15 @@ def test_the_same_seed_learns_the_same_arrays_and_a_model_is_numbers_only():
         for key in one:
             np.testing.assert_array_equal(one[key], two[key], err_msg=f"{name} {key}")
             assert one[key].dtype.kind in "fiu"
+
+
+def test_support_vectors_give_the_same_labels_in_groups_of_any_size(monkeypatch):
+    model = fit_svm(cases(2), 2, per_class=30)
+    volume, _ = blob(noise=25, seed=77)
+    whole = predict_svm(model, volume)
+    for rows in (61, volume.array.size):
+        monkeypatch.setattr("cohortseg.methods.learned.KERNEL", rows * len(model["vectors"]))
+        np.testing.assert_array_equal(predict_svm(model, volume), whole)
 
 
 def test_unlabelled_voxels_are_not_learnt_from():

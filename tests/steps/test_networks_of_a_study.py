@@ -16,6 +16,7 @@ from cohortseg.io.sidecar import read_json, write_json
 from cohortseg.settings import PretrainedMethod, UNetMethod
 from cohortseg.stages import ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
 from cohortseg.steps import fingerprint, plan, predict, preprocess, survey, train
+from cohortseg.steps.loaded import load, weights_of
 
 COMMON = {"classes": ["lesion"], "channels": CHANNELS}
 NUMBERS = {"method": "unet", "batch": 2, "validate_every": 50}
@@ -66,8 +67,8 @@ def test_the_precision_of_the_machine_is_found_once_and_predictions_follow_it(st
     assert first["weights"] == train_fold(study, stage_of(precision="bf16"), experiment="by_name")["weights"]
     asked = []
     monkeypatch.setattr("cohortseg.infer.networks.forward_of", lambda *_, precision, **__: asked.append(precision))
-    predict._load(study, "auto", MODEL, settings.experiment, torch.device("cpu"))
-    predict._load(study, "auto", MODEL, UNetMethod(method="unet", precision="fp32"), torch.device("cpu"))
+    for method in (settings.experiment, UNetMethod(method="unet", precision="fp32")):
+        load(weights_of(study, "auto", MODEL, method), "auto", method, torch.device("cpu"))
     assert asked == ["bf16", "fp32"]
     monkeypatch.setattr(train, "native_precision", lambda device: "fp32")  # another machine: the choice is frozen
     train_fold(study, settings, fold="1", experiment="auto")

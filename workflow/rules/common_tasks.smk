@@ -56,14 +56,15 @@ def pseudo_labels(wildcards):
 def source_of_labels(wildcards):
     """What labels are made with: the source's model of the fold, or what it has found already; images of both."""
     source, fold = labels_from(wildcards), wildcards.fold
+    stages = {
+        stage
+        for experiment in (source, wildcards.experiment)
+        for stage in (
+            model_space_of(experiment) if experiment in STUDY.networks else ["convert"]
+        )
+    }
     batches = {case.batch for case in batch_of(wildcards)}
-    images = sorted(
-        {
-            token("preprocess" if name in STUDY.networks else "convert", batch)
-            for name in (source, wildcards.experiment)
-            for batch in batches
-        }
-    )
+    images = sorted(token(stage, batch) for stage in stages for batch in batches)
     if source in STUDY.trained:
         seed = seeds_of(STUDY.trained[source])[0]
         return [*images, str(LAYOUT.model(source, fold, seed) / "train.json")]

@@ -11,7 +11,7 @@ from cohortseg.layout import Layout
 
 # What each word removes, as patterns below the study folder. Tokens go with it, so that the next run makes it again.
 CLEANABLE: dict[str, tuple[str, ...]] = {
-    "prepared": ("cases/*/prepared.*", "cohort/done/preprocess"),
+    "prepared": ("cases/*/prepared.*", "cases/*/prepared-*", "cohort/done/preprocess", "cohort/done/preprocess_low"),
     "predictions": ("experiments/*/*/cases", "experiments/*/done", "experiments/*/chosen", "export"),
     "resume": ("experiments/*/*/resume.pt",),
     "logs": ("logs", "benchmarks"),

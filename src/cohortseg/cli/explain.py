@@ -62,7 +62,7 @@ def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]
     lines = [f"case {name}: subject {case.subject}, fold {case.fold} ({case.role})"]
     lines += _source(layout, name) if with_source else []
     folder = layout.case(name)
-    for stage in ("image", "fingerprint", "prepared"):
+    for stage in ("image", "fingerprint", "prepared", "prepared-low"):
         lines += _stage(folder / f"{stage}.json")
     if layout.plan.exists():
         lines.append(f"plan: {read_plan(layout)[1]}")

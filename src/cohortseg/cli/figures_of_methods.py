@@ -28,7 +28,7 @@ def architecture(wish: Wish) -> Figure | None:
     from cohortseg.infer.diagram import nodes_of
     from cohortseg.infer.networks import build_network, tile_for
 
-    plan, _ = read_plan(wish.layout)
+    plan, _ = read_plan(wish.layout, networks[name].resolution)
     task = wish.study.synthesis
     n_inputs = None if task is None else len(task.inputs_among(plan["channels"]))
     trained = sorted((wish.layout.root / "experiments" / name).glob("fold-*/train.json"))

@@ -54,6 +54,7 @@ STEPS: dict[str, Command] = {
     "tune": Command("cohortseg.steps.tune", "choose the settings of the best trial of a fold"),
     "pseudolabel": Command("cohortseg.steps.pseudolabel", "label training cases by another experiment"),
     "train": Command("cohortseg.steps.train", "train one network"),
+    "crossfit": Command("cohortseg.steps.crossfit", "label cases for a cascade by networks that have not seen them"),
     "predict": Command("cohortseg.steps.predict", "segment cases on their native grids"),
     "contest": Command("cohortseg.steps.contest", "look at what each model shares with the references"),
     "elect": Command("cohortseg.steps.elect", "choose the best model or mean of models on validation folds"),

@@ -17,6 +17,7 @@ from cohortseg import __version__
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar, write_json, write_text
 from cohortseg.layout import TEST, Layout
+from cohortseg.settings import UNetMethod
 from cohortseg.steps.model_space import PACKAGE_FORMAT, read_plan
 
 
@@ -45,19 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
     known = read_metadata(first)
     if "synthesis" in known:
         raise StudyError(f"experiment {arguments.experiment!r} makes images; only networks that make labels are packed")
-    plan, _ = read_plan(layout)
+    plan, _ = read_plan(layout, None)
     # The plan names the cases it saw; of those only their number leaves the study.
     plan = plan | {"seen": {key: value for key, value in plan["seen"].items() if key != "cases"}}
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    weights = {}
-    for model, record in records.items():
-        source, name = layout.root / "experiments" / arguments.experiment / model, f"{model}.safetensors"
-        shutil.copyfile(source / "weights.safetensors", part / name)
-        if file_digest(part / name) != f"sha256:{record['weights']}":
-            raise StudyError(f"the weights of {model} differ from their record; run `cohortseg verify`")
-        weights[name] = record["weights"]
+    weights = _copied(layout.root / "experiments" / arguments.experiment, records, part)
+    cascade = _before(layout, known["cascade"], part) if "cascade" in known else {}
     package = {
         "format": PACKAGE_FORMAT,
         "cohortseg": __version__,
@@ -65,6 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
         "experiment": arguments.experiment,
         "classes": known["classes"],
         **({"regions": known["regions"]["names"]} if known.get("regions") else {}),
+        **({"resolution": known["resolution"]} if "resolution" in known else {}),
+        **cascade,
         "channels": {name: plan["modality"][name] for name in plan["channels"]},
         "weights": weights,
         "plan": digest(plan),
@@ -76,7 +74,38 @@ def run(arguments: argparse.Namespace) -> None:
     write_json(part / "model.json", package)
     write_text(part / "README.md", model_card(package, plan))
     part.rename(folder)
-    print(f"package: {len(weights)} networks in {folder}", file=sys.stderr)
+    n_before = len(cascade["cascade"]["weights"]) if cascade else 0
+    print(f"package: {len(weights) + n_before} networks in {folder}", file=sys.stderr)
+
+
+def _copied(experiment: Path, records: dict[str, dict[str, Any]], part: Path, prefix: str = "") -> dict[str, str]:
+    """Copy the weights of these models; their names in the package and their SHA-256."""
+    weights = {}
+    for model, record in records.items():
+        name = f"{prefix}{model}.safetensors"
+        shutil.copyfile(experiment / model / "weights.safetensors", part / name)
+        if file_digest(part / name) != f"sha256:{record['weights']}":
+            raise StudyError(f"the weights of {model} differ from their record; run `cohortseg verify`")
+        weights[name] = record["weights"]
+    return weights
+
+
+def _before(layout: Layout, experiment: str, part: Path) -> dict[str, Any]:
+    """The networks whose label a cascade is given, of one seed as in the study, and how they predict there."""
+    from cohortseg.steps.report import last_study
+
+    settings = last_study(layout).experiments[experiment]
+    assert isinstance(settings, UNetMethod)
+    records = {
+        model: record
+        for model, record in _trainings(layout, experiment).items()
+        if model.endswith(f"-seed-{settings.seeds[0]}")
+    }
+    weights = _copied(layout.root / "experiments" / experiment, records, part, f"{experiment}-")
+    predict = {key: getattr(settings, key) for key in ("overlap", "mirror", "skip_empty", "precision")}
+    predict["threshold"] = None if settings.threshold == "auto" else settings.threshold
+    trainings = {model: _provenance(record) for model, record in records.items()}
+    return {"cascade": {"experiment": experiment, "weights": weights, "predict": predict, "trainings": trainings}}
 
 
 def _trainings(layout: Layout, experiment: str) -> dict[str, dict[str, Any]]:
@@ -99,6 +128,15 @@ def _provenance(record: dict[str, Any]) -> dict[str, Any]:
         "contents": digest(sorted(record["trained_on"].values())),
         **{name: record[name] for name in ("revision", "key", "steps", "n_parameters")},
     }
+
+
+def _before_words(package: dict[str, Any]) -> str:
+    if "cascade" not in package:
+        return ""
+    return (
+        f" Before them {len(package['cascade']['weights'])} networks\nof low resolution label the image; what they "
+        "find is a further input of the others. Both run by themselves."
+    )
 
 
 def _chosen_words(chosen: dict[str, Any]) -> str:
@@ -153,7 +191,7 @@ def model_card(package: dict[str, Any], plan: dict[str, Any]) -> str:
     return f"""# {package["experiment"]} of {package["study"]}
 
 {len(package["weights"])} networks that segment {", ".join(package["classes"])} on {channels}. The prediction is the
-mean of their probabilities.
+mean of their probabilities.{_before_words(package)}
 
 **Use**: research on images like those it was trained on. It is no medical device. Each case of a new study whose size,
 spacing or intensity lies outside what the plan saw is named in that study's report.

@@ -4,7 +4,7 @@ import argparse
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cohortseg.cli.config import load_config
@@ -22,13 +22,18 @@ JOB_START_S = 2.0
 """CPU seconds that a job takes beside its work: the start of Python, and on a cluster two starts of Snakemake."""
 SECONDS_PER_STEP = {"gpu": 0.25, "cpu": 6.0}
 """One optimiser step of a network made for 8 GB, before a training of this study has told better."""
-BYTES_PER_VOXEL = {"convert": 1.0, "preprocess": 1.6, "predict": 0.01, "postprocess": 0.01, "export": 0.01}
+BYTES_PER_VOXEL = {
+    **{"convert": 1.0, "preprocess": 1.6, "preprocess_low": 0.2, "crossfit": 0.01},
+    **{"predict": 0.01, "postprocess": 0.01, "export": 0.01},
+}
 """What a stored voxel takes compressed: int16 images (0.8 on a thorax CT), float16 images in model space, labels."""
 FILES_PER_CASE = {
     "convert": 10,
     "fingerprint": 2,
     "preprocess": 9,
+    "preprocess_low": 9,
     "contest": 2,
+    "crossfit": 5,
     "predict": 5,
     "candidates": 2,
     "postprocess": 5,
@@ -96,12 +101,16 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
     batches, fold_batches = ({getattr(case, key) for case in cases} for key in ("batch", "fold_batch"))
     for stage in ("convert", "fingerprint", *(["preprocess"] if study.networks else [])):
         yield _row(study, stage, None, cases, len(batches), needs, gpu=False)
+    if any(getattr(method, "resolution", "full") == "low" for method in study.experiments.values()):
+        yield _row(study, "preprocess_low", None, cases, len(batches), needs, gpu=False)
     for experiment, method in sorted(study.experiments.items()):
         by_network = on_gpu and experiment in study.networks
         if experiment in study.tune:
             yield _search(study, experiment, cases, needs, on_gpu=on_gpu)
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
+        if study.before(experiment) is not None:
+            yield from _cascade(study, experiment, cases, len(fold_batches), needs, on_gpu=on_gpu)
         if (source := study.labels_of(experiment)) is not None:
             # Each fold has its training cases labelled: all batches but its own.
             folds, gpu = study.split.folds, on_gpu and source in study.networks
@@ -145,12 +154,15 @@ def _row(  # noqa: PLR0913 (what one row is made of)
     gpu: bool,
     runs: int = 1,
 ) -> Row:
-    work, parts, blocks_above = work_of(stage, experiment), parts_of(study), study.blocks_above(stage)
+    work, parts = work_of(stage, experiment), parts_of(study)
+    disk_per_voxel, files_per_case = BYTES_PER_VOXEL.get(stage, 0.0), FILES_PER_CASE.get(stage, 0)
+    stage = stage.removesuffix("_low")  # at most what it takes at full resolution
+    blocks_above = study.blocks_above(stage)
     need = needs.get(work) or shipped_for(study, stage)
     sizes = [Size(case.voxels, *parts) for case in cases]
     hours = runs * sum(need.seconds.at(size.for_time(stage)) for size in sizes) / 3600
     images = parts[0] if stage in ("convert", "preprocess") else 1
-    disk = runs * images * BYTES_PER_VOXEL.get(stage, 0.0) * sum(size.voxels for size in sizes) / 1e9
+    disk = runs * images * disk_per_voxel * sum(size.voxels for size in sizes) / 1e9
     return Row(
         work=work,
         jobs=n_jobs,
@@ -159,9 +171,25 @@ def _row(  # noqa: PLR0913 (what one row is made of)
         gpu_hours=hours if gpu else 0.0,
         peak_mb=max(memory_mb(stage, size, need, blocks_above=blocks_above) for size in sizes),
         disk_gb=disk,
-        files=runs * len(cases) * FILES_PER_CASE.get(stage, 0),
+        files=runs * len(cases) * files_per_case,
         measured=f"{need.seconds.n} cases" if need.seconds.n else "shipped",
     )
+
+
+def _cascade(
+    study: Study, experiment: str, cases: Sequence[Case], n_batches: int, needs: dict[str, Need], *, on_gpu: bool
+) -> Iterator[Row]:
+    """What a cascade takes beside its own networks: one for each pair of folds, labels of all cases for each."""
+    source, folds = study.before(experiment), study.split.folds
+    assert source is not None
+    method = study.experiments[source]
+    assert isinstance(method, UNetMethod)
+    one = method.model_copy(update={"seeds": method.seeds[:1]})
+    # Two cascades of one experiment share these.
+    if experiment == min(name for name in study.experiments if study.before(name) == source):
+        pairs = _training(source, one, folds * (folds - 1) // 2, on_gpu=on_gpu)
+        yield replace(pairs, work=work_of("train_pair", source))
+    yield _row(study, "crossfit", experiment, cases, folds * n_batches, needs, gpu=on_gpu, runs=folds)
 
 
 def _search(study: Study, experiment: str, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Row:

@@ -50,7 +50,7 @@ def _case_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
     checks = []
     for case in read_cases(layout.cases_table):
         folder = layout.case(case.case)
-        for name in ("image", "prepared"):
+        for name in ("image", "prepared", "prepared-low"):
             record = read_sidecar(folder / f"{name}.json")
             if record is None or record["status"] != "ok":
                 continue

@@ -17,6 +17,7 @@ from cohortseg.errors import SettingsError
 from cohortseg.preprocess.context import with_context
 from cohortseg.preprocess.drift import Fingerprint, seen_ranges
 from cohortseg.preprocess.intensity import NORMALISATIONS, normaliser
+from cohortseg.preprocess.low_resolution import low_resolution
 from cohortseg.preprocess.patch import Geometry, plan_network
 from cohortseg.volume import Triple
 
@@ -72,6 +73,7 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
     device: str = "cpu",
     patch_voxels: int | None = None,
     base_features: int | None = None,
+    low_spacing_mm: Triple | None = None,
 ) -> dict[str, Any]:
     """Decide model space, normalisation and network size for a cohort.
 
@@ -100,6 +102,8 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         Upper bound of the voxels in a training patch; by the device when left out.
     base_features : int, optional
         Channels at full resolution.
+    low_spacing_mm : (float, float, float), optional
+        Voxel size of the low resolution; by the rule when left out.
 
     Returns
     -------
@@ -108,7 +112,9 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         each channel, ``normalisation`` hold a value and ``because``; ``channels`` the names in order, ``modality`` that
         of each; ``seen`` the cases and the ranges of their properties. Per-axis values of patch and network have `dims`
         entries.
-        In 2D ``spacing_mm`` begins with None: see `model_spacing`.
+        In 2D ``spacing_mm`` begins with None: see `model_spacing`. In 3D ``low_resolution`` says which share of the
+        usual case a patch holds and what follows; where a low resolution is of use it has spacing, shape, patch,
+        network and batch of its own.
 
     Raises
     ------
@@ -146,6 +152,15 @@ def make_plan(  # noqa: PLR0913 (all but one are named options)
         "batch": _batch(geometry, means.step_voxels, device),
         "seen": _seen(fingerprints, cases, list(modalities)),
     }
+    if dims == 3:
+        plan["low_resolution"] = low_resolution(
+            usual_mm,
+            (shape["value"][0], shape["value"][1], shape["value"][2]),
+            geometry.patch,
+            plan=lambda mm, size: plan_network(mm, size, patch_voxels=budget, base_features=features),
+            describe=lambda one: {**_network(one, budget, features), "batch": _batch(one, means.step_voxels, device)},
+            wanted_mm=low_spacing_mm,
+        )
     rounded: dict[str, Any] = _rounded(plan)
     return rounded
 

@@ -30,6 +30,20 @@ def target_sentence(method: Settings) -> str:
     )
 
 
+def cascade_sentence(method: Settings, folds: int | None) -> str:
+    """What a network of a cascade was given, and who found it; empty for others."""
+    source = method.get("cascade")
+    if not source:
+        return ""
+    pairs = f" ({folds * (folds - 1) // 2} of them, for pairs of {folds} folds)" if folds else ""
+    return (
+        f"As further input channels it was given the labels that the experiment {source} found at low resolution, one "
+        "channel for each class. On training cases these came from networks of that experiment which had been trained "
+        f"neither on the case nor on any held-out case of the fold{pairs}; on held-out cases from its network of the "
+        "same fold. So no held-out reference went into these labels."
+    )
+
+
 def taught_sentence(method: Settings) -> str:
     """Whose labels a method learnt from; empty where these were the references."""
     source = method.get("labels_from")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
-from cohortseg.report.labels_text import label_sentences, target_sentence, taught_sentence
+from cohortseg.report.labels_text import cascade_sentence, label_sentences, target_sentence, taught_sentence
 from cohortseg.report.numbers import confidence_words, counted, metric_look, significant
 from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
@@ -210,7 +210,10 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         return f"{words} {cited.cite(*keys)}" if keys else words
 
     dims = facts.plan.get("dims") or (facts.settings.get("plan") or {}).get("dims", 3)
-    patch = (facts.plan.get("patch") or {}).get("value")
+    plan, is_low = facts.plan, method.get("resolution") == "low"
+    if is_low:
+        plan = {**plan, **(plan.get("low_resolution") or {})}
+    patch, spacing = ((plan.get(key) or {}).get("value") for key in ("patch", "spacing_mm"))
     paper = (method.get("architecture") or {}).get("name")
     if paper:
         kind = f"a {dims}D network “{paper}”"
@@ -220,13 +223,17 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         kind = f"a {dims}D U-Net{encoder} {cites}"
     weights = facts.n_parameters.get(name)
     seeds = method.get("seeds") or []
-    batch = method.get("batch") or (facts.plan.get("batch") or {}).get("value")
+    batch = method.get("batch") or (plan.get("batch") or {}).get("value")
     size = f" with {counted(weights, 'weight')}" if weights else ""
     parts = [
         f"{kind}{size} was trained {_length(method)}on {f'batches of {batch} ' if batch else ''}patches"
         f"{f' of {_product(patch)} voxels' if patch else ''} with {choice('loss', LOSSES)}, "
         f"{choice('optimiser', OPTIMISERS)} and a learning rate of {method.get('learning_rate'):g} "
         f"{choice('schedule', SCHEDULES)}.",
+        f"It saw images at low resolution, in voxels of {_product(spacing)} mm (z, y, x) {cited.cite('isensee')}."
+        if is_low and spacing
+        else "",
+        cascade_sentence(method, (facts.settings.get("split") or {}).get("folds")),
         target_sentence(method),
         taught_sentence(method),
         "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",

@@ -79,6 +79,18 @@ def _network(plan: Plan) -> Iterator[Line]:
         yield "Sizes are multiples of", f"{_product(entry['alignment'])} voxels", UNDEFINED
 
 
+def _low_resolution(plan: Plan) -> Iterator[Line]:
+    entry = plan["low_resolution"]
+    if not isinstance(entry, Mapping) or "share" not in entry:
+        yield from _decisions({"low_resolution": entry}, "")
+        return
+    yield "Share of the usual image in a patch", f"{significant(100 * entry['share'])} %", _because(entry)
+    for key, lines in (("spacing_mm", _spacing), ("shape", KNOWN["shape"]), ("patch", KNOWN["patch"])):
+        if key in entry:
+            for title, value, reason in lines(entry):
+                yield f"Low resolution: {title[0].lower()}{title[1:]}", value, reason
+
+
 def _dims(plan: Plan) -> Iterator[Line]:
     entry = plan["dims"]
     yield "Patches", "planes (2D)" if entry == 2 else "volumes (3D)" if entry == 3 else _plain(entry), UNDEFINED
@@ -157,6 +169,7 @@ KNOWN: dict[str, Callable[[Plan], Iterator[Line]]] = {
     "dims": _dims,
     "device": _device,
     "network": _network,
+    "low_resolution": _low_resolution,
     "channels": _nothing,
     "modality": _modality,
     "normalisation": _normalisation,

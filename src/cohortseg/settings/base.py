@@ -38,6 +38,11 @@ LABELS_FROM = (
 REFERENCE_SHARE = "with `labels_from`: share of the subjects that keep their reference labels"
 
 
+def is_none(value: Any) -> bool:
+    """Whether a setting says nothing: left out of the texts that decide what is made again (`exclude_if`)."""
+    return value is None
+
+
 class Part(BaseModel):
     """A group of settings: immutable, numbers finite, and a stranger among the keys is an error."""
 

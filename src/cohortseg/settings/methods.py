@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import LABELS_FROM, REFERENCE_SHARE, Name, NotNegative, Part, Positive
+from cohortseg.settings.base import LABELS_FROM, REFERENCE_SHARE, Name, NotNegative, Part, Positive, is_none
 from cohortseg.settings.best import BestMethod
 from cohortseg.settings.classical import CLASSICAL_SETTINGS, ClassicalMethod
 from cohortseg.settings.learned import (
@@ -87,6 +87,16 @@ class UNetMethod(NetworkMethod):
         None, description="network of a paper, by its `name` and options; the planned U-Net when empty"
     )
     deep_supervision: bool = Field(False, description="the loss counts at the coarser levels of the decoder too")
+    resolution: Literal["full", "low"] = Field(
+        "full",
+        exclude_if=lambda value: value == "full",
+        description="model space: that of the plan, or a coarser one of which a patch sees at least a quarter (`low_resolution` in plan.json); volumes only",
+    )
+    cascade: Name | None = Field(
+        None,
+        exclude_if=is_none,
+        description="experiment with `resolution: low` whose labels the network gets as further channels (docs/tasks.md)",
+    )
     targets: Literal["classes", "regions"] = Field(
         "classes",
         description="what the network finds: exclusive classes (softmax), or the `regions` of the study (one sigmoid each), which are then written over each other in their order",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cohortseg.settings.base import Part, Spacing
+from cohortseg.settings.base import Part, Spacing, is_none
 from cohortseg.settings.classical import LungRegion
 
 
@@ -25,6 +25,11 @@ class PlanSettings(Part):
     patch_voxels: int | None = Field(
         None, ge=4096, description="upper bound of the voxels in one training patch; by the device when empty"
     )
+    low_spacing_mm: Spacing | None = Field(
+        None,
+        exclude_if=is_none,
+        description="voxel size (z, y, x) for experiments with `resolution: low`; when empty so coarse that a patch holds a quarter of the usual image, and none where it does so at full resolution",
+    )
 
     @model_validator(mode="after")
     def _window(self) -> "PlanSettings":
@@ -32,6 +37,8 @@ class PlanSettings(Part):
             raise ValueError(f"window_hu must be (low, high), got {self.window_hu}")
         if self.normalisation == "window" and self.window_hu is None:
             raise ValueError("`normalisation: window` needs `window_hu`")
+        if self.low_spacing_mm is not None and self.dims == 2:
+            raise ValueError("`low_spacing_mm` is for volumes; `dims` is 2")
         return self
 
 

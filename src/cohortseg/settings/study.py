@@ -8,8 +8,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
+from cohortseg.settings.cascade_checks import what_is_wrong as what_is_wrong_with_cascades
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
+from cohortseg.settings.detection import DetectionSettings
 from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -22,9 +24,11 @@ from cohortseg.settings.methods import (
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
+from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
+    OF_VOXELS,
     PROPERTIES,
     ExportSettings,
     InstanceSettings,
@@ -66,10 +70,16 @@ class Study(Part):
     instances: InstanceSettings | None = Field(
         None, description="how objects of a class are told apart and numbered; not at all when empty"
     )
+    panoptic: PanopticSettings | None = Field(
+        None, description="score some classes by their objects and the others as regions; not at all when empty"
+    )
     synthesis: SynthesisSettings | None = Field(
         None, description="the study makes images of a channel instead of labels; not at all when empty"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
+    detection: DetectionSettings | None = Field(
+        None, description="count lesions found and false alarms at an operating point; not at all when empty"
+    )
     stability: StabilitySettings | None = Field(
         None, description="measure how far results stay the same under changes of the image; not at all when empty"
     )
@@ -135,6 +145,19 @@ class Study(Part):
         return self
 
     @model_validator(mode="after")
+    def _things_are_classes(self) -> "Study":
+        if self.panoptic is not None:
+            self.panoptic.check(self.cohort.labels.classes)
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_have_probabilities(self) -> "Study":
+        above = self.detection is not None and self.detection.candidates_above is not None
+        if above and not any(getattr(one, "probabilities", False) for one in self.experiments.values()):
+            raise ValueError("detection.candidates_above: needs an experiment with `probabilities: true`")
+        return self
+
+    @model_validator(mode="after")
     def _possible(self) -> "Study":
         if self.cohort.images is not None and self.cohort.labels.kind in ("rtstruct", "seg", "series"):
             raise ValueError("cohort.labels.kind: image files have labels of kind `files` or `none`")
@@ -197,6 +220,22 @@ class Study(Part):
                     raise ValueError(f"experiments.{name}.labels_from: leads back to {source!r}")
                 seen.append(source)
         return self
+
+    @model_validator(mode="after")
+    def _cascades_are_possible(self) -> "Study":
+        if wrong := what_is_wrong_with_cascades(self):
+            raise ValueError(wrong)
+        return self
+
+    def before(self, experiment: str) -> str | None:
+        """The experiment whose labels a cascade is given; None for all others."""
+        source: str | None = getattr(self.experiments[experiment], "cascade", None)
+        return source
+
+    def seed_before(self, experiment: str) -> int | None:
+        """The seed of the models that find these labels: the first of that experiment."""
+        source = self.before(experiment)
+        return None if source is None else seeds_of(self.trained[source])[0]
 
     def labels_of(self, experiment: str) -> str | None:
         """The experiment whose labels an experiment learns from; None where it learns from references, or not at all."""
@@ -290,10 +329,14 @@ class Study(Part):
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     def blocks_above(self, stage: str) -> float:
-        """Voxels above which a stage works through a case by blocks; infinite where it must see the whole image."""
+        """Voxels above which a stage works through a case by blocks or slabs; infinite where it must see the whole."""
         whole = {
             "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
             "postprocess": self.postprocess.crf is not None or self.instances is not None,
+            "evaluate": any(
+                (self.synthesis, self.instances, self.cohort.labels.instances, self.detection, self.panoptic)
+            ),
+            "export": self.export.objects or not set(self.export.formats) <= set(OF_VOXELS),
         }
         return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2
 

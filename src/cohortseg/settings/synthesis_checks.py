@@ -17,6 +17,8 @@ OF_LABELS: dict[str, Any] = {
     "loss_options": None,
     "annotated_every": 1,
     "targets": "classes",
+    "resolution": "full",
+    "cascade": None,
     "labels_from": None,
     "reference_share": 0.0,
 }
@@ -76,6 +78,9 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     return (
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
         ("regions: are unions of classes" + ending, bool(study.regions)),
+        ("detection: of lesions of labels" + ending, study.detection is not None),
+        ("export.objects: of labels" + ending, study.export.objects),
+        ("panoptic: of objects of labels" + ending, study.panoptic is not None),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (

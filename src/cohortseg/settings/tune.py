@@ -25,7 +25,7 @@ NOT_SEARCHED: dict[str, str] = {
     "seeds": "the best of several seeds is luck, not a setting",
     "targets": "make one experiment of each and compare them",
     "architecture": "networks of one ensemble must be of one kind; make one experiment of each",
-    **dict.fromkeys(("method", "model", "channel"), "make one experiment of each"),
+    **dict.fromkeys(("method", "model", "channel", "resolution", "cascade"), "make one experiment of each"),
 }
 """Setting: why no search chooses it."""
 

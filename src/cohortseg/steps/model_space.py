@@ -26,18 +26,45 @@ def write_plan(layout: Layout, plan: dict[str, Any]) -> None:
     write_json(layout.plan, plan)
 
 
-def read_plan(layout: Layout) -> tuple[dict[str, Any], str]:
-    """The plan and its digest: a plan edited by hand has another one, and what depends on it is made again.
+def read_plan(layout: Layout, resolution: str | None = "full") -> tuple[dict[str, Any], str]:
+    """The plan of a resolution and its digest: edited by hand it has another one, and what depends on it is made again.
+
+    Without a resolution it is all that stands in the file.
 
     Raises
     ------
     StudyError
-        When another version made the plan.
+        When another version made the plan, or it has no such resolution.
     """
     plan: dict[str, Any] = read_json(layout.plan)
     if plan.get("version") != VERSION:
         raise StudyError("plan.json was made by another version of cohortseg; remove it, the next run plans again")
+    if resolution is not None:
+        plan = plan_at(plan, resolution)
     return plan, digest(plan)
+
+
+OF_A_RESOLUTION = ("spacing_mm", "shape", "patch", "network", "batch")
+"""What a plan says once for each resolution."""
+
+
+def plan_at(plan: dict[str, Any], resolution: str) -> dict[str, Any]:
+    """What a plan says to networks of a resolution: nothing of the other one.
+
+    Raises
+    ------
+    StudyError
+        When the plan has no low resolution.
+    """
+    rest = {key: value for key, value in plan.items() if key != "low_resolution"}
+    if resolution == "full":
+        return rest
+    low = plan.get("low_resolution")
+    if low is None:
+        raise StudyError("plan.json is from before there was a low resolution; remove it, the next run plans again")
+    if "spacing_mm" not in low:
+        raise StudyError(f"no low resolution: {low['because']}; to have one all the same name `plan.low_spacing_mm`")
+    return rest | {key: low[key] for key in OF_A_RESOLUTION}
 
 
 PACKAGE_FORMAT = 1
@@ -122,7 +149,9 @@ def network_of(
 
     # A network that finds regions has one for each class, and none for the background.
     n_out = n_classes + (method.targets == "classes")
-    sizes = {"dims": plan["dims"], "in_channels": len(plan["channels"]), "out_channels": n_out}
+    # A cascade gives it the label of another network, a channel for each class.
+    n_in = len(plan["channels"]) + (n_classes if method.cascade is not None else 0)
+    sizes = {"dims": plan["dims"], "in_channels": n_in, "out_channels": n_out}
     if n_inputs is not None:
         sizes |= {"in_channels": n_inputs, "out_channels": 1}
     if method.architecture is not None:

@@ -4,16 +4,16 @@ import argparse
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cohortseg.cohort import read_cases
-from cohortseg.errors import SettingsError, StudyError
 from cohortseg.ignored import IGNORE
 from cohortseg.io import store
-from cohortseg.io.sidecar import digest, read_json, read_sidecar
+from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.methods import segmenter
 from cohortseg.metrics.regions import holds
@@ -23,7 +23,6 @@ from cohortseg.settings import (
     LearnedMethod,
     NetworkMethod,
     Part,
-    PretrainedMethod,
     SynthesisSettings,
     UNetMethod,
 )
@@ -31,13 +30,15 @@ from cohortseg.stages import ExperimentStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.best import predict_best
+from cohortseg.steps.cascade import Before, found_before, seen_by_cascade
 from cohortseg.steps.channels import read_channel
 from cohortseg.steps.intensity import predict_intensity
 from cohortseg.steps.learners import predict_learned
+from cohortseg.steps.loaded import Network, before_in_package, load, resolution_of, weights_before, weights_of
 from cohortseg.steps.made_image import write_image
-from cohortseg.steps.model_space import patch_zyx, read_package, read_plan
+from cohortseg.steps.model_space import patch_zyx, read_plan
 from cohortseg.steps.tuning import tuned_method
-from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
+from cohortseg.steps.units import plan_units, split_unit
 from cohortseg.volume import Array, Grid, Volume
 
 if TYPE_CHECKING:
@@ -57,19 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tuned(parser)
 
 
-class Network(NamedTuple):
-    """Name of an architecture, the arguments it was built with, and the regions that it finds instead of classes."""
-
-    name: str
-    arguments: dict[str, Any]
-    regions: "Regions | None" = None
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Predict a batch; weights are loaded once, when the first case needs them."""
     settings = ExperimentStage.model_validate_json(arguments.settings)
     if isinstance(settings.experiment, NetworkMethod):
-        _run_trained(arguments, settings.experiment, len(settings.classes), settings.synthesis)
+        _run_trained(arguments, settings.experiment, settings)
     elif isinstance(settings.experiment, IntensityMethod):
         predict_intensity(arguments, settings, settings.experiment)
     elif isinstance(settings.experiment, LearnedMethod):
@@ -129,107 +122,92 @@ def predict_classical(layout: Layout, case: str, target: Path, method: Part, cha
 # ---- methods with weights --------------------------------------------------------------------------------------
 
 
-def _run_trained(
-    arguments: argparse.Namespace, method: NetworkMethod, n_classes: int, task: SynthesisSettings | None
-) -> None:
-    layout: Layout = arguments.study
-    loaded: dict[str, Any] = {}
+def _run_trained(arguments: argparse.Namespace, method: NetworkMethod, settings: ExperimentStage) -> None:
+    layout, experiment, task = arguments.study, arguments.experiment, settings.synthesis
+    n_classes = len(settings.classes)
+    loaded: dict[str, tuple[Any, Network]] = {}
     with ExitStack() as held:
+        device = cache(lambda: held.enter_context(device_of(layout, arguments.threads)))
 
         def forward(model: str) -> tuple[Any, Network]:
             """Networks of a model, ready to call, and how they are built; device and weights come at the first use."""
             if model not in loaded:
-                device = loaded.get("device") or held.enter_context(_device(layout, arguments.threads))
                 loaded.clear()
-                found = _load(layout, arguments.experiment, model, method, device, makes_images=task is not None)
-                loaded.update({"device": device, model: found})
-            ready: tuple[Any, Network] = loaded[model]
-            return ready
+                weights = weights_of(layout, experiment, model, method)
+                loaded[model] = load(weights, experiment, method, device(), makes_images=task is not None)
+            return loaded[model]
+
+        packed = before_in_package(method)
+        forward_before = cache(lambda: load(weights_before(method), experiment, packed, device()))
+
+        def before(unit: str) -> Before | None:
+            """What a cascade is given: what the study has found, or what networks of the same package will find."""
+            if not weights_before(method):
+                return found_before(layout, method, unit, settings.seed_before)
+            case = split_unit(unit)[1]
+            prepared = read_json(layout.prepared(case, "low").with_suffix(".json"))
+            inputs = {f"before {name}": sha256 for name, (_, sha256) in weights_before(method).items()}
+
+            def label(target: Path) -> Path:
+                predict_trained(layout, case, target, *forward_before(), packed, n_classes)
+                return target
+
+            return Before(prepared, {"before": prepared["content"], **inputs}, label)
 
         run_batch(
             plan_units(layout, arguments.cases, method.seeds if isinstance(method, UNetMethod) else None),
-            lambda unit: _trained_work(layout, arguments.experiment, unit, method, n_classes, forward, task),
+            lambda unit: _trained_work(layout, experiment, unit, method, n_classes, forward, before(unit), task),
             arguments.settings,
             arguments.token,
         )
 
 
-def _device(layout: Layout, threads: int) -> Any:
+def device_of(layout: Layout, threads: int) -> Any:
+    """A device for the length of a `with` block, and no more threads than these."""
     from cohortseg.infer.device import limit_threads, take_device
 
     limit_threads(threads)
     return take_device(lock_dir=layout.locks)
 
 
-def _load(
-    layout: Layout, experiment: str, model: str, method: NetworkMethod, device: Any, *, makes_images: bool = False
-) -> tuple[Any, Network]:
-    from cohortseg.infer.images import image_forward_of
-    from cohortseg.infer.networks import forward_of
-    from cohortseg.infer.regions import Regions
-    from cohortseg.infer.weights import load_network
-
-    paths = [path for path, _ in _weights(layout, experiment, model, method).values()]
-    found = [load_network(path, device) for path in paths]
-    metadata = found[0][1]
-    # As they were trained; networks of before there was a choice were trained in full precision.
-    precision = metadata.get("precision", "fp32") if method.precision == "auto" else method.precision
-    regions = Regions.of(metadata)
-    if regions is not None and (method.uncertainty or method.threshold is not None):
-        raise SettingsError(f"experiments.{experiment}: `uncertainty` and `threshold` are not for networks of regions")
-    networks = [network for network, _ in found]
-    if makes_images:
-        forward = image_forward_of(networks, device, precision=precision)
-    else:
-        forward = forward_of(
-            networks, device, precision=precision, entropy=method.uncertainty, regions=regions is not None
-        )
-    return forward, Network(metadata["architecture"], metadata["arguments"], regions)
-
-
-def _weights(layout: Layout, experiment: str, model: str, method: NetworkMethod) -> dict[str, tuple[Path, str]]:
-    """The networks of a model: what they are called, the file and its SHA-256."""
-    if isinstance(method, PretrainedMethod):
-        files: dict[str, str] = read_package(method.model)["weights"]
-        return {f"weights {name}": (method.model / name, sha256) for name, sha256 in sorted(files.items())}
-    seed = int(seed_of_model(model))
-    return {
-        f"weights fold {fold}": (
-            layout.model(experiment, fold, seed) / "weights.safetensors",
-            _weights_of(layout, experiment, fold, seed),
-        )
-        for fold in folds_of_model(layout, model)
-    }
-
-
-def _trained_work(
+def _trained_work(  # noqa: PLR0913 (each has its name)
     layout: Layout,
     experiment: str,
     unit: str,
     method: NetworkMethod,
     n_classes: int,
     forward: Callable[[str], tuple[Any, Network]],
+    before: Before | None = None,
     task: SynthesisSettings | None = None,
 ) -> Work:
     model, case = split_unit(unit)
-    prepared = read_json(layout.case(case) / "prepared.json")
+    prepared = read_json(layout.prepared(case, resolution_of(method)).with_suffix(".json"))
     folder = layout.prediction(experiment, model, case)
-    weights = {name: sha256 for name, (_, sha256) in _weights(layout, experiment, model, method).items()}
+    weights = {name: sha256 for name, (_, sha256) in weights_of(layout, experiment, model, method).items()}
+
+    def make() -> Record:
+        target = folder / "raw.zarr"
+        if before is None:
+            return predict_trained(layout, case, target, *forward(model), method, n_classes, task)
+        label = before.label(folder / "before.zarr")
+        try:
+            return predict_trained(layout, case, target, *forward(model), method, n_classes, before=label)
+        finally:
+            store.remove(folder / "before.zarr")
+
     return Work(
         stage="predict",
         sidecar=folder / "raw.json",
         stores=tuple(folder / f"{name}.zarr" for name in ("raw", *_extras(method, n_classes))),
-        inputs={"prepared": prepared["content"], "image": prepared["inputs"]["image"], **weights},
-        upstream=prepared,
-        make=lambda: predict_trained(layout, case, folder / "raw.zarr", *forward(model), method, n_classes, task),
+        inputs={
+            "prepared": prepared["content"],
+            "image": prepared["inputs"]["image"],
+            **weights,
+            **({} if before is None else before.inputs),
+        },
+        upstream=before.upstream if before is not None and prepared["status"] == "ok" else prepared,
+        make=make,
     )
-
-
-def _weights_of(layout: Layout, experiment: str, fold: str, seed: int) -> str:
-    record = read_sidecar(layout.model(experiment, fold, seed) / "train.json")
-    if record is None:
-        raise StudyError(f"experiment {experiment!r}, fold {fold}, seed {seed} is not trained")
-    return str(record["weights"])
 
 
 def predict_trained(  # noqa: PLR0913 (each has its name)
@@ -241,10 +219,13 @@ def predict_trained(  # noqa: PLR0913 (each has its name)
     method: NetworkMethod,
     n_classes: int,
     task: SynthesisSettings | None = None,
+    *,
+    before: Path | None = None,
 ) -> Record:
     """Write the most probable class of each voxel of the native grid, and what else the settings ask for; or an image.
 
-    Networks that find regions, as many as there are classes, are decoded by `classes_from`.
+    Networks that find regions, as many as there are classes, are decoded by `classes_from`. Those of a cascade are
+    given the label of a store on the native grid (`before`).
 
     Memory holds one class of a few slices beside the sums of overlapping tiles, which go to disk where they are large.
     """
@@ -254,36 +235,39 @@ def predict_trained(  # noqa: PLR0913 (each has its name)
     from cohortseg.infer.overlap_tile import overlap_tile_blocks
     from cohortseg.infer.sliding import nothing_to_see, predict_blocks
 
-    folder, (plan, _) = layout.case(case), read_plan(layout)
+    folder, (plan, _) = layout.case(case), read_plan(layout, network.resolution)
     native = store.read_grid(folder / "image.zarr")
     target.parent.mkdir(parents=True, exist_ok=True)
     sizes = (network.name, network.arguments)
     extent, patch = extent_of(*sizes), tile_for(*sizes, patch_zyx(plan))
-    prepared = store.open_array(folder / "prepared.zarr")
+    prepared = layout.prepared(case, network.resolution)
     n_channels = 1 if task is not None else n_classes + 1 + method.uncertainty
     scratch = Scratch(folder=target.parent)
     # A skipped tile reads as certain background, which no image has.
     skip = nothing_to_see if method.skip_empty and task is None else None
-    if extent.is_smaller:
-        blocks = overlap_tile_blocks(
-            prepared, forward, extent=extent, patch=patch, n_channels_out=n_channels, skip=skip, scratch=scratch
-        )
-    else:
-        blocks = predict_blocks(
-            prepared,
-            forward,
-            patch=patch,
-            n_channels_out=n_channels,
-            overlap=method.overlap,
-            mirror=method.mirror,
-            batch=max(1, TILE_VOXELS // math.prod(patch)),
-            skip=skip,
-            scratch=scratch,
-        )
-    finished = resample_blocks(blocks, store.read_grid(folder / "prepared.zarr"), native)
-    if task is not None:
-        return write_image(target, native, finished, task)
     with ExitStack() as held:
+        image = held.enter_context(
+            seen_by_cascade(prepared, before, n_classes, target.with_name(f"{target.stem}-seen.zarr"))
+        )
+        if extent.is_smaller:
+            blocks = overlap_tile_blocks(
+                image, forward, extent=extent, patch=patch, n_channels_out=n_channels, skip=skip, scratch=scratch
+            )
+        else:
+            blocks = predict_blocks(
+                image,
+                forward,
+                patch=patch,
+                n_channels_out=n_channels,
+                overlap=method.overlap,
+                mirror=method.mirror,
+                batch=max(1, TILE_VOXELS // math.prod(patch)),
+                skip=skip,
+                scratch=scratch,
+            )
+        finished = resample_blocks(blocks, store.read_grid(prepared), native)
+        if task is not None:
+            return write_image(target, native, finished, task)
         extras = {
             name: _extra(held, target.with_name(f"{name}.zarr"), native, channels)
             for name, channels in _extras(method, n_classes).items()

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_batch(parser)
     add_threads(parser)
     add_blocks(parser)
+    parser.add_argument("--resolution", choices=("full", "low"), default="full", help="of the model space")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     settings = PreprocessStage.model_validate_json(arguments.settings)
     layout: Layout = arguments.study
     # Only what shapes the images: another patch or network makes no image again.
-    plan, _ = read_plan(layout)
+    resolution = getattr(arguments, "resolution", "full")
+    plan, _ = read_plan(layout, resolution)
     check_channels(plan, settings.channels)
     model_space = digest({key: plan[key] for key in ("channels", "spacing_mm", "normalisation")})
     with ExitStack() as held:
@@ -52,21 +54,26 @@ def run(arguments: argparse.Namespace) -> None:
 
         run_batch(
             arguments.cases,
-            lambda case: _work(layout, case, settings, model_space, workers),
+            lambda case: _work(layout, case, settings, model_space, workers, resolution),
             arguments.settings,
             arguments.token,
         )
 
 
 def _work(
-    layout: Layout, case: str, settings: PreprocessStage, model_space: str, workers: Callable[[], Workers]
+    layout: Layout,
+    case: str,
+    settings: PreprocessStage,
+    model_space: str,
+    workers: Callable[[], Workers],
+    resolution: str,
 ) -> Work:
     folder = layout.case(case)
     fingerprint = read_json(folder / "fingerprint.json")
     return Work(
         stage="preprocess",
-        sidecar=folder / "prepared.json",
-        stores=(folder / "prepared.zarr",),
+        sidecar=layout.prepared(case, resolution).with_suffix(".json"),
+        stores=(layout.prepared(case, resolution),),
         inputs={
             "image": fingerprint["inputs"]["image"],
             "fingerprint": fingerprint["content"],
@@ -74,15 +81,17 @@ def _work(
         },
         upstream=fingerprint,
         make=lambda: (
-            preprocess(layout, case, settings, workers())
+            preprocess(layout, case, settings, workers(), resolution)
             if settings.synthesis is None
             else preprocess_pair(layout, case, settings, settings.synthesis, workers(), _normalisers)
         ),
     )
 
 
-def preprocess(layout: Layout, case: str, settings: PreprocessStage, workers: Workers) -> Record:
-    """Write `prepared.zarr`: image (float16), label (uint8) and sampled foreground voxels.
+def preprocess(
+    layout: Layout, case: str, settings: PreprocessStage, workers: Workers, resolution: str = "full"
+) -> Record:
+    """Write `prepared.zarr`, or that of another resolution: image (float16), label (uint8), sampled foreground voxels.
 
     With several channels the image is (channel, z, y, x); a channel that the case lacks is 0.
     """
@@ -90,10 +99,10 @@ def preprocess(layout: Layout, case: str, settings: PreprocessStage, workers: Wo
     from cohortseg.preprocess.plan import model_spacing
     from cohortseg.preprocess.resample import resample_to
 
-    folder, paths, (plan, _) = layout.case(case), layout.images(case, settings.channels), read_plan(layout)
+    folder, paths, (plan, _) = layout.case(case), layout.images(case, settings.channels), read_plan(layout, resolution)
     source = store.read_grid(paths[0])
     target = source.with_spacing(model_spacing(plan, source.spacing_mm))
-    with store.new_store(folder / "prepared.zarr") as part:
+    with store.new_store(layout.prepared(case, resolution)) as part:
         out = store.channels_of(store.create(part, target, np.float16, channels=settings.channels))
         for channel, finish in _normalisers(
             plan, read_json(folder / "fingerprint.json")["fingerprint"], settings.preprocess.bins

@@ -26,6 +26,7 @@ from cohortseg.steps import predict
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.beside import beside, link_case
+from cohortseg.steps.loaded import resolution_of
 from cohortseg.steps.model_space import at_least_one_row
 from cohortseg.steps.taught import LABEL
 from cohortseg.volume import Volume
@@ -82,8 +83,10 @@ class Source:
         if self.is_there:
             raw = read_json(self.layout.prediction(self.settings.source, UNTRAINED, case) / "raw.json")
             return {"label": raw["content"], "inputs": raw["inputs"]}
-        sidecar = "prepared" if isinstance(self.settings.source_method, NetworkMethod) else "image"
-        found = {"image": (read_sidecar(self.layout.case(case) / f"{sidecar}.json") or {}).get("content")}
+        method, sidecar = self.settings.source_method, self.layout.case(case) / "image.json"
+        if isinstance(method, NetworkMethod):
+            sidecar = self.layout.prepared(case, resolution_of(method)).with_suffix(".json")
+        found = {"image": (read_sidecar(sidecar) or {}).get("content")}
         if self.arguments.tuned is not None:
             found["tuned"] = digest(read_json(self.arguments.tuned))
         if self.model != UNTRAINED:

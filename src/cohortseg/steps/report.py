@@ -63,6 +63,10 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "panoptic": "panoptic quality of classes, things and stuff",
+    "panoptic_by_case": "segments of each class in each case",
+    "operating_points": "detection at an operating point",
+    "detections": "detection of each case at its operating point",
     "choices": "what was chosen on validation folds",
     "candidates": "candidates of the choices",
     "images": "every made image against the real one",
@@ -240,7 +244,7 @@ def _texts(layout: Layout, name: str) -> pd.DataFrame:
 def _histories(layout: Layout, settings: ReportStage) -> dict[str, pd.DataFrame]:
     found = {}
     for experiment in settings.experiment_names:
-        for path in sorted((layout.root / "experiments" / experiment).glob("*/history.csv")):
+        for path in sorted((layout.root / "experiments" / experiment).glob("fold-*/history.csv")):
             found[f"{experiment}/{path.parent.name}"] = pd.read_csv(path)
     return found
 
@@ -251,8 +255,10 @@ def resources(layout: Layout) -> pd.DataFrame:
         "convert": "cases/*/image.run.json",
         "fingerprint": "cases/*/fingerprint.run.json",
         "preprocess": "cases/*/prepared.run.json",
+        "preprocess, low resolution": "cases/*/prepared-low.run.json",
         "pseudolabel": "experiments/*/pseudo-*/cases/*/pseudo.run.json",
         "train": "experiments/*/*/train.run.json",
+        "crossfit": "experiments/*/cascade-*/cases/*/before.run.json",
         "predict": "experiments/*/*/cases/*/raw.run.json",
         "candidates": "experiments/*/*/cases/*/candidates.run.json",
         "postprocess": "experiments/*/*/cases/*/post.run.json",

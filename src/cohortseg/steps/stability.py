@@ -22,6 +22,7 @@ from cohortseg.steps import fingerprint, predict, preprocess
 from cohortseg.steps.arguments import add_experiment_batch, add_threads, add_tuned
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.beside import beside
+from cohortseg.steps.loaded import resolution_of
 from cohortseg.steps.units import split_unit, units_of
 
 __all__ = ["add_arguments", "run"]
@@ -134,7 +135,8 @@ def _predict(
         if settings.preprocess is None:
             raise StudyError("a network sees images in model space; `preprocess` is missing in the settings")
         step(fingerprint, FingerprintStage(**common))
-        step(preprocess, PreprocessStage(**common, preprocess=settings.preprocess))
+        resolution = resolution_of(method)
+        step(preprocess, PreprocessStage(**common, preprocess=settings.preprocess), resolution=resolution)
     seed = model.rpartition("-seed-")[2] if "-seed-" in model else ""
     if seed and hasattr(method, "seeds"):
         method = method.model_copy(update={"seeds": [int(seed)]})

@@ -79,12 +79,26 @@ def taught(
     return Taught(stores, contents, frozenset(left_out))
 
 
-def training_case(layout: Layout, name: str, label: Path | None = None) -> Any:
-    """A case as a network is trained on it: with its reference, or with the label of a store in model space."""
+def training_case(
+    layout: Layout,
+    name: str,
+    label: Path | None = None,
+    *,
+    resolution: str = "full",
+    before: Mapping[str, Path] | None = None,
+    n_classes: int = 0,
+) -> Any:
+    """A case as a network is trained on it: with its reference, or with the label of a store in model space.
+
+    Where stores of labels stand before it (a cascade), their classes are further channels of the image.
+    """
+    from cohortseg.infer.one_hot import WithOneHot
     from cohortseg.train.patches import Case
 
-    prepared = layout.case(name) / "prepared.zarr"
-    image = store.open_array(prepared)
+    prepared = layout.prepared(name, resolution)
+    image: Any = store.open_array(prepared)
+    if before:
+        image = WithOneHot(image, store.open_array(before[name]), n_classes)
     if label is not None:
         return Case(image, store.open_array(label), read_foreground(label))
     return Case(image, store.open_array(prepared, "label"), read_foreground(prepared))

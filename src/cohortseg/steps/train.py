@@ -19,6 +19,7 @@ from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.arguments import add_experiment, add_settings, add_study, add_threads, add_tuned
 from cohortseg.steps.batch import log, run_record
+from cohortseg.steps.cascade import labels_before, pair_members
 from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import read_plan, regions_of
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_tuned(parser)
     parser.add_argument("--fold", required=True, metavar="K", help="fold that is kept out of the training")
+    parser.add_argument("--without", metavar="K", help="another fold that is kept out as well")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="seed of weights and patches")
     parser.add_argument("--upstream", default="", metavar="DIGEST", help="digest of the settings that shape the images")
     parser.add_argument("--token", type=Path, required=True, metavar="FILE", help="train.json, written last")
@@ -85,18 +87,27 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
         return
     if not isinstance(method, UNetMethod):
         raise StudyError(f"experiment {arguments.experiment!r} has nothing to train")
-    (plan, plan_digest), members = read_plan(layout), read_json(layout.members(arguments.fold))
-    folder = layout.model(arguments.experiment, arguments.fold, arguments.seed)
+    plan, plan_digest = read_plan(layout, method.resolution)
+    folder, members = _who(layout, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     started, cpu = time.perf_counter(), time.process_time()
     labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=True)
-    used = {role: usable(layout, list(members[role]), settings.synthesis, labels) for role in ("train", "validation")}
+    used = {
+        role: usable(layout, list(members[role]), settings.synthesis, labels, resolution=method.resolution)
+        for role in ("train", "validation")
+    }
+    before = {}
+    if method.cascade is not None:
+        before = labels_before(layout, arguments.experiment, arguments.fold, [*used["train"], *used["validation"]])
+        used = {role: [name for name in names if name in before] for role, names in used.items()}
     if not used["train"]:
         raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
-    given = (settings.synthesis, regions_of(settings), labels)
+    given = (settings.synthesis, regions_of(settings), labels, {name: path for name, (path, _) in before.items()})
     pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, *given)
     budget = budget_of(pieces, arguments, plan_digest)
-    key = _key(pieces, budget, arguments, plan_digest, members)
+    key = _key(
+        pieces, budget, arguments, plan_digest, members, {name: content for name, (_, content) in before.items()}
+    )
     done = read_sidecar(arguments.token) or read_sidecar(folder / "done.json")
     if team.from_first(done is not None and done["key"] == key and _weights_match(folder, done)):
         log("already done")
@@ -115,8 +126,22 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     (folder / "resume.pt").unlink(missing_ok=True)
 
 
+def _who(layout: Layout, arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    """The folder of the model and the cases that it may see."""
+    experiment, fold, seed = arguments.experiment, arguments.fold, arguments.seed
+    members, other = read_json(layout.members(fold)), getattr(arguments, "without", None)
+    if other is None:
+        return layout.model(experiment, fold, seed), members
+    return layout.pair(experiment, fold, other, seed), pair_members(members, read_json(layout.members(other)))
+
+
 def _key(
-    pieces: Pieces, budget: dict[str, Any], arguments: argparse.Namespace, plan_digest: str, members: dict[str, Any]
+    pieces: Pieces,
+    budget: dict[str, Any],
+    arguments: argparse.Namespace,
+    plan_digest: str,
+    members: dict[str, Any],
+    before: dict[str, str],
 ) -> str:
     """What the weights depend on."""
     method = pieces.method
@@ -126,6 +151,8 @@ def _key(
     found = [budget["precision"]] if method.precision == "auto" else []
     if method.labels_from is not None:
         found += [pieces.labels.contents, sorted(pieces.labels.left_out)]
+    if method.cascade is not None:
+        found += [before]
     return digest(["train", recipe, plan_digest, members, [budget["steps"], budget["features"], given, *found]])
 
 
@@ -252,11 +279,15 @@ def fit(
         metadata |= {"classes": pieces.classes, "channels": plan["channels"], "precision": budget["precision"]}
         metadata |= {"regions": pieces.regions.as_dict()} if pieces.regions else {}
         metadata |= {"normalisation": plan["normalisation"], "spacing_mm": plan["spacing_mm"]["value"]}
+        metadata |= {"resolution": method.resolution} if method.resolution != "full" else {}
+        metadata |= {"cascade": method.cascade} if method.cascade is not None else {}
         if pieces.task is not None:
             metadata["synthesis"] = pieces.task.model_dump(mode="json")
         weights = save_weights(folder / "weights.safetensors", network, metadata)
     write_text(folder / "history.csv", history_text(history))
-    prepared = {name: pieces.layout.case(name) / "prepared.json" for name in pieces.used["train"]}
+    prepared = {
+        name: pieces.layout.prepared(name, method.resolution).with_suffix(".json") for name in pieces.used["train"]
+    }
     return {
         "status": "ok",
         "stage": "train",
@@ -269,6 +300,8 @@ def fit(
         "content": weights,
         "steps": int(history[-1]["step"]),
         **pieces.labels.record(method, pieces.used["train"]),
+        **({"trained_from": "prepared-low"} if method.resolution == "low" else {}),
+        **({"cascade": {"from": method.cascade}} if method.cascade is not None else {}),
         "features": network_arguments.get("features", []),
         "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
     }

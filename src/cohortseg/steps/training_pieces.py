@@ -1,9 +1,10 @@
 """What one training is made of: cases, network, patches, validation and recipe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cohortseg.choose import choose
@@ -21,6 +22,7 @@ from cohortseg.steps.model_space import model_spacing_mm, network_of, patch_zyx,
 from cohortseg.steps.objective import changing
 from cohortseg.steps.taught import REFERENCES, Taught, training_case
 from cohortseg.train.augment import AUGMENTATIONS, augment
+from cohortseg.train.augment_cascade import change_with_label
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.sparse import sparse_cases
@@ -36,12 +38,17 @@ CACHE_MB = 2048.0
 
 
 def usable(
-    layout: Layout, names: list[str], task: SynthesisSettings | None = None, labels: Taught = REFERENCES
+    layout: Layout,
+    names: list[str],
+    task: SynthesisSettings | None = None,
+    labels: Taught = REFERENCES,
+    *,
+    resolution: str = "full",
 ) -> list[str]:
     """The members that are there, were not rejected and have a label, given or their own, or the image to be made."""
     found = []
     for name in names:
-        record = read_sidecar(layout.case(name) / "prepared.json")
+        record = read_sidecar(layout.prepared(name, resolution).with_suffix(".json"))
         image = read_sidecar(layout.case(name) / "image.json")
         if record is None or image is None or record["status"] != "ok":
             log(f"{name}: not used ({'gone' if record is None else record['reason']})")
@@ -71,12 +78,18 @@ class Pieces:
     task: SynthesisSettings | None = None
     regions: Regions | None = None
     labels: Taught = REFERENCES
+    before: Mapping[str, Path] = field(default_factory=dict)
 
     def cases(self, role: str) -> list[Case]:
         """Images in model space with what is to be made of them: an image, or labels, in training also given ones."""
         if self.task is None:
             given = self.labels.stores if role == "train" else {}
-            return [training_case(self.layout, name, given.get(name)) for name in self.used[role]]
+            how: dict[str, Any] = {
+                "resolution": self.method.resolution,
+                "before": self.before,
+                "n_classes": len(self.classes),
+            }
+            return [training_case(self.layout, name, given.get(name), **how) for name in self.used[role]]
         paths = [self.layout.case(name) / "prepared.zarr" for name in self.used[role]]
         return [Case(store.open_array(path), store.open_array(path, TARGET), read_foreground(path)) for path in paths]
 
@@ -146,6 +159,8 @@ class Pieces:
         """What is computed."""
         method, spacing_mm = self.method, model_spacing_mm(self.plan)
         change = partial(augment, spacing_mm=spacing_mm, share=self.share)
+        if method.cascade is not None:
+            change = partial(change_with_label, change, n_classes=len(self.classes), share=self.share)
         how = choose("augmentation", method.augmentation, AUGMENTATIONS)
         return Recipe(
             **changing(

@@ -24,8 +24,9 @@ from cohortseg.steps.arguments import add_experiment, add_settings, add_study, a
 from cohortseg.steps.batch import log, run_record
 from cohortseg.steps.evaluate_image import closeness
 from cohortseg.steps.learners import fit_and_segment
+from cohortseg.steps.loaded import Network
 from cohortseg.steps.model_space import read_plan
-from cohortseg.steps.predict import Network, predict_classical, predict_trained
+from cohortseg.steps.predict import predict_classical, predict_trained
 from cohortseg.steps.tuning import Record, needed_trials, point_of, read_trials, score_text, with_settings
 
 __all__ = ["add_arguments", "run"]
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _key(layout: Layout, settings: TrialStage, point: Record, frozen: Any, arguments: argparse.Namespace) -> str:
     """What the score depends on; how the proposal was found is not among it."""
     tune = settings.tune
-    plan = read_plan(layout)[1] if isinstance(settings.experiment, UNetMethod) else None
+    network = settings.experiment if isinstance(settings.experiment, UNetMethod) else None
+    plan = read_plan(layout, network.resolution)[1] if network is not None else None
     judged = [tune.metric, tune.stage, settings.metrics.nsd_tolerance_mm, tune.steps]
     cleaned = settings.postprocess.named() if tune.stage == "post" else None
     method = settings.experiment.model_dump(mode="json") | point
@@ -197,7 +199,6 @@ def _trained(
     from cohortseg.infer.device import limit_threads, native_precision, take_device
     from cohortseg.infer.images import image_forward_of
     from cohortseg.infer.networks import forward_of
-    from cohortseg.infer.regions import Regions
     from cohortseg.infer.weights import load_network
     from cohortseg.steps.model_space import regions_of
     from cohortseg.steps.train import budget_of, fit
@@ -208,8 +209,8 @@ def _trained(
     method = method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
     if settings.tune.steps is not None:
         method = method.model_copy(update={"steps": settings.tune.steps})
-    task, (plan, plan_digest) = settings.synthesis, read_plan(layout)
-    used = {role: usable(layout, parts[role], task) for role in ("train", "validation")}
+    task, (plan, plan_digest) = settings.synthesis, read_plan(layout, method.resolution)
+    used = {role: usable(layout, parts[role], task, resolution=method.resolution) for role in ("train", "validation")}
     if not used["train"] or not used["validation"]:
         raise StudyError(f"fold {arguments.fold}: an inner fold has no labelled case; name fewer `inner_folds`")
     if method.precision == "auto":
@@ -228,7 +229,7 @@ def _trained(
             forward = image_forward_of([network], device, precision=method.precision)
         else:
             forward = forward_of([network], device, precision=method.precision, regions=regions is not None)
-        built = Network(metadata["architecture"], metadata["arguments"], Regions.of(metadata))
+        built = Network.of(metadata)
         for name in used["validation"]:
             target = folder / f"{name}.zarr"
             predict_trained(layout, name, target, forward, built, method, len(settings.classes), task)
