@@ -37,6 +37,15 @@ ANALYSES: dict[str, Analysis] = {
     "detection": Analysis(
         "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
     ),
+    "operating_points": Analysis(
+        "Detection at an operating point",
+        "Lesions found and false candidates where only candidates from a score on count; the score was chosen by the "
+        "validation cases of the other folds (for the test set by those of all), so no case chose for itself.",
+    ),
+    "panoptic": Analysis(
+        "Panoptic quality",
+        "Objects of things and regions of stuff scored together (Kirillov 2019), all cases added up; PQ = SQ × RQ.",
+    ),
     "stability_summary": Analysis(
         "Stability under changes of the image",
         "How far the raw label stays the same (Dice, no reference) when the image is mirrored, turned, noisy, coarser.",
@@ -61,6 +70,7 @@ WITHOUT_WORDS = ("", "1", "count", "text", "fraction", "rank", "nan", "unit of t
 """Units that say nothing beside the heading."""
 
 HEADINGS = {
+    **{"pq": "PQ", "sq": "SQ", "rq": "RQ"},
     **{"ci_low": "CI low", "ci_high": "CI high", "n_cases": "Cases", "roc_auc": "ROC area"},
     **{"p_value": "p", "p_value_holm": "p (Holm)", "p_groups": "p", "p_groups_holm": "p (Holm)"},
     **{"icc_agreement": "ICC, agreement", "icc_consistency": "ICC, consistency"},
