@@ -23,7 +23,7 @@ from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import read_plan, regions_of
 from cohortseg.steps.objective import held_to
-from cohortseg.steps.taught import taught
+from cohortseg.steps.taught import NOBODY_TO_LEARN_FROM, taught
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_pieces import Pieces, usable
 from cohortseg.steps.training_team import train_together
@@ -92,7 +92,7 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
     labels = taught(layout, arguments.experiment, arguments.fold, method, in_model_space=True)
     used = {role: usable(layout, list(members[role]), settings.synthesis, labels) for role in ("train", "validation")}
     if not used["train"]:
-        raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
+        raise StudyError(f"fold {arguments.fold} {NOBODY_TO_LEARN_FROM}")
     given = (settings.synthesis, regions_of(settings), labels)
     pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, *given)
     budget = budget_of(pieces, arguments, plan_digest)
