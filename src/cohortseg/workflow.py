@@ -1,11 +1,12 @@
 """What the workflow asks while it is parsed (is there an index, is each changed job seen), and says at a failure."""
 
+import csv
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,25 @@ def resolutions_of(method: Method) -> list[str]:
     listed = method.model / "model.json"
     package = read_json(listed) if listed.is_file() else {}
     return sorted({str(package.get("resolution", "full")), *(["low"] if "cascade" in package else [])})
+
+
+def require_cases(layout: Layout, n_cases: int) -> None:
+    """Stop where there is nothing to do.
+
+    Raises
+    ------
+    StudyError
+        When the index took no scan; one line with the reasons why not.
+    """
+    if n_cases:
+        return
+    with layout.rejected_table.open(encoding="utf-8", newline="") as table:
+        reasons = Counter(row["reason"] for row in csv.DictReader(table, delimiter="\t"))
+    why = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    raise StudyError(
+        f"no case to work on ({why or 'no image of the kind the settings name'}); `cohortseg index --dry-run` with the "
+        "same --configfile shows what there is"
+    )
 
 
 def refuse_second_run(layout: Layout) -> None:
