@@ -10,7 +10,7 @@ NAMES = [f"p{k}_ct1" for k in range(6)]
 
 @pytest.fixture
 def layout(tmp_path):
-    """Two folds; of the three labels for the student of fold 0 one is there, one was refused; three cases are changed."""
+    """Two folds; of the three labels for the student of fold 0 one is there, one refused; three cases are changed."""
     made = study_of(tmp_path, *(case_of(name, fold=str(k % 2)) for k, name in enumerate(NAMES)))
     for fold in ("0", "1"):
         write_json(made.members(fold), {"train": [name for k, name in enumerate(NAMES) if str(k % 2) != fold]})
