@@ -79,7 +79,7 @@ SHARED_STEPS |= {
     "describe",
     "type_tables",
 }
-SHARED_STEPS |= {"block_workers", "postprocess_blocks"}
+SHARED_STEPS |= {"block_workers", "postprocess_blocks", "slabbed"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
 COMPOSED["pseudolabel"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}

@@ -171,8 +171,12 @@ class ExportSettings(Part):
     )
 
 
+OF_VOXELS = ("nifti", "nrrd", "mha")
+"""Formats of exported labels that hold voxel after voxel, and can be written slab by slab."""
+
+
 class OversizeSettings(Part):
-    """Cases that are larger than the memory of a machine: preprocess and postprocess work through them by blocks."""
+    """Cases that are larger than the memory of a machine: worked through by blocks, measured and exported by slabs."""
 
     above_gib: float = Field(
         2.0, gt=0, description="a case with more GiB than this, counted as 16-bit voxels of one channel, is oversize"

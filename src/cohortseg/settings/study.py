@@ -19,6 +19,7 @@ from cohortseg.settings.methods import (
     PretrainedMethod,
     TrainedMethod,
     UNetMethod,
+    seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
@@ -26,6 +27,7 @@ from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
+    OF_VOXELS,
     PROPERTIES,
     ExportSettings,
     InstanceSettings,
@@ -314,7 +316,7 @@ class Study(Part):
         return [
             Member(
                 experiment=name,
-                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                seeds=seeds_of(self.trained[name]) if name in self.trained else None,
                 has_probabilities=not self.finds_regions(name)
                 and (getattr(self.experiments[name], "probabilities", False) or self.chooses_threshold(name)),
             )
@@ -328,10 +330,15 @@ class Study(Part):
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     def blocks_above(self, stage: str) -> float:
-        """Voxels above which a stage works through a case by blocks; infinite where it must see the whole image."""
+        """Voxels above which a stage works through a case by blocks or slabs; infinite where it must see the whole."""
         whole = {
             "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
             "postprocess": self.postprocess.crf is not None or self.instances is not None,
+            "evaluate": self.synthesis is not None
+            or self.instances is not None
+            or self.cohort.labels.instances
+            or any(asked is not None for asked in (self.detection, self.panoptic, self.types)),
+            "export": self.export.objects or not set(self.export.formats) <= set(OF_VOXELS),
         }
         return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2
 

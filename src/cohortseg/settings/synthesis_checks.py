@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from cohortseg.settings.losses import WITH_CONTOURS
 from cohortseg.settings.methods import UNetMethod
 from cohortseg.settings.results import PostprocessSettings
-from cohortseg.settings.synthesis import IMAGE_LOSSES, IntensityMethod, SynthesisSettings
+from cohortseg.settings.synthesis import BODY, IMAGE_LOSSES, WHOLE, IntensityMethod, SynthesisSettings
 
 if TYPE_CHECKING:
     from cohortseg.settings.study import Study
@@ -42,7 +42,7 @@ def _of_labels(study: "Study") -> str:
 
 
 def _of_images(study: "Study", synthesis: SynthesisSettings) -> str:
-    found = [_of_channels(study, synthesis), *(line for line, is_so in _of_groups(study) if is_so)]
+    found = [_of_channels(study, synthesis), _of_regions(study), *(line for line, is_so in _of_groups(study) if is_so)]
     inputs = synthesis.inputs_among(study.cohort.channel_names)
     found += [_of_experiment(name, method, inputs) for name, method in study.experiments.items()]
     found += [_of_search(study, name) for name in study.tune]
@@ -58,6 +58,16 @@ def _of_channels(study: "Study", synthesis: SynthesisSettings) -> str:
     if not synthesis.inputs_among(channels):
         return "synthesis.inputs: the cohort has no other channel; name `coarser` for an image from a coarser one"
     return ""
+
+
+def _of_regions(study: "Study") -> str:
+    """Each class of the reference is a region of its own, and must not hide one of those that every study has."""
+    hidden = next((name for name in study.cohort.labels.classes if name in (BODY, WHOLE)), None)
+    return (
+        f"cohort.labels: a class called {hidden!r} would be taken for the region; give it another name"
+        if hidden
+        else ""
+    )
 
 
 def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:

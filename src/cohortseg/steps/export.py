@@ -15,9 +15,10 @@ from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar
 from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.settings import Code, ExportSettings
 from cohortseg.stages import ExportStage
-from cohortseg.steps.arguments import add_experiment_batch as add_arguments
+from cohortseg.steps.arguments import add_experiment_batch_of_slabs as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.export_objects import TABLE, object_files, objects_of, suffix_of, unfit
+from cohortseg.steps.slabbed import OpenVolume, is_oversize, open_label
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
 
@@ -44,13 +45,20 @@ def run(arguments: argparse.Namespace) -> None:
     cases = {case.case: case for case in read_cases(arguments.study.cases_table)}
     run_batch(
         units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit, cases[split_unit(unit)[1]], settings),
+        lambda unit: _work(
+            arguments.study,
+            arguments.experiment,
+            unit,
+            cases[split_unit(unit)[1]],
+            settings,
+            getattr(arguments, "most_voxels", 0),
+        ),
         arguments.settings,
         arguments.token,
     )
 
 
-def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage) -> Work:
+def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage, most_voxels: int) -> Work:
     model, name = split_unit(unit)
     folder = layout.prediction(experiment, model, name)
     post = read_json(folder / f"{_last(settings)}.json")
@@ -70,7 +78,7 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
         stores=tuple(sorted(certain | files)),
         inputs={"post": post["content"], **_objects_input(post, settings), **source},
         upstream=post,
-        make=lambda: export(layout, experiment, unit, case.subject, settings),
+        make=lambda: export(layout, experiment, unit, case.subject, settings, most_voxels),
     )
 
 
@@ -94,7 +102,9 @@ def _key(layout: Layout) -> bytes:
     return study_key(layout.private / "uid.key")
 
 
-def export(layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage) -> Record:
+def export(
+    layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage, most_voxels: int = 0
+) -> Record:
     """Write a label in all wanted formats and remove its files of others.
 
     Parameters
@@ -105,6 +115,8 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
     subject : str
         Stands for the patient where identity is left out.
     settings : ExportStage
+    most_voxels : int
+        A label of more is read slice by slice, where all formats can be written so; 0: none is.
 
     Returns
     -------
@@ -113,7 +125,8 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
         classes without voxels (`empty_classes`), which have no mesh.
     """
     model, case = split_unit(unit)
-    label = store.read_volume(layout.prediction(experiment, model, case) / f"{_last(settings)}.zarr")
+    path = layout.prediction(experiment, model, case) / f"{_last(settings)}.zarr"
+    label: Any = open_label(path) if is_oversize(path, most_voxels) else store.read_volume(path)
     formats = list(dict.fromkeys(settings.export.formats))
     files: dict[str, str] = {}
     skipped: dict[str, str] = {}
@@ -177,11 +190,16 @@ def _save(target: Path, write: Writer) -> None:
         part.unlink(missing_ok=True)
 
 
-def _images(label: Volume, formats: Sequence[str]) -> Iterator[tuple[str, Writer]]:
+def _images(label: Volume | OpenVolume, formats: Sequence[str]) -> Iterator[tuple[str, Writer]]:
     from cohortseg.io.itk import write_image
+    from cohortseg.io.slab_writer import write_slabs
 
     for word in formats:
-        yield IMAGES[word], partial(write_image, volume=label)
+        if isinstance(label, OpenVolume):
+            array = label.array
+            yield IMAGES[word], partial(write_slabs, grid=label.grid, dtype=array.dtype, slabs=array.slabs())
+        else:
+            yield IMAGES[word], partial(write_image, volume=label)
 
 
 def _objects(
