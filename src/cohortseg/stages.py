@@ -25,6 +25,7 @@ from cohortseg.settings import (
     PlanSettings,
     PostprocessSettings,
     PreprocessSettings,
+    RegionSettings,
     ReportSettings,
     SplitSettings,
     StabilitySettings,
@@ -32,6 +33,7 @@ from cohortseg.settings import (
     Study,
     SynthesisSettings,
     TuneSettings,
+    TypesSettings,
     UNetMethod,
 )
 from cohortseg.settings.base import is_none
@@ -203,6 +205,7 @@ class EvaluateStage(ScoredStage):
     metrics: MetricSettings
     detection: CandidateSettings | None = None
     panoptic: PanopticSettings | None = None
+    types: RegionSettings | None = None
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
@@ -220,6 +223,7 @@ class AggregateStage(ScoredStage):
     stability: StabilitySettings | None = None
     detection: DetectionSettings | None = None
     panoptic: PanopticSettings | None = None
+    types: TypesSettings | None = None
     synthesis: SynthesisSettings | None = None
 
 
@@ -293,8 +297,8 @@ STAGES: dict[str, Stage] = {
 
 
 SHOW_IMAGES = ("evaluate", "report")
-"""Stages that look at channels only where images are made."""
-NOT_SAID_IF_EMPTY = ("synthesis", "detection", "panoptic")
+"""Stages that look at channels only where images are made, or (`evaluate`) described."""
+NOT_SAID_IF_EMPTY = ("synthesis", "detection", "panoptic", "types")
 """Groups of settings that came later than the first studies."""
 
 
@@ -318,6 +322,8 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
     if stage == "evaluate" and study.detection is not None:
         available["detection"] = study.detection.of_candidates()
+    if stage == "evaluate" and study.types is not None:
+        available["types"] = study.types.of_region()
     if experiment is not None:
         # Other experiments know nothing of regions, and are not made again when only these change.
         if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
@@ -351,8 +357,11 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
 def _unsaid(study: Study, stage: str) -> dict[str, Any]:
     """What a study does not ask for is not said: the text, and so the keys of finished work, stay as they were."""
     unsaid: dict[str, Any] = {name: True for name in NOT_SAID_IF_EMPTY if getattr(study, name) is None}
-    if study.synthesis is None and stage in SHOW_IMAGES:
+    looks = study.synthesis is not None or (stage == "evaluate" and study.types is not None)
+    if stage in SHOW_IMAGES and not looks:
         unsaid["channels"] = True
+    if study.instances is None and stage == "postprocess":
+        unsaid["panoptic"] = True
     if not study.export.objects:
         unsaid["export"] = {"objects"}
     if study.cohort.labels.instance_divisor is None:

@@ -118,7 +118,8 @@ def settings_text(study: Study) -> str:
 def clinical_columns(study: Study) -> list[str]:
     """The columns of the clinical table that the settings name."""
     named = [*study.report.subgroups, *study.statistics.covariates]
-    return [name for name in dict.fromkeys(named) if name not in (*PROPERTIES, *COVARIATES)]
+    asked = [name for name in named if name not in (*PROPERTIES, *COVARIATES)]
+    return list(dict.fromkeys([*asked, *([study.types.column] if study.types is not None else [])]))
 
 
 def _check_format(layout: Layout) -> None:

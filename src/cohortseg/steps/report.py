@@ -63,6 +63,9 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "types": "types told of segmented cases",
+    "types_by_case": "type of each case, and what was told",
+    "region_features": "features of segmented regions",
     "panoptic": "panoptic quality of classes, things and stuff",
     "panoptic_by_case": "segments of each class in each case",
     "operating_points": "detection at an operating point",
@@ -110,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def last_study(layout: Layout) -> Study:
-    """The settings of the last run; the source of the scans, which they do not name, is empty.
+    """The settings of the last run; the source of the scans, which they do not name, is empty, the clinical table ours.
 
     Raises
     ------
@@ -120,7 +123,8 @@ def last_study(layout: Layout) -> Study:
     if not layout.settings.exists():
         raise StudyError(f"no {layout.settings.name} in {layout.root}; run `snakemake --cores all` first")
     values = yaml.safe_load(layout.settings.read_text())
-    return load_study({**values, "cohort": {"source": ".", **values["cohort"]}})
+    given = {"source": ".", **({"clinical": str(layout.clinical)} if layout.clinical.exists() else {})}
+    return load_study({**values, "cohort": {**given, **values["cohort"]}})
 
 
 def gather(layout: Layout, settings: ReportStage) -> ReportContent:
