@@ -1,11 +1,12 @@
 """Hippocampus, fold 0: ours against nnU-Net with the same CPU time to train in.
 
-    python benchmarks/race_nnunet.py PEER_BIN DATA FOLDER [--minutes 5 30] [--threads 2] [--who ours nnunet]
+    python benchmarks/race_nnunet.py PEER_BIN DATA FOLDER [--minutes 5 30] [--threads 2] [--who ours nnunet] [--step-s S]
 
 PEER_BIN is the bin folder of an environment with nnunetv2 2.8 and a torch of its own, DATA holds images and labels, FOLDER
 keeps everything that is made. Both see the same 166 cases and are judged on the same 42. A budget of so many minutes on so
 many threads is that product in CPU seconds of the training process with all its children, start, validation and
-checkpoints included: it does not depend on who else uses the machine. Steps are what fits, after a short training of each.
+checkpoints included: it does not depend on who else uses the machine. Steps are what fits, after a short training of each,
+or by the CPU seconds of a step that an earlier run found.
 nnU-Net trains with one augmentation worker and predicts without mirroring; ours is the plan's network. Each row is added to
 FOLDER/race.csv as soon as it exists.
 """
@@ -59,8 +60,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 30])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--who", nargs="+", default=["ours", "nnunet"])
+    parser.add_argument(
+        "--step-s", type=float, help="CPU seconds of a step of the one racer, known from an earlier run"
+    )
     parser.add_argument("--experiment", default="{}", help="further settings of our network, as JSON")
     arguments = parser.parse_args()
+    if arguments.step_s and len(arguments.who) > 1:
+        parser.error("--step-s is the cost of one racer: name it with --who")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     print(machine())
     layout = prepare_ours(arguments)
@@ -71,6 +77,8 @@ def main() -> None:
     for minutes in arguments.minutes:
         for who in arguments.who:
             racer = racers[who]
+            if arguments.step_s:
+                racer.seconds = (0.0, arguments.step_s)
             steps = racer.steps_of(60.0 * minutes * arguments.threads)
             cost = racer.train(steps)
             found = {name: racer.label(name) for name in held_out} if racer.predict(steps) else {}

@@ -248,6 +248,9 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
             {"method": "best", "among": ["otsu", "b"]},
             "experiments.a.among: b; choices: my-unet, otsu",
         ),
+        ("panoptic", {"things": ["bone"]}, "panoptic.things: no class 'bone'; choices: "),
+        ("cohort.labels", {"values": {"a": 1}, "instance_divisor": 9}, "cohort.labels: `instance_divisor` goes with"),
+        ("detection", {"candidates_above": 0.1}, "detection.candidates_above: needs an experiment with `probabilities"),
         ("postprocess", "always", "postprocess: `auto`, or keys with what is done"),
         ("postprocess", {"choose": True, "keep": "largest"}, "postprocess: `choose` decides what is done; leave out"),
         (

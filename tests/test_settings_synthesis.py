@@ -49,6 +49,11 @@ def test_an_image_is_made_finer_from_itself():
         ("synthesis.inputs", ["mr", "mr"], "synthesis: `inputs` names one twice"),
         ("synthesis.range", [5, 5], "synthesis: range must be (lowest, highest)"),
         ("cohort.channels", {}, "synthesis.target: no channel 'ct'; choices: image"),
+        (
+            "cohort.labels",
+            {"values": {"body": 1}},
+            "cohort.labels: a class called 'body' would be taken for the region",
+        ),
         ("experiments.unet.loss", None, "experiments.unet.loss: 'dice_ce' is for labels; for images choose l1, l2, s"),
         ("experiments.unet.probabilities", True, "experiments.unet.probabilities: of labels"),
         ("experiments.unet.uncertainty", True, "experiments.unet.uncertainty: of labels"),

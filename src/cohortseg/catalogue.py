@@ -372,7 +372,9 @@ def _rest(files: list[dict[str, Any]], fates: Fates, result: Catalogue) -> None:
     blank = dict.fromkeys(("channel", "part", "description", *FACTS), "")
     for (case, kind, fate), n_files in sorted(others.items()):
         row = {"case": case, "subject": subjects.get(case, ""), **blank, "modality": kind, "n_files": n_files}
-        row["description"] = ", ".join(sorted(structures[case, kind, fate]))
+        # For the preview too.
+        row["structures"] = sorted(structures[case, kind, fate])
+        row["description"] = ", ".join(row["structures"])
         result.series.append(
             row | ({"status": "label", "reason": ""} if case else {"status": "not used", "reason": fate})
         )

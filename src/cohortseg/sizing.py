@@ -110,8 +110,8 @@ OF_IMAGES: Mapping[str, Need] = {
 """What stages of a study that makes images need; the others as ever."""
 
 
-def fitted(stage: str, records: Sequence[Record]) -> Need:
-    """The need of a stage by its records; the shipped one where they are too few.
+def fitted(plain: Need, stage: str, records: Sequence[Record]) -> Need:
+    """The need of a stage by its records; the shipped one, `plain`, where they are too few.
 
     Returns
     -------
@@ -119,7 +119,6 @@ def fitted(stage: str, records: Sequence[Record]) -> Need:
         Memory covers every record (its own peak is that of the process so far, so a small case after a large one
         counts as large: on the safe side); seconds are the expected ones.
     """
-    plain = shipped(stage)
     if len(records) < ENOUGH:
         return plain
     seconds = _fit([(r.size.for_time(stage), r.seconds) for r in records], plain.seconds.slope)

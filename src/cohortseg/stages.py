@@ -10,14 +10,17 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cohortseg.settings import (
+    CandidateSettings,
     CohortSettings,
     ConvertSettings,
+    DetectionSettings,
     ExportSettings,
     InstanceSettings,
     LabelSettings,
     Member,
     Method,
     MetricSettings,
+    PanopticSettings,
     Part,
     PlanSettings,
     PostprocessSettings,
@@ -140,6 +143,12 @@ class PostprocessStage(Part):
     postprocess: PostprocessSettings
     choose_threshold: bool = False
     instances: InstanceSettings | None = None
+    panoptic: PanopticSettings | None = None
+
+    @property
+    def things(self) -> list[int] | None:
+        """Numbers of the classes whose objects are told apart; None: all of them."""
+        return None if self.panoptic is None else [self.classes.index(name) + 1 for name in self.panoptic.things]
 
 
 class CandidatesStage(Part):
@@ -192,6 +201,8 @@ class EvaluateStage(ScoredStage):
     """Settings of `evaluate`."""
 
     metrics: MetricSettings
+    detection: CandidateSettings | None = None
+    panoptic: PanopticSettings | None = None
     channels: list[str] = Field(default_factory=list)
     synthesis: SynthesisSettings | None = None
 
@@ -207,6 +218,8 @@ class AggregateStage(ScoredStage):
     statistics: StatisticsSettings
     report: ReportSettings
     stability: StabilitySettings | None = None
+    detection: DetectionSettings | None = None
+    panoptic: PanopticSettings | None = None
     synthesis: SynthesisSettings | None = None
 
 
@@ -273,7 +286,7 @@ STAGES: dict[str, Stage] = {
     "choose": Stage(1, ChooseStage, 500, 0, 0),
     "postprocess": Stage(2, PostprocessStage, 500, 14, 1.0),
     "evaluate": Stage(4, EvaluateStage, 500, 12, 1.0),
-    "aggregate": Stage(6, AggregateStage, 1000, 0, 0),
+    "aggregate": Stage(7, AggregateStage, 1000, 0, 0),
     "report": Stage(4, ReportStage, 2000, 0, 0),
     "export": Stage(2, ExportStage, 500, 4, 1.0),
 }
@@ -281,6 +294,8 @@ STAGES: dict[str, Stage] = {
 
 SHOW_IMAGES = ("evaluate", "report")
 """Stages that look at channels only where images are made."""
+NOT_SAID_IF_EMPTY = ("synthesis", "detection", "panoptic")
+"""Groups of settings that came later than the first studies."""
 
 
 def stage_settings(study: Study, stage: str, experiment: str | None = None) -> str:
@@ -301,6 +316,8 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
+    if stage == "evaluate" and study.detection is not None:
+        available["detection"] = study.detection.of_candidates()
     if experiment is not None:
         # Other experiments know nothing of regions, and are not made again when only these change.
         if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
@@ -327,7 +344,17 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         if experiment in study.tune:
             available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
     model = STAGES[stage].settings
-    # Where labels are made nothing of images is said: the text, and so the keys of finished work, stay as they were.
-    silent = None if study.synthesis is not None else {"synthesis", *({"channels"} if stage in SHOW_IMAGES else ())}
     found = model.model_validate({name: available[name] for name in model.model_fields})
-    return found.model_dump_json(exclude=silent)
+    return found.model_dump_json(exclude=_unsaid(study, stage))
+
+
+def _unsaid(study: Study, stage: str) -> dict[str, Any]:
+    """What a study does not ask for is not said: the text, and so the keys of finished work, stay as they were."""
+    unsaid: dict[str, Any] = {name: True for name in NOT_SAID_IF_EMPTY if getattr(study, name) is None}
+    if study.synthesis is None and stage in SHOW_IMAGES:
+        unsaid["channels"] = True
+    if not study.export.objects:
+        unsaid["export"] = {"objects"}
+    if study.cohort.labels.instance_divisor is None:
+        unsaid["labels"] = {"instance_divisor"}
+    return unsaid

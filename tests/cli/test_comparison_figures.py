@@ -9,6 +9,8 @@ import pytest
 from study_by_hand import case_of, image_of, label_of, sidecar_of, study_of, write_case, write_prediction, write_token
 
 from cohortseg.cli.comparison_figures import costs, draw_costs, draw_panel, kind_of, scores
+from cohortseg.cli.figure_targets import TARGETS
+from cohortseg.io import store
 from cohortseg.io.sidecar import run_path, write_json, write_text
 from cohortseg.settings import METHOD_SETTINGS
 from cohortseg.volume import Volume
@@ -107,3 +109,17 @@ def test_the_panel_shows_the_middle_case_of_the_best_method_on_the_slice_of_its_
     assert titles == ["reference", "unet 0.90", "forest 0.50", "threshold 0.20"]
     reference, best, *_ = (np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images)
     assert ((reference[..., 0] != reference[..., 2]) == (best[..., 0] != best[..., 2])).all()
+
+
+def test_contours_are_those_of_the_methods_that_did_not_refuse_the_case(layout):
+    wish = wish_of(layout, ROWS)
+    wish.experiment, wish.own = "unet", ROWS[ROWS["experiment"] == "unet"]
+    wish.study.cohort = SimpleNamespace(labels=SimpleNamespace(classes=["tumour"]))
+
+    def drawn():
+        (axes,) = TARGETS["contours"](wish).get_axes()
+        return [text.get_text() for text in axes.get_legend().get_texts()]
+
+    assert drawn() == ["reference", "forest", "threshold", "unet"]
+    store.remove(layout.prediction("threshold", FOLDER["threshold"], CASES[0]) / "post.zarr")
+    assert drawn() == ["reference", "forest", "unet"]

@@ -115,12 +115,14 @@ def test_the_table_of_folds_has_each_fold_and_all(wish):
 
 
 def test_a_baseline_and_its_tuned_version_stand_side_by_side(wish):
-    made = pd.DataFrame(
-        {"experiment": ["baseline", "baseline", "tuned"], "mae": [41.0, 43.0, 31.0], "psnr_db": [14.5, 14.7, 18]}
-    )
-    found = TARGETS["image-quality-table"](Wish(wish.layout, wish.study, "a", "tumour", made))
-    assert cells(found) == [["42.000", "14.600"], ["31.000", "18.000"]]
     assert TARGETS["image-quality-table"](wish) is None
+    made = {"experiment": ["baseline", "baseline", "tuned"], "mae": [41.0, 43.0, 31.0], "psnr_db": [14.5, 14.7, 18]}
+    inside = pd.DataFrame({**made, "ssim": None, "region": "body", "split": "test"})
+    others = [inside.assign(region="whole", mae=9.0), inside.assign(split="val", mae=99.0)]
+    write_text(wish.layout.table("images"), pd.concat([others[0], inside, others[1]]).to_csv(index=False))
+    # A study that makes images has no row of a label.
+    found = TARGETS["image-quality-table"](Wish(wish.layout, wish.study, "a", "", wish.rows.iloc[:0]))
+    assert cells(found) == [["42.000", "14.600"], ["31.000", "18.000"]]
 
 
 def test_the_trimap_curve_is_that_of_the_table(wish):

@@ -48,8 +48,10 @@ def run_index(config, *words):
 
 def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys):
     run_index(config, "--dry-run")
-    heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.split()[:4] == ["status", "reason", "case", "channel"]
+    heading, *rows, blank, counts, few = capsys.readouterr().out.splitlines()
+    assert (blank, counts) == ("", "1 case of 1 subject, 1 with a label")
+    assert few == "split.folds: 5 folds and 1 subject; 4 would hold nobody"
+    assert heading.split()[:4] == ["status", "reason", "case", "modality"], "columns that are empty are left out"
     assert any(row.startswith("label") and row.endswith("GTV left of X") for row in rows)
     (taken,), (left,) = ([row for row in rows if word in row] for word in ("thorax", "scout"))
     assert taken.startswith("case ")

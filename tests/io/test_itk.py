@@ -630,3 +630,16 @@ def test_objects_of_a_label_file_keep_their_ids_however_they_are_told(tmp_path):
     assert (facts["resampled"], facts["n_instances"], facts["outside_share"]) == (True, 2, 0.0)
     with pytest.raises(SettingsError):
         read_label(tmp_path / "l.nrrd", GRID, VALUES, instances=True)
+
+
+def test_objects_of_several_classes_are_read_by_class_and_number(tmp_path):
+    stored = np.zeros(GRID.shape, np.int32)
+    stored[0, 0, :4], stored[0, 1, :4] = 12_000, (7_001, 7_001, 7_002, 7_000)
+    write_image(tmp_path / "p.nrrd", Volume(stored, GRID))
+    classes = {"cell": 7, "tissue": 12}
+    label, ids, facts = read_label(tmp_path / "p.nrrd", GRID, classes, instances=True, divisor=1000)
+    np.testing.assert_array_equal(label[0, :2, :4], [[2, 2, 2, 2], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(ids[0, :2, :4], [[0, 0, 0, 0], [7_001, 7_001, 7_002, 0]])
+    assert (facts["n_instances"], facts["n_voxels"]) == (2, {"cell": 4, "tissue": 4})
+    with pytest.raises(Rejected, match="LABEL_VALUES"):
+        read_label(tmp_path / "p.nrrd", GRID, {"cell": 7}, instances=True, divisor=1000)

@@ -11,7 +11,6 @@ from cohortseg.methods.learned import (
     fit_forest,
     fit_mean_shape,
     fit_svm,
-    forest_shares,
     predict_ellipsoid,
     predict_forest,
     predict_mean_shape,
@@ -20,6 +19,7 @@ from cohortseg.methods.learned import (
     thinned,
     vote,
 )
+from cohortseg.methods.trees import shares
 from cohortseg.volume import Grid, Volume
 
 
@@ -73,7 +73,7 @@ def test_arrays_alone_give_what_scikit_learn_gives(monkeypatch, n_classes):
     order = np.concatenate([np.flatnonzero(labels == value) for value in range(n_classes)])
     judge = RandomForestClassifier(12, max_depth=6, min_samples_leaf=2, random_state=3).fit(rows[order], labels[order])
     new, _ = data(n_classes, seed=9)
-    np.testing.assert_allclose(forest_shares(forest, new), judge.predict_proba(new), atol=1e-6)
+    np.testing.assert_allclose(shares(forest, new), judge.predict_proba(new), atol=1e-6)
     scaled = ((rows - rows.mean(0)) / rows.std(0)).astype(float)
     svc = SVC(C=1.0, gamma=0.2, decision_function_shape="ovo").fit(scaled[order], labels[order])
     expected = svc.decision_function(((new - rows.mean(0)) / rows.std(0)).astype(float)).reshape(len(new), -1)
@@ -103,6 +103,15 @@ def test_the_same_seed_learns_the_same_arrays_and_a_model_is_numbers_only():
             assert one[key].dtype.kind in "fiu"
 
 
+def test_support_vectors_give_the_same_labels_in_groups_of_any_size(monkeypatch):
+    model = fit_svm(cases(2), 2, per_class=30)
+    volume, _ = blob(noise=25, seed=77)
+    whole = predict_svm(model, volume)
+    for rows in (61, volume.array.size):
+        monkeypatch.setattr("cohortseg.methods.learned.KERNEL", rows * len(model["vectors"]))
+        np.testing.assert_array_equal(predict_svm(model, volume), whole)
+
+
 def test_unlabelled_voxels_are_not_learnt_from():
     volume, label = cases(1)[0]
     hidden = np.where(label == 2, 255, label).astype(np.uint8)
@@ -120,6 +129,27 @@ def test_the_mean_shape_of_equal_labels_is_the_label_and_of_different_ones_the_m
     odd = np.roll(label, 5, axis=2)
     model = fit_mean_shape([(image, label), (image, label), (image, odd)], 2, box=GRID.shape)
     np.testing.assert_array_equal(predict_mean_shape(model, image), label)
+
+
+def test_a_shape_is_the_mean_of_those_who_judged_a_place_and_background_where_nobody_did():
+    label = np.zeros(GRID.shape, np.uint8)
+    label[4:8, 10:20, 10:30] = 1
+    hidden, image = label.copy(), Volume(np.zeros(GRID.shape), GRID)
+    hidden[:6] = 255
+    model = fit_mean_shape([(image, label), (image, hidden), (image, hidden)], 1, box=GRID.shape)
+    np.testing.assert_array_equal(predict_mean_shape(model, image), label)
+    alone = fit_mean_shape([(image, hidden)], 1, box=GRID.shape)
+    np.testing.assert_array_equal(predict_mean_shape(alone, image), np.where(hidden == 255, 0, hidden))
+
+
+def test_an_ellipsoid_is_not_held_back_by_voxels_that_nobody_judged():
+    grid = Grid((12, 20, 30), (1.0, 1.0, 1.0), (0, 0, 0))
+    image, box = Volume(np.zeros(grid.shape), grid), np.zeros(grid.shape, np.uint8)
+    box[3:9, 6:14, 8:22] = 1
+    corners, beside = {}, np.where(box == 1, 1, 255).astype(np.uint8)
+    for name, label in (("background", box), ("nobody's", beside)):
+        corners[name] = predict_ellipsoid(fit_ellipsoid([(image, label)], 1), image)[box == 1].all()
+    assert corners == {"background": False, "nobody's": True}
 
 
 def test_the_mean_shape_fits_an_image_of_another_size():

@@ -4,7 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohortseg.errors import SettingsError
-from cohortseg.methods.levels import best_centres, check_objects, chosen, levels_of_regions, lloyd, nearest_level
+from cohortseg.methods.kmeans import fewer_different
+from cohortseg.methods.levels import (
+    best_centres,
+    check_objects,
+    chosen,
+    level_of,
+    levels_of_regions,
+    lloyd,
+    nearest_level,
+)
 
 
 def test_the_brightest_is_the_object_unless_others_are_named():
@@ -21,6 +30,31 @@ def test_objects_that_are_no_levels_are_refused(objects):
 
 def test_a_value_in_the_middle_goes_to_the_darker():
     np.testing.assert_array_equal(nearest_level(np.array([0.0, 5.0, 5.1, 30.0]), np.array([0.0, 10.0])), [1, 1, 2, 2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-300, 300), min_size=1, max_size=30),
+    st.lists(st.integers(-1200, 1200), min_size=1, max_size=5),
+    st.sampled_from([np.int16, np.int32, np.float32, np.float64, np.int8]),
+)
+def test_levels_are_those_that_a_search_of_each_value_gives(values, quarters, dtype):
+    values = np.clip(values, -128, 127) if dtype is np.int8 else np.array(values)
+    values, limits = (values / (4 if np.dtype(dtype).kind == "f" else 1)).astype(dtype), np.sort(quarters) / 4
+    np.testing.assert_array_equal(level_of(values, limits), np.searchsorted(limits, values, side="left") + 1)
+
+
+def test_a_limit_that_a_short_float_cannot_hold_is_not_rounded():
+    limit = np.array([0.1])  # the float32 nearest to it is larger
+    assert level_of(np.array([0.1], np.float32), limit).tolist() == [2]
+    assert level_of(np.array([np.nan, 0.1]), limit).tolist() == [2, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), max_size=12), st.integers(1, 6))
+def test_different_rows_are_counted_without_sorting(rows, n):
+    array = np.array(rows, dtype=float).reshape(-1, 2)
+    assert fewer_different(array, n) == (len(set(rows)) < n)
 
 
 @settings(max_examples=40, deadline=None)

@@ -48,6 +48,18 @@ def test_what_is_the_same_in_all_lines_is_said_once_and_empty_columns_are_left_o
     assert shown.table.note == "All lines: label x, split val."
 
 
+def test_lines_that_post_processing_left_alone_are_shown_once():
+    table = pd.DataFrame(
+        {"experiment": ["a", "a", "b", "b"], "stage": ["post", "raw"] * 2, "bias_ml": [1.0, 1.0, 2.0, 3.0]}
+    )
+    (shown,) = further(full_content(tables={"agreement": table}))
+    assert [[cell.text for cell in row[:2]] for row in shown.table.rows] == [
+        ["a", "raw = post"],
+        ["b", "post"],
+        ["b", "raw"],
+    ]
+
+
 def test_a_long_table_is_cut_and_says_where_the_rest_is():
     (shown,) = further(full_content(tables={"covariates": pd.DataFrame({"case": range(1000)})}))
     assert len(shown.table.rows) == 40

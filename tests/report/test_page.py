@@ -229,6 +229,14 @@ def test_names_of_10_kilobytes_keep_the_page_bounded():
     assert len(html) < 5_000_000
 
 
+def test_a_training_that_was_looked_at_once_has_numbers_and_no_curve():
+    once = {name: history.tail(1) for name, history in full_content().histories.items()}
+    html = render(full_content(histories=once))
+    assert "Training curve" not in html
+    assert "Each model was validated once" in html
+    assert "Training of each model" in html
+
+
 def test_a_study_of_nothing_says_so():
     html = render(empty_content())
     text = Page(html).text

@@ -33,6 +33,12 @@ def test_subgroups_run_from_few_to_much_with_the_experiments_side_by_side():
     assert [cell.text for cell in shown.table.rows[0][3:]] == ["9", "0.50", "0.25–0.75", "0.50", "0.40–0.60"]
 
 
+def test_a_single_group_is_said_in_words_and_not_drawn():
+    (shown,) = subgroups(full_content(subgroups=table_of(["GE"], "ab")))
+    assert shown.plots == ()
+    assert shown.gaps == ("One group only, nothing to compare: lesion size GE in all cases.",)
+
+
 def gap_line(**changes):
     line = {"experiment": "a", "label": "x", "split": "", "metric": "dice", "property": "lesion_size"}
     line |= {"best": "new", "worst": "old", "gap": 0.3, "ci_low": 0.21, "ci_high": 0.38}

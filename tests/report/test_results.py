@@ -40,6 +40,19 @@ def test_one_number_that_differs_keeps_both_lines():
     assert same_when_cleaned(summary) == {("threshold", "tumour")}
 
 
+def test_what_is_measured_of_probabilities_keeps_its_numbers_and_no_line_apart():
+    summary = summary_of(metric_rows())
+    twin = summary[(summary["experiment"] == "threshold") & (summary["metric"] == "nsd")].assign(metric="ece")
+    is_post = twin["stage"] == "post"
+    twin.loc[is_post, ["median", "n_defined"]] = np.nan, 0
+    twin.loc[~is_post, "median"] = 0.125
+    both = pd.concat([summary, twin], ignore_index=True)
+    assert same_when_cleaned(both) == {("threshold", "tumour")}
+    merged = merge_stages(both, same_when_cleaned(both))
+    assert merged.loc[merged["metric"] == "ece", ["stage", "median"]].to_numpy().tolist() == [[SAME_STAGE, 0.125]]
+    assert set(merged.loc[merged["experiment"] == "threshold", "stage"]) == {SAME_STAGE}
+
+
 def test_merging_an_empty_table_is_an_empty_table():
     empty = pd.DataFrame(columns=["experiment", "label", "stage"])
     assert merge_stages(empty, frozenset()).empty
@@ -107,7 +120,10 @@ def test_an_infinite_difference_and_the_subjects_behind_the_pairs_are_shown():
     table = comparison_of().assign(median_difference=np.inf, n_subjects=12, n_excluded=[0, 3, 0])
     first, others = comparison_tables(full_content(comparison=table))
     assert (first.rows[0][4].note, others.rows[0][4].note) == ("12 subjects", "12 subjects, 3 undefined")
-    assert (first.rows[0][5].text, first.rows[0][5].key) == ("+∞", "Infinity")
+    cell = first.rows[0][5]
+    assert (cell.text, cell.note, cell.key) == ("A found nothing", "in half of the pairs or more", "Infinity")
+    other, _ = comparison_tables(full_content(comparison=table.assign(median_difference=-np.inf)))
+    assert other.rows[0][5].text == "B found nothing"
 
 
 def test_stages_are_a_column_only_where_they_differ():

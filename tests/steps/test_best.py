@@ -10,11 +10,11 @@ from study_by_hand import GRID, case_of, refused, sidecar_of, study_of, write_ca
 from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json, write_json
-from cohortseg.layout import Layout
-from cohortseg.settings import BestMethod, Member
+from cohortseg.layout import TEST, Layout
+from cohortseg.settings import BestMethod, Member, load_study
 from cohortseg.stages import BestStage, ExperimentStage
 from cohortseg.steps import contest, elect, predict
-from cohortseg.steps.best import contestants, counts_of, label_of
+from cohortseg.steps.best import contestants, counts_of, folder_of, label_of
 from cohortseg.steps.choice_tables import choice_tables
 from cohortseg.volume import Volume
 
@@ -34,6 +34,17 @@ def test_single_models_compete_with_the_mean_of_seeds_and_of_all_that_keep_proba
         "mean of sure, wild": [("sure", "1"), ("wild", "1"), ("wild", "2")],
     }
     assert list(contestants([OTSU, SURE])) == ["otsu", "sure"]
+
+
+@pytest.mark.parametrize("name", ["mean_shape", "ellipsoid", "forest"])
+def test_a_learner_without_seeds_competes_with_the_model_that_its_fold_has(name):
+    experiments = {"learner": {"method": name}, "best": {"method": "best"}}
+    labels = {"labels": {"structures": {"tumour": "GTV"}}}
+    study = load_study({"study": "s", "cohort": {"source": ".", **labels}, "experiments": experiments})
+    layout = Layout(Path("study"))
+    models = contestants(study.members("best"))["learner"]
+    for fold, model in (("1", "fold-1-seed-1"), (TEST, "ensemble-seed-1")):
+        assert [folder_of(layout, one, "a", fold) for one in models] == [layout.prediction("learner", model, "a")]
 
 
 def stack_of(labels: np.ndarray, sureness: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from cohortseg.io import store
 from cohortseg.layout import Layout
 from cohortseg.metrics.columns import COLUMNS, PROBABILITY_COLUMNS
 from cohortseg.metrics.probabilities import histogram
-from cohortseg.settings import MetricSettings
+from cohortseg.settings import CandidateSettings, MetricSettings
 from cohortseg.stages import EvaluateStage
 from cohortseg.steps.evaluate import evaluate, place_in
 from cohortseg.volume import Grid, Volume
@@ -93,3 +93,26 @@ def test_places_are_told_in_directions_of_the_patient_whatever_the_axes() -> Non
         "back": 0.0,
         "head": 0.0,
     }
+
+
+def test_candidates_of_the_cleaned_label_are_matched_and_those_of_probabilities_where_asked(tmp_path: Path) -> None:
+    layout = predicted(tmp_path, raw=moved(1), post=moved(1))
+    asked = SETTINGS.model_copy(update={"detection": CandidateSettings()})
+    found = evaluate(layout, "net", UNIT, asked)["detection"]["tumour"]
+    assert (found["source"], found["n_lesions"], found["n_false"], list(found["found"])) == (
+        "label",
+        1,
+        0,
+        ["volume_ml"],
+    )
+    probability = np.zeros((2, *GRID.shape), np.float16)
+    probability[1, 1:3, 2:5, 1:3], probability[1, 4, 6, 4:] = 0.25, (0.75, 0.5)
+    folder = layout.prediction("net", "fold-0-seed-1", "sub-1_ct1")
+    with store.new_store(folder / "probabilities.zarr") as part:
+        store.create(part, GRID, np.float16, channels=["background", "tumour"])[:] = probability
+    asked = SETTINGS.model_copy(update={"detection": CandidateSettings(candidates_above=0.2)})
+    found = evaluate(layout, "net", UNIT, asked)["detection"]["tumour"]
+    assert (found["source"], found["n_false"]) == ("probability", 1)
+    assert found["found"]["max_probability"] == [0.25]
+    assert (found["false"]["max_probability"], found["false"]["mean_probability"]) == ([0.75], [0.625])
+    assert "detection" not in evaluate(layout, "net", UNIT, SETTINGS)

@@ -1,6 +1,7 @@
 """From a cleaned label to files: other readers find each voxel at its place; files come and go with the settings."""
 
 import argparse
+import csv
 import json
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian
 from study_by_hand import case_of, refused, study_of, write_prediction, write_sidecar, write_token
 
 from cohortseg.errors import StudyError
+from cohortseg.io import store
 from cohortseg.io.sidecar import file_digest, read_json, write_json
 from cohortseg.layout import Layout
 from cohortseg.phantom.dicom import write_series
 from cohortseg.settings import load_study
 from cohortseg.stages import stage_settings
 from cohortseg.steps import export
+from cohortseg.steps.export_objects import unfit
 from cohortseg.steps.index import index
 from cohortseg.volume import Grid, Volume
 
@@ -524,3 +527,59 @@ def test_an_interrupted_file_leaves_the_old_one(desk, monkeypatch):
     with pytest.raises(StudyError, match="No space left"):
         desk.export(["nifti"])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {f"{CASE}.nii.gz": before}
+
+
+# ---- numbered objects
+
+
+def test_objects_are_exported_with_one_number_in_map_segmentation_and_table(desk):
+    folder = desk.export(["nifti", "dicom_seg", "stl"], objects=True)
+    rows = list(csv.DictReader((folder / f"{CASE}.objects.csv").read_text().splitlines()))
+    assert [row["class"] for row in rows] == ["liver", "tumour", "tumour"]
+    ids = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{CASE}.objects.nii.gz")))
+    seg = pydicom.dcmread(folder / f"{CASE}.objects.seg.dcm")
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == ["liver 1", "tumour 2", "tumour 3"]
+    assert seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue == "10200004"
+    volume = highdicom.seg.segread(folder / f"{CASE}.objects.seg.dcm").get_volume(combine_segments=True)
+    for number, row in enumerate(rows, start=1):
+        mask = ids == number
+        assert float(row["volume_ml"]) == pytest.approx(mask.sum() * GRID.voxel_ml)
+        assert np.count_nonzero(volume.array == number) == mask.sum()
+        middle = [float(row[f"centroid_{axis}_mm"]) for axis in "xyz"]
+        np.testing.assert_allclose(middle, GRID.world(tuple(np.argwhere(mask).mean(axis=0))), atol=1e-3)
+    assert desk.record["facts"]["skipped"] == {
+        "objects as stl": "files of this format hold a class each, not numbered objects"
+    }
+    desk.export(["nifti"])
+    assert names(folder) == {f"{CASE}.nii.gz"}
+
+
+def test_told_apart_objects_are_those_that_are_exported_and_a_file_that_is_gone_is_made_again(desk):
+    ids = np.zeros(GRID.shape, np.int32)
+    ids[4, 8:12, 6:9], ids[5, 8:12, 6:9] = 1, 2
+    store.write_volume(
+        desk.layout.prediction("net", MODEL, CASE) / "instances.zarr", Volume(ids, GRID), name="instances"
+    )
+    folder = desk.export(["mha"], objects=True)
+    stored = folder / f"{CASE}.objects.mha"
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(stored))), ids)
+    before = stored.read_bytes()
+    stored.unlink()
+    desk.export(["mha"], objects=True)
+    assert stored.read_bytes() == before
+
+
+def test_where_no_object_was_found_the_table_is_empty_and_the_segmentation_says_why_it_is_not_there(desk):
+    desk.predict(Volume(np.zeros(GRID.shape, np.uint8), GRID))
+    folder = desk.export(["nifti", "dicom_seg"], objects=True)
+    assert len((folder / f"{CASE}.objects.csv").read_text().splitlines()) == 1
+    assert not (folder / f"{CASE}.objects.seg.dcm").exists()
+    assert "no object was found" in desk.record["facts"]["skipped"]["objects as dicom_seg"]
+
+
+def test_more_objects_than_a_segmentation_can_number_are_refused_in_words():
+    many = Volume(
+        np.arange(1, 70_001, dtype=np.int32).reshape(7, 100, 100), Grid((7, 100, 100), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    )
+    found = unfit(many, ["nifti", "dicom_seg"], ["rtstruct"])
+    assert found == {"dicom_seg": "70000 objects; a segmentation has at most 65535 segments"}

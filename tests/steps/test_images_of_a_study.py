@@ -14,6 +14,7 @@ from cohortseg.io.sidecar import digest, read_json, write_json
 from cohortseg.settings import IntensityMethod, SynthesisSettings, TuneSettings, UNetMethod
 from cohortseg.stages import EvaluateStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage, TrialStage
 from cohortseg.steps import evaluate, fingerprint, plan, predict, preprocess, survey, train, trial
+from cohortseg.steps.training_pieces import usable
 from cohortseg.volume import Grid, Volume
 
 CHANNELS = ["ct", "mr"]
@@ -130,6 +131,13 @@ def test_a_case_without_the_input_of_a_rule_is_refused_and_without_the_real_imag
     assert (record["status"], record["reason"]) == ("rejected", "NO_REFERENCE")
     assert (other.prediction("mean", MODEL, WITHOUT) / "raw.zarr").exists()
     assert "target" not in store.zarr.open_group(other.case(WITHOUT) / "prepared.zarr", mode="r")
+
+
+def test_no_network_learns_from_or_is_shown_a_case_without_any_input(study):
+    record = read_json(study.case(WITHOUT) / "prepared.json")
+    assert (record["status"], record["reason"]) == ("rejected", "MISSING_CHANNEL")
+    assert not (study.case(WITHOUT) / "prepared.zarr").exists()
+    assert usable(study, [HELD_OUT[0], WITHOUT], FROM_MR) == [HELD_OUT[0]]
 
 
 def test_a_search_is_judged_by_the_error_in_the_body_and_prefers_the_better_of_two_rates(study):

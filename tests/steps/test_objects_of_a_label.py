@@ -9,9 +9,17 @@ from study_by_hand import case_of, sidecar_of, study_of, write_case, write_sidec
 from cohortseg.cli import verify
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
-from cohortseg.settings import InstanceSettings, MetricSettings, PostprocessSettings
+from cohortseg.settings import (
+    InstanceSettings,
+    MetricSettings,
+    PanopticSettings,
+    PostprocessSettings,
+    StatisticsSettings,
+)
 from cohortseg.stages import EvaluateStage, PostprocessStage
 from cohortseg.steps import evaluate, postprocess
+from cohortseg.steps.curves import Scored
+from cohortseg.steps.panoptic_tables import panoptic_results
 from cohortseg.volume import Grid, Volume
 
 NAME, UNIT = "sub-1_ct1", "untrained/sub-1_ct1"
@@ -101,3 +109,36 @@ def test_damaged_objects_are_found_by_verify(layout, capsys):
     with pytest.raises(Exception, match="damaged"):
         verify.run(argparse.Namespace(study=layout.root, mend=False))
     assert "instances.zarr: content differs" in capsys.readouterr().err
+
+
+def test_things_are_scored_by_object_and_stuff_by_region_in_one_study(layout):
+    both = np.where(LABEL.array > 0, np.uint8(2), np.uint8(1))
+    store.write_volume(layout.case(NAME) / "label.zarr", Volume(both, GRID), name="label")
+    store.write_volume(layout.prediction("otsu", *UNIT.split("/")) / "raw.zarr", Volume(both, GRID), name="label")
+    asked = PanopticSettings(things=["cell"])
+    told_apart = InstanceSettings(depth_mm=2.0, smooth_mm=0.0)
+    shared = {"classes": ["tissue", "cell"], "panoptic": asked}
+    step(postprocess, layout, PostprocessStage(**shared, postprocess=PostprocessSettings(), instances=told_apart))
+    step(evaluate, layout, EvaluateStage(**shared, metrics=MetricSettings()))
+    folder = layout.prediction("otsu", *UNIT.split("/"))
+    found = read_json(folder / "metrics.json")
+    assert found["panoptic"]["raw"] == [[1, 0, 0, 1.0], [1, 0, 1, pytest.approx(0.5, abs=0.06)]]
+    assert found["panoptic"]["post"] == [[1, 0, 0, 1.0], [2, 0, 0, pytest.approx(2.0, abs=0.1)]]
+    assert found["instances"] == {"raw": None, "post": None}
+    assert read_json(folder / "post.json")["n_instances"] == 2  # the tissue is no object
+
+    head = {
+        "study": "s",
+        "experiment": "otsu",
+        "fold": "0",
+        "seed": "",
+        "split": "val",
+        "case": NAME,
+        "subject": "sub-1",
+    }
+    tables = panoptic_results([Scored(head, found, {})], ["tissue", "cell"], asked, StatisticsSettings(bootstrap=100))
+    lines = tables["panoptic"][tables["panoptic"]["stage"] == "post"].set_index("label")
+    assert lines["kind"].tolist() == ["stuff", "thing", "", "", ""]
+    assert lines.loc["all", "pq"] == pytest.approx((lines.loc["stuff", "pq"] + lines.loc["things", "pq"]) / 2)
+    assert (lines.loc["all", "n_classes"], lines.loc["all", "n_matched"]) == (2, 3)
+    assert len(tables["panoptic_by_case"]) == 4

@@ -64,7 +64,7 @@ def source_of_labels(wildcards):
         )
     }
     batches = {case.batch for case in batch_of(wildcards)}
-    images = [token(stage, batch) for stage in stages for batch in batches]
+    images = sorted(token(stage, batch) for stage in stages for batch in batches)
     if source in STUDY.trained:
         seed = seeds_of(STUDY.trained[source])[0]
         return [*images, str(LAYOUT.model(source, fold, seed) / "train.json")]

@@ -130,6 +130,7 @@ rule evaluate:
     resources:
         mem_mb=memory_of("evaluate"),
         runtime=runtime_of("evaluate"),
+        most_voxels=most_voxels_of("evaluate"),
     params:
         study=study_folder,
         cases=names_of,
@@ -139,7 +140,8 @@ rule evaluate:
         "evaluate {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
     shell:
         "cohortseg evaluate --study {params.study:q} --experiment {wildcards.experiment:q}"
-        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q}"
+        " --most-voxels {resources.most_voxels} > {log:q} 2>&1"
 
 
 rule export:
@@ -159,6 +161,7 @@ rule export:
     resources:
         mem_mb=memory_of("export"),
         runtime=runtime_of("export"),
+        most_voxels=most_voxels_of("export"),
     params:
         study=study_folder,
         cases=names_of,
@@ -168,4 +171,5 @@ rule export:
         "export {wildcards.experiment} {wildcards.fold_batch}: {params.cases}"
     shell:
         "cohortseg export --study {params.study:q} --experiment {wildcards.experiment:q}"
-        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q} > {log:q} 2>&1"
+        " --cases {params.cases:q} --settings {params.settings:q} --token {output.token:q}"
+        " --most-voxels {resources.most_voxels} > {log:q} 2>&1"

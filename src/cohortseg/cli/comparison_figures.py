@@ -136,7 +136,7 @@ def draw_panel(wish: "Wish") -> Figure | None:
     tiles = [
         Tile(str(name), found, float(here.get(name, np.nan)))
         for name in means.index
-        if (found := _predicted(wish.layout, str(name), case, place, objects=is_objects)) is not None
+        if (found := predicted(wish.layout, str(name), case, place, objects=is_objects)) is not None
     ]
     spacing = store.read_grid(folder / "image.zarr").spacing_mm
     image = displayed(wish.layout, case, place)
@@ -144,7 +144,8 @@ def draw_panel(wish: "Wish") -> Figure | None:
     return panel(image, reference[place], tiles, aspect=aspect, objects=is_objects, window=window)
 
 
-def _predicted(layout: Layout, experiment: str, case: str, place: int, *, objects: bool) -> Array | None:
+def predicted(layout: Layout, experiment: str, case: str, place: int, *, objects: bool = False) -> Array | None:
+    """A slice of the cleaned label of an experiment, or of its numbered objects; None where it refused the case."""
     models = {name: model for model, name in map(split_unit, all_units(layout, experiment, "postprocess"))}
     folder = layout.prediction(experiment, models.get(case, UNTRAINED), case)
     for name in ("instances.zarr", "post.zarr") if objects else ("post.zarr",):

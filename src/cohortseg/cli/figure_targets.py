@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohortseg.cli.comparison_figures import draw_costs, draw_panel
+from cohortseg.cli.comparison_figures import draw_costs, draw_panel, predicted
 from cohortseg.cli.figure_wish import Wish
 from cohortseg.cli.figures_of_groups import (
     by_difficulty_and_volume,
@@ -147,7 +147,8 @@ def _contours(wish: Wish) -> Figure | None:
         return None
     case, reference, prediction = found
     place, number = key_slice(reference, prediction), list(wish.study.cohort.labels.classes).index(wish.label) + 1
-    masks = {name: _prediction(wish, name, case)[place] == number for name in sorted(wish.study.experiments)}
+    found_by = {name: predicted(wish.layout, name, case, place) for name in sorted(wish.study.experiments)}
+    masks = {name: label == number for name, label in found_by.items() if label is not None}
     image, window = displayed(wish.layout, case, place), window_hu(wish.layout)
     return paper.contours(image, reference[place] == number, masks, window=window)
 

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 from cohortseg.cli.figure_wish import Wish
 from cohortseg.cohort import read_cases
 from cohortseg.report import paper
+from cohortseg.report.content import of_leading_split
 from cohortseg.report.curves import points
 from cohortseg.report.paper_groups import by_group, lines, time_by_size
+from cohortseg.settings.synthesis import BODY
 from cohortseg.steps.clinical import read_clinical
 
 IMAGE_METRICS = ("mae", "psnr_db", "ssim")
@@ -49,9 +51,14 @@ def by_difficulty_and_volume(wish: Wish) -> Figure | None:
 
 
 def image_quality(wish: Wish) -> Figure | None:
-    """Mean of each measure of made images (MAE, PSNR, SSIM) by experiment, where the study has any."""
-    shown = [name for name in IMAGE_METRICS if name in wish.rows.columns and wish.rows[name].notna().any()]
-    return paper.metric_table(wish.rows.groupby("experiment")[shown].mean()) if shown else None
+    """Mean of each measure of made images (MAE, PSNR, SSIM) in the body by experiment, where the study makes any."""
+    path = wish.layout.table("images")
+    if not path.exists():
+        return None
+    rows = of_leading_split(pd.read_csv(path))
+    inside = rows[rows["region"] == BODY]
+    shown = [name for name in IMAGE_METRICS if inside[name].notna().any()]
+    return paper.metric_table(inside.groupby("experiment")[shown].mean()) if shown else None
 
 
 def time_of_images(wish: Wish) -> Figure | None:

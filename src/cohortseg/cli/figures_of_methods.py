@@ -6,14 +6,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cohortseg.cli.figure_wish import Wish
+from cohortseg.io.sidecar import read_json
 from cohortseg.report import paper
 from cohortseg.report.diagram import diagram
 from cohortseg.settings import Method, UNetMethod
 from cohortseg.steps.model_space import network_of, patch_zyx, read_plan
+from cohortseg.steps.tuning import with_settings
 
 
 def architecture(wish: Wish) -> Figure | None:
-    """The layers of the experiment's network, or of the first that is one, for a patch of the plan."""
+    """The layers of the experiment's network, or of the first that is one, for a patch of the plan.
+
+    Of a network that was trained: minutes and a search decide features and settings of their own (of the first model).
+    """
     networks = {name: one for name, one in sorted(wish.study.experiments.items()) if isinstance(one, UNetMethod)}
     name = wish.experiment if wish.experiment in networks else next(iter(networks), None)
     if name is None:
@@ -26,12 +31,18 @@ def architecture(wish: Wish) -> Figure | None:
     plan, _ = read_plan(wish.layout, networks[name].resolution)
     task = wish.study.synthesis
     n_inputs = None if task is None else len(task.inputs_among(plan["channels"]))
-    built, arguments = network_of(plan, networks[name], len(wish.study.cohort.labels.classes), n_inputs=n_inputs)
+    trained = sorted((wish.layout.root / "experiments" / name).glob("fold-*/train.json"))
+    record = read_json(trained[0]) if trained else {}
+    method = with_settings(networks[name], record.get("tuned", {}))
+    assert isinstance(method, UNetMethod)
+    n_classes, features = len(wish.study.cohort.labels.classes), record.get("features") or None
+    built, arguments = network_of(plan, method, n_classes, features, n_inputs=n_inputs)
     size = tile_for(built, arguments, patch_zyx(plan))[3 - plan["dims"] :]
     with torch.device("meta"):
         network = build_network(built, arguments, seed=1)
     layers = nodes_of(network, in_channels=arguments["in_channels"], size=size)
-    return diagram(layers, size=size, title=f"{name}: {sum(node.n_parameters for node in layers):,} weights in layers")
+    n_weights = sum(weight.numel() for weight in network.parameters())
+    return diagram(layers, size=size, title=f"{name}: {n_weights:,} weights")
 
 
 def ablation(wish: Wish) -> Figure | None:

@@ -29,13 +29,18 @@ def run(arguments: argparse.Namespace) -> None:
         except ValueError as error:
             raise SettingsError(str(error)) from None
     if arguments.dry_run:
-        print("\n".join(_aligned(preview(study))))
+        rows, sentences = preview(study)
+        print("\n".join([*_aligned(rows), "", *(_printable(sentence) for sentence in sentences)]))
     else:
         print(f"index: {index(study)}", file=sys.stderr)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    # Line breaks and control characters of a description shall not draw on the screen.
-    clean = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
+    clean = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in clean]
+
+
+def _printable(text: str) -> str:
+    """Line breaks and control characters of a description shall not draw on the screen."""
+    return "".join(c if c.isprintable() else " " for c in text)

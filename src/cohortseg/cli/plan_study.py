@@ -3,7 +3,6 @@
 import argparse
 import csv
 import io
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from cohortseg.layout import Layout
 from cohortseg.settings import LearnedMethod, Study, UNetMethod, seeds_of
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.sizing import Need, Size, memory_mb, shipped
-from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, records_of, work_of
+from cohortseg.steps.records import ERROR_COLUMNS, error_rows, needs_of, parts_of, records_of, shipped_for, work_of
 from cohortseg.steps.tuning import searched_folds
 
 JOB_START_S = 2.0
@@ -90,25 +89,22 @@ def run(arguments: argparse.Namespace) -> None:
     cases = read_cases(layout.cases_table)
     if not cases:
         raise StudyError("no case to plan for; see cohort/rejected.tsv")
-    sizes = (len(study.cohort.channel_names), len(study.cohort.labels.classes))
-    rows = list(plan(study, cases, needs_of(layout, cases, *sizes), on_gpu=not arguments.cpu))
+    rows = list(plan(study, cases, needs_of(layout, study, cases), on_gpu=not arguments.cpu))
     head = f"{'work':<28}{'jobs':>7}{'cases':>8}{'CPU h':>10}{'GPU h':>10}{'peak MB':>9}"
     print(f"{head}{'disk GB':>9}{'files':>9}  lines from")
     print("\n".join(str(row) for row in [*rows, total(rows)]))
-    _show_errors(layout, cases, sizes)
+    _show_errors(layout, study, cases)
 
 
 def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Iterator[Row]:
     """The rows of all works, in the order of the flow."""
-    n_channels, n_classes = len(study.cohort.channel_names), len(study.cohort.labels.classes)
     batches, fold_batches = ({getattr(case, key) for case in cases} for key in ("batch", "fold_batch"))
     for stage in ("convert", "fingerprint", *(["preprocess"] if study.networks else [])):
-        above = study.blocks_above(stage)
-        yield _row(stage, None, cases, len(batches), needs, (n_channels, n_classes), gpu=False, blocks_above=above)
+        yield _row(study, stage, None, cases, len(batches), needs, gpu=False)
     if any(getattr(method, "resolution", "full") == "low" for method in study.experiments.values()):
-        yield _row("preprocess_low", None, cases, len(batches), needs, (n_channels, n_classes), gpu=False)
+        yield _row(study, "preprocess_low", None, cases, len(batches), needs, gpu=False)
     for experiment, method in sorted(study.experiments.items()):
-        trained = isinstance(method, UNetMethod)
+        by_network = on_gpu and experiment in study.networks
         if experiment in study.tune:
             yield _search(study, experiment, cases, needs, on_gpu=on_gpu)
         if isinstance(method, UNetMethod):
@@ -118,8 +114,8 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         if (source := study.labels_of(experiment)) is not None:
             # Each fold has its training cases labelled: all batches but its own.
             folds, gpu = study.split.folds, on_gpu and source in study.networks
-            n_jobs, parts = (folds - 1) * len(fold_batches), (n_channels, n_classes)
-            yield _row("pseudolabel", experiment, cases, n_jobs, needs, parts, gpu=gpu, runs=folds - 1)
+            n_jobs = (folds - 1) * len(fold_batches)
+            yield _row(study, "pseudolabel", experiment, cases, n_jobs, needs, gpu=gpu, runs=folds - 1)
         seeds = len(seeds_of(method)) if isinstance(method, UNetMethod | LearnedMethod) else 1
         chosen = study.choices(experiment)
         stages = ["contest"] if "model" in chosen else []
@@ -127,16 +123,13 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         stages += [*(["postprocess"] if study.synthesis is None else []), "evaluate"]
         stages += ["export"] if study.export.formats else []
         for stage in stages:
-            gpu = trained and on_gpu and stage == "predict"
-            parts, above = (n_channels, n_classes), study.blocks_above(stage)
-            n_jobs = len(fold_batches)
-            yield _row(stage, experiment, cases, n_jobs, needs, parts, gpu=gpu, runs=seeds, blocks_above=above)
+            gpu = by_network and stage == "predict"
+            yield _row(study, stage, experiment, cases, len(fold_batches), needs, gpu=gpu, runs=seeds)
         if study.stability is not None and not study.members(experiment):
             names = set(some_of(cases, study.stability.cases, seed=study.stability.seed))
             changed = [case for case in cases if case.case in names]
             n_jobs = len({case.fold_batch for case in changed})
-            parts, gpu = (n_channels, n_classes), trained and on_gpu
-            yield _row("stability", experiment, changed, n_jobs, needs, parts, gpu=gpu, runs=seeds)
+            yield _row(study, "stability", experiment, changed, n_jobs, needs, gpu=by_network, runs=seeds)
     yield Row(
         "tables and report",
         3,
@@ -151,21 +144,21 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
 
 
 def _row(  # noqa: PLR0913 (what one row is made of)
+    study: Study,
     stage: str,
     experiment: str | None,
     cases: Sequence[Case],
     n_jobs: int,
     needs: dict[str, Need],
-    parts: tuple[int, int],
     *,
     gpu: bool,
     runs: int = 1,
-    blocks_above: float = math.inf,
 ) -> Row:
-    work = work_of(stage, experiment)
+    work, parts = work_of(stage, experiment), parts_of(study)
     disk_per_voxel, files_per_case = BYTES_PER_VOXEL.get(stage, 0.0), FILES_PER_CASE.get(stage, 0)
     stage = stage.removesuffix("_low")  # at most what it takes at full resolution
-    need = needs.get(work) or shipped(stage)
+    blocks_above = study.blocks_above(stage)
+    need = needs.get(work) or shipped_for(study, stage)
     sizes = [Size(case.voxels, *parts) for case in cases]
     hours = runs * sum(need.seconds.at(size.for_time(stage)) for size in sizes) / 3600
     images = parts[0] if stage in ("convert", "preprocess") else 1
@@ -196,15 +189,14 @@ def _cascade(
     if experiment == min(name for name in study.experiments if study.before(name) == source):
         pairs = _training(source, one, folds * (folds - 1) // 2, on_gpu=on_gpu)
         yield replace(pairs, work=work_of("train_pair", source))
-    parts = (len(study.cohort.channel_names), len(study.cohort.labels.classes))
-    yield _row("crossfit", experiment, cases, folds * n_batches, needs, parts, gpu=on_gpu, runs=folds)
+    yield _row(study, "crossfit", experiment, cases, folds * n_batches, needs, gpu=on_gpu, runs=folds)
 
 
 def _search(study: Study, experiment: str, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Row:
     """The trials of a search: trainings of inner folds and what they predict, or predictions of all training cases."""
     search, method, folds = study.tune[experiment], study.experiments[experiment], searched_folds(study, experiment)
-    sizes = [Size(case.voxels, len(study.cohort.channel_names), len(study.cohort.labels.classes)) for case in cases]
-    need = needs.get(work_of("predict", experiment)) or shipped("predict")
+    sizes = [Size(case.voxels, *parts_of(study)) for case in cases]
+    need = needs.get(work_of("predict", experiment)) or shipped_for(study, "predict")
     predicted = sum(need.seconds.at(size.for_time("predict")) for size in sizes)
     seconds, memory = predicted, max(memory_mb("predict", size, need) for size in sizes)
     if isinstance(method, UNetMethod):
@@ -254,13 +246,12 @@ def total(rows: Sequence[Row]) -> Row:
     )
 
 
-def _show_errors(layout: Layout, cases: Sequence[Case], parts: tuple[int, int]) -> None:
+def _show_errors(layout: Layout, study: Study, cases: Sequence[Case]) -> None:
     """Print how predictions compare with the records, and keep it as a table beside the benchmark records."""
-    records = records_of(layout, cases, *parts)
+    records = records_of(layout, cases, *parts_of(study))
     if not records:
         return
-    needs = {work: needs_of(layout, cases, *parts).get(work) or shipped(work.split(" ")[0]) for work in records}
-    rows = error_rows(records, needs)
+    rows = error_rows(records, needs_of(layout, study, cases))
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=ERROR_COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,7 +137,10 @@ def _line(name: str, sidecars: list[Path]) -> Line:
     records = [record for path in sidecars if (record := read_sidecar(path)) is not None]
     seconds = [run_seconds(path) or 0.0 for path in sidecars]
     rejected = sum(record["status"] == "rejected" for record in records)
-    return Line(name, len(records) - rejected, rejected, len(sidecars), sum(seconds))
+    # Later stages hand a refusal on: the first one says why.
+    reasons = Counter(record["reason"] for record in records if record["status"] == "rejected" and name == "convert")
+    note = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    return Line(name, len(records) - rejected, rejected, len(sidecars), sum(seconds), note)
 
 
 def failures(layout: Layout) -> list[str]:

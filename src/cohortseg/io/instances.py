@@ -1,12 +1,14 @@
 """The numbers of a label file as objects: a map of ids, and how clean it is."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cohortseg.errors import Rejected
+from cohortseg.errors import Rejected, SettingsError
+from cohortseg.io.values import to_classes
 from cohortseg.volume import Array
 
 LARGEST_ID = np.iinfo(np.int32).max
@@ -47,6 +49,41 @@ def to_instances(stored: Array) -> tuple[npt.NDArray[np.int32], dict[str, Any]]:
         "n_touching_pairs": touching_pairs(instances),
         "n_split": split_instances(instances),
     }
+
+
+def of_classes(
+    stored: npt.NDArray[np.int32], values: Mapping[str, int], divisor: int | None
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], dict[str, int]]:
+    """Classes, ids and voxels by class of a map of numbered objects.
+
+    Parameters
+    ----------
+    stored : int32 array, shape (z, y, x)
+        Of one class: numbers of objects. With a divisor: the value of the class times the divisor, plus the number of
+        the object; without a number a voxel belongs to its class and to no object.
+    values : mapping of str to int
+        Class name to its value; classes count 1, 2, … in this order. Without a divisor the name of the one class.
+    divisor : int or None
+
+    Returns
+    -------
+    (uint8 array, int32 array, dict)
+        Ids are as stored, so objects of different classes differ in theirs; 0 where there is none.
+
+    Raises
+    ------
+    Rejected
+        LABEL_VALUES, for the value of no class.
+    SettingsError
+        For several classes without a divisor.
+    """
+    if divisor is None:
+        if len(values) != 1:
+            raise SettingsError(f"instances belong to one class, the settings name {len(values)}")
+        label = (stored > 0).astype(np.uint8)
+        return label, stored, {name: int(np.count_nonzero(label)) for name in values}
+    label, n_voxels = to_classes(stored // divisor, values)
+    return label, np.where(stored % divisor > 0, stored, 0).astype(np.int32), n_voxels
 
 
 def touching_pairs(instances: npt.NDArray[np.int32]) -> int:

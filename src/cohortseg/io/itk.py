@@ -18,7 +18,7 @@ from cohortseg.errors import Rejected, SettingsError
 from cohortseg.io import nifti
 from cohortseg.io.classes import check_count
 from cohortseg.io.fit import difference, outside_share, shift_voxels, triple, turn
-from cohortseg.io.instances import to_instances
+from cohortseg.io.instances import of_classes, to_instances
 from cohortseg.io.values import to_classes
 from cohortseg.volume import Array, Grid, Volume
 
@@ -161,6 +161,7 @@ def read_label(
     tolerance_mm: float = 0.05,
     resample: bool = False,
     instances: Literal[True],
+    divisor: int | None = None,
 ) -> tuple[Array, npt.NDArray[np.int32], dict[str, Any]]: ...
 
 
@@ -172,6 +173,7 @@ def read_label(
     tolerance_mm: float = 0.05,
     resample: bool = False,
     instances: bool = False,
+    divisor: int | None = None,
 ) -> tuple[Array, dict[str, Any]] | tuple[Array, npt.NDArray[np.int32], dict[str, Any]]:
     """A label file on the grid of its image.
 
@@ -190,6 +192,8 @@ def read_label(
         Bring a label that lies on other voxels onto the image's grid, by the nearest voxel in world position.
     instances : bool
         Every value above 0 is an object of the one class; `values` gives its name only.
+    divisor : int, optional
+        With `instances`, for several classes: see `io.instances.of_classes`.
 
     Returns
     -------
@@ -211,7 +215,7 @@ def read_label(
         For more than 254 classes, or instances of several.
     """
     check_count(len(values))
-    if instances and len(values) != 1:
+    if instances and divisor is None and len(values) != 1:
         raise SettingsError(f"instances belong to one class, the settings name {len(values)}")
     array, stored = _read(path, "LABEL_UNREADABLE", narrow=False)
     turned, own = turn(array, stored, grid)
@@ -228,8 +232,9 @@ def read_label(
         counts = to_instances(made)[1] if instances else _counted(made, values)
     if not instances:
         return made, {"n_voxels": counts, **facts}
-    label = (made > 0).astype(np.uint8)
-    return label, made, {"n_voxels": _counted(label, values), **counts, **facts}
+    label, ids, n_voxels = of_classes(made, values, divisor)
+    counts = to_instances(ids)[1] if divisor is not None else counts
+    return label, ids, {"n_voxels": n_voxels, **counts, **facts}
 
 
 def _counted(label: Array, values: Mapping[str, int]) -> dict[str, int]:

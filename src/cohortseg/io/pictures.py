@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cohortseg.errors import Rejected, SettingsError
 from cohortseg.io.bitmaps import read_bitmap
-from cohortseg.io.instances import to_instances
+from cohortseg.io.instances import of_classes, to_instances
 from cohortseg.io.values import to_classes
 from cohortseg.volume import Array, Grid, Shape
 
@@ -99,7 +99,7 @@ def picture_grid(shape: Shape, pixel_mm: float | tuple[float, float], *, slice_m
 
 
 def read_picture_label(
-    path: str | Path, shape: Shape, values: Mapping[str, int], *, instances: bool
+    path: str | Path, shape: Shape, values: Mapping[str, int], *, instances: bool, divisor: int | None = None
 ) -> tuple[Array, npt.NDArray[np.int32] | None, dict[str, Any]]:
     """A mask as a label on its picture.
 
@@ -114,6 +114,8 @@ def read_picture_label(
         of value 1 the file may hold 255 (or 65535) instead.
     instances : bool
         Every value above 0 is an object of the one class; `values` gives its name only.
+    divisor : int, optional
+        With `instances`, for several classes: see `io.instances.of_classes`.
 
     Returns
     -------
@@ -131,7 +133,7 @@ def read_picture_label(
     SettingsError
         For instances of several classes.
     """
-    if instances and len(values) != 1:
+    if instances and divisor is None and len(values) != 1:
         raise SettingsError(f"instances belong to one class, the settings name {len(values)}")
     bitmap = read_bitmap(path, stack=shape[0] > 1, stored=True, broken="LABEL_UNREADABLE")
     if bitmap.pixels.shape[:3] != tuple(shape):
@@ -144,9 +146,8 @@ def read_picture_label(
     stored = pixels[..., 0]
     (name, *_) = values
     if instances:
-        ids, facts = to_instances(stored)
-        label = (ids > 0).astype(np.uint8)
-        return label, ids, {"n_voxels": {name: int(np.count_nonzero(label))}, **facts}
+        label, ids, n_voxels = of_classes(to_instances(stored)[0], values, divisor)
+        return label, ids, {"n_voxels": n_voxels, **to_instances(ids)[1]}
     white = int(stored.max()) if list(values.values()) == [1] and stored.max() in WHITE else None
     label, n_voxels = to_classes(stored, values if white is None else {name: white})
     return label, None, {"n_voxels": n_voxels} | ({} if white is None else {"white": white})

@@ -44,6 +44,7 @@ class Rules:
     fraction: float
     resample: bool
     instances: bool
+    divisor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,14 @@ def read_reference(
     if name.endswith(PICTURES):
         from cohortseg.io.pictures import read_picture_label
 
-        return Reference(*read_picture_label(path, grid.shape, rules.values, instances=rules.instances))
+        return Reference(
+            *read_picture_label(path, grid.shape, rules.values, instances=rules.instances, divisor=rules.divisor)
+        )
     from cohortseg.io.itk import read_label
 
     common["resample"] = rules.resample
     if rules.instances:
-        return Reference(*read_label(path, grid, rules.values, **common, instances=True))
+        return Reference(*read_label(path, grid, rules.values, **common, instances=True, divisor=rules.divisor))
     label, facts = read_label(path, grid, rules.values, **common)
     return Reference(label, None, facts)
 

@@ -128,13 +128,14 @@ def bank(volume: Volume, scales_mm: Sequence[float], *, position: bool) -> Featu
     """
     image = standardised(np.asarray(volume.array, dtype=np.float32))
     spacing = volume.grid.spacing_mm
-    found = [image]
-    for scale in scales_mm:
-        found += _derivatives(image, scale, spacing)
+    found = np.empty((1 + 3 * len(scales_mm) + 3 * position, *image.shape), np.float32)
+    found[0] = image
+    for number, scale in enumerate(scales_mm):
+        found[1 + 3 * number : 4 + 3 * number] = _derivatives(image, scale, spacing)
     if position:
         axes = [np.linspace(-1, 1, n, dtype=np.float32) if n > 1 else np.zeros(1, np.float32) for n in image.shape]
-        found += [np.asarray(axis, dtype=np.float32) for axis in np.meshgrid(*axes, indexing="ij")]
-    return np.stack(found)
+        found[-3:] = np.broadcast_arrays(*np.meshgrid(*axes, indexing="ij", sparse=True))
+    return found
 
 
 def standardised(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

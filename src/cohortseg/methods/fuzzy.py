@@ -10,7 +10,7 @@ from cohortseg.errors import SettingsError
 from cohortseg.methods import Segment
 from cohortseg.methods.levels import Floats, Labels, check_objects, chosen, nearest_level, spread_starts
 from cohortseg.methods.regions import region
-from cohortseg.methods.threshold import histogram
+from cohortseg.methods.threshold import groups_of_planes, histogram
 from cohortseg.volume import Volume
 
 Memberships = npt.NDArray[np.float64]
@@ -87,8 +87,8 @@ def build(
             tolerance=tolerance,
             iterations=iterations,
         )
-        for z in range(len(out)):  # the largest membership belongs to the nearest centre
-            out[z] = chosen(nearest_level(volume.array[z], centres), wanted)
+        for planes in groups_of_planes(out.shape):  # the largest membership belongs to the nearest centre
+            out[planes] = chosen(nearest_level(volume.array[planes], centres), wanted)
         if where is not None:
             out[~where] = 0
         return out

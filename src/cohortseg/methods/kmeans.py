@@ -10,7 +10,7 @@ from cohortseg.methods import Segment
 from cohortseg.methods.features import Features, principal, spatial, window_shape
 from cohortseg.methods.levels import Floats, Labels, best_centres, check_objects, chosen, nearest_level
 from cohortseg.methods.regions import Mask, region
-from cohortseg.methods.threshold import histogram
+from cohortseg.methods.threshold import groups_of_planes, histogram
 from cohortseg.volume import Array, Volume
 
 GROUP = 500_000
@@ -86,11 +86,21 @@ def by_intensity(image: Array, where: Mask | None, n_levels: int, *, seed: int =
     centres = centres_of(image, where, n_levels, seed=seed, n_starts=n_starts)
     out = np.zeros(image.shape, np.uint8)
     if centres is not None:
-        for z in range(len(out)):
-            out[z] = nearest_level(image[z], centres)
+        for planes in groups_of_planes(out.shape):
+            out[planes] = nearest_level(image[planes], centres)
         if where is not None:
             out[~where] = 0
     return out
+
+
+def fewer_different(rows: Floats, n: int) -> bool:
+    """Whether there are fewer than n different rows; the rows are not sorted for that."""
+    left = rows
+    for _ in range(n):
+        if not len(left):
+            return True
+        left = left[(left != left[0]).any(axis=1)]
+    return False
 
 
 def by_features(
@@ -115,7 +125,7 @@ def by_features(
     drawn = at if at.size <= sample else np.sort(np.random.default_rng(seed).choice(at, sample, replace=False))
     seen = flat[:, drawn].T.astype(np.float64)
     scale = float(seen.std(axis=0).max())
-    if len(np.unique(seen, axis=0)) < n_levels:
+    if fewer_different(seen, n_levels):
         return out
     model = KMeans(n_levels, n_init=n_starts, random_state=seed, tol=1e-7).fit(seen / scale)
     centres = (model.cluster_centers_ * scale).astype(np.float32)

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.errors import SettingsError
+from cohortseg.ignored import IGNORE
 from cohortseg.methods.features import bank
+from cohortseg.methods.trees import as_arrays, shares
 from cohortseg.volume import Array, Shape, Volume
 
 Model: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -22,7 +24,9 @@ Rows: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.uint8]
 
 GROUP = 200_000
-"""Voxels classified at a time."""
+"""Voxels that go to a forest at a time."""
+KERNEL = 2**18
+"""Numbers of the kernel of voxels and support vectors that are held at a time: few enough to stay in a cache."""
 
 
 @dataclass(frozen=True)
@@ -97,42 +101,16 @@ def fit_forest(
 
     rows, labels = draw(cases, n_classes, scales_mm=scales_mm, position=position, per_class=per_class, seed=seed)
     forest = RandomForestClassifier(trees, max_depth=depth, min_samples_leaf=2, random_state=seed).fit(rows, labels)
-    found = [tree.tree_ for tree in forest.estimators_]
-    sizes = np.cumsum([0, *(tree.node_count for tree in found)])
-    shifted = [
-        np.stack([np.where(child < 0, -1, child + first) for child in (tree.children_left, tree.children_right)])
-        for tree, first in zip(found, sizes[:-1], strict=True)
-    ]
     return {
-        "children": np.concatenate(shifted, axis=1).astype(np.int32),
-        "feature": np.concatenate([tree.feature for tree in found]).astype(np.int32),
-        "limit": np.concatenate([tree.threshold for tree in found]).astype(np.float64),
-        "share": np.concatenate([tree.value[:, 0] for tree in found]).astype(np.float32),
-        "roots": sizes[:-1].astype(np.int32),
+        **as_arrays([tree.tree_ for tree in forest.estimators_]),
         "classes": forest.classes_.astype(np.uint8),
         **_feature_settings(scales_mm, position),
     }
 
 
-def forest_shares(model: Model, rows: Rows) -> npt.NDArray[np.float32]:
-    """Mean share of each class over the trees, shape (rows, classes)."""
-    total = np.zeros((len(rows), model["share"].shape[1]), np.float32)
-    for root in model["roots"]:
-        node = np.full(len(rows), root, np.int32)
-        active = np.arange(len(rows))
-        while active.size:
-            here = node[active]
-            inner = model["children"][0][here] >= 0
-            active, here = active[inner], here[inner]
-            right = rows[active, model["feature"][here]].astype(np.float64) > model["limit"][here]
-            node[active] = np.where(right, model["children"][1][here], model["children"][0][here])
-        total += model["share"][node]
-    return total / np.float32(len(model["roots"]))
-
-
 def predict_forest(model: Model, volume: Volume) -> Labels:
     """The class with the largest share in each voxel."""
-    return _by_rows(model, volume, lambda rows: forest_shares(model, rows).argmax(axis=1))
+    return _by_rows(model, volume, lambda rows: shares(model, rows).argmax(axis=1), GROUP)
 
 
 def fit_svm(
@@ -182,8 +160,11 @@ def svm_decisions(model: Model, rows: Rows) -> npt.NDArray[np.float64]:
     """Distance from the border of each pair of classes (first over second when above 0), shape (rows, pairs)."""
     scaled = (rows - model["mean"]) / model["deviation"]
     vectors = model["vectors"]
-    far = (scaled**2).sum(1)[:, None] + (vectors**2).sum(1)[None] - 2 * scaled @ vectors.T
-    kernel = np.exp(-model["gamma"][0] * np.maximum(far, 0))
+    kernel = np.add.outer((scaled**2).sum(1), (vectors**2).sum(1))
+    kernel -= 2 * scaled @ vectors.T
+    np.maximum(kernel, 0, out=kernel)
+    kernel *= -model["gamma"][0]
+    np.exp(kernel, out=kernel)
     ends = np.concatenate([[0], np.cumsum(model["per_class"])])
     found, pair, n = [], 0, len(model["classes"])
     for i in range(n):
@@ -210,7 +191,7 @@ def predict_svm(model: Model, volume: Volume) -> Labels:
                 pair += 1
         return np.asarray(votes.argmax(axis=1))
 
-    return _by_rows(model, volume, best)
+    return _by_rows(model, volume, best, max(1, KERNEL // max(1, len(model["vectors"]))))
 
 
 def fit_mean_shape(cases: Iterable[Labelled], n_classes: int, *, box: Shape = (48, 48, 48)) -> Model:
@@ -228,15 +209,16 @@ def fit_mean_shape(cases: Iterable[Labelled], n_classes: int, *, box: Shape = (4
     Source: the atlas guess without registration; a floor that a method must beat.
     """
     total: npt.NDArray[np.float64] | None = None
-    n = 0
     for _, label in cases:
         sides = tuple(1 if m == 1 else b for m, b in zip(label.shape, box, strict=True))
-        here = np.stack([_resized((label == value).astype(np.float32), sides) for value in range(1, n_classes + 1)])
+        # The classes, and last what was judged at all: a case speaks of these places alone.
+        masks = [*(label == value for value in range(1, n_classes + 1)), label != IGNORE]
+        here = np.stack([_resized(mask.astype(np.float32), sides) for mask in masks])
         total = here.astype(np.float64) if total is None else total + here
-        n += 1
     if total is None:
         raise SettingsError("a mean shape needs labelled cases")
-    return {"share": (total / n).astype(np.float32)}
+    *found, judged = total
+    return {"share": (np.stack(found) / np.maximum(judged, 1e-6)).astype(np.float32)}
 
 
 def predict_mean_shape(model: Model, volume: Volume) -> Labels:
@@ -257,24 +239,27 @@ def fit_ellipsoid(cases: Iterable[Labelled], n_classes: int, *, sizes: int = 40)
         When no case has a voxel of class 1.
     """
     del n_classes
-    masks = [thinned(np.asarray(label) == 1) for _, label in cases]
+    thin = (thinned(np.asarray(label)) for _, label in cases)
+    known = [label for label in thin if (label == 1).any()]
     extents = [
         [(np.ptp(np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))) + 1) / mask.shape[axis] for axis in range(3)]
-        for mask in masks
-        if mask.any()
+        for mask in (label == 1 for label in known)
     ]
     if not extents:
         raise SettingsError("an ellipsoid needs a case with class 1")
     mean = np.mean(extents, axis=0)
     tried = [mean * factor for factor in np.linspace(0.3, 1.6, sizes)]
-    scores = [np.mean([_dice(mask, ellipsoid(mask.shape, sides)) for mask in masks if mask.any()]) for sides in tried]
+    scores = [
+        np.mean([_dice(label == 1, ellipsoid(label.shape, sides) & (label != IGNORE)) for label in known])
+        for sides in tried
+    ]
     return {"sides": tried[int(np.argmax(scores))]}
 
 
-def thinned(mask: npt.NDArray[np.bool_], most: int = 96) -> npt.NDArray[np.bool_]:
-    """A mask at no more than so many places along each axis, evenly: many cases are held in memory together."""
-    places = [((np.arange(k) + 0.5) * n / k).astype(int) for n in mask.shape for k in (min(n, most),)]
-    return np.asarray(mask[np.ix_(*places)])
+def thinned(label: Array, most: int = 96) -> Array:
+    """A label at no more than so many places along each axis, evenly: many cases are held in memory together."""
+    places = [((np.arange(k) + 0.5) * n / k).astype(int) for n in label.shape for k in (min(n, most),)]
+    return np.asarray(label[np.ix_(*places)])
 
 
 def predict_ellipsoid(model: Model, volume: Volume) -> Labels:
@@ -324,13 +309,13 @@ def _feature_settings(scales_mm: Sequence[float], position: bool) -> Model:
     return {"scales_mm": np.array(scales_mm, dtype=np.float64), "position": np.array([position], dtype=np.uint8)}
 
 
-def _by_rows(model: Model, volume: Volume, number: Callable[[Rows], Array]) -> Labels:
-    """Classify all voxels in groups; the numbers are places in `classes`."""
+def _by_rows(model: Model, volume: Volume, number: Callable[[Rows], Array], group: int) -> Labels:
+    """Classify all voxels in groups of so many; the numbers are places in `classes`."""
     features = bank(volume, model["scales_mm"].tolist(), position=bool(model["position"][0]))
     flat = features.reshape(len(features), -1)
     out = np.empty(flat.shape[1], np.uint8)
-    for first in range(0, out.size, GROUP):
-        out[first : first + GROUP] = model["classes"][number(np.ascontiguousarray(flat[:, first : first + GROUP].T))]
+    for first in range(0, out.size, group):
+        out[first : first + group] = model["classes"][number(np.ascontiguousarray(flat[:, first : first + group].T))]
     return out.reshape(volume.grid.shape)
 
 

@@ -4,6 +4,7 @@ A method that divides an image without a reference cannot know which part is wan
 brightness into levels 1, 2, …; the settings name the levels that become class 1, 2, …
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,9 +37,28 @@ def check_objects(objects: Sequence[int] | None, n_levels: int) -> tuple[int, ..
 
 def chosen(levels: Labels, objects: Sequence[int]) -> Labels:
     """Class numbers from levels: the first of `objects` is class 1; all other levels, and level 0, are background."""
-    classes = np.zeros(256, np.uint8)
-    classes[list(objects)] = np.arange(1, len(objects) + 1)
-    return classes[levels]
+    classes = np.zeros(levels.shape, np.uint8)
+    for number, level in enumerate(objects, start=1):
+        classes += (levels == level).view(np.uint8) * np.uint8(number)
+    return classes
+
+
+def level_of(values: Array, limits: Floats) -> Labels:
+    """The number (from 1) of the part of the scale that a value lies in; a value on a limit belongs to the darker part.
+
+    Parameters
+    ----------
+    values : array
+        Of any shape; read as it is.
+    limits : float array, shape (levels - 1,)
+        Ascending and finite.
+    """
+    read = np.asarray(values)
+    whole = read.dtype.kind in "iu"
+    out = np.full(read.shape, limits.size + 1, np.uint8)
+    for limit in limits:  # integers are compared as such: many at a time, and none is converted
+        out -= (read <= (math.floor(limit) if whole else limit)).view(np.uint8)
+    return out
 
 
 def nearest_level(values: Array, centres: Floats) -> Labels:
@@ -51,8 +71,7 @@ def nearest_level(values: Array, centres: Floats) -> Labels:
     centres : float array, shape (levels,)
         Ascending.
     """
-    between = (centres[1:] + centres[:-1]) / 2
-    return (np.searchsorted(between, np.asarray(values), side="left") + 1).astype(np.uint8)
+    return level_of(values, (centres[1:] + centres[:-1]) / 2)
 
 
 def lloyd(values: Floats, weights: Floats, n_levels: int, starts: Floats, *, iterations: int = 300) -> Floats:

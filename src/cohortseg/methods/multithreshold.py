@@ -8,9 +8,9 @@ import numpy.typing as npt
 from cohortseg.choose import choose
 from cohortseg.methods import Segment
 from cohortseg.methods.entropy import tsallis_thresholds, valleys
-from cohortseg.methods.levels import Floats, Labels, best_centres, check_objects, chosen
+from cohortseg.methods.levels import Floats, Labels, best_centres, check_objects, chosen, level_of
 from cohortseg.methods.regions import region
-from cohortseg.methods.threshold import histogram
+from cohortseg.methods.threshold import groups_of_planes, histogram
 from cohortseg.volume import Volume
 
 
@@ -83,9 +83,8 @@ def build(
         if np.count_nonzero(counts) < 2:
             return out
         thresholds = find(counts, centres, levels, q=q)
-        for z in range(len(out)):
-            plane = np.searchsorted(thresholds, np.asarray(volume.array[z]), side="left") + 1
-            out[z] = chosen(plane.astype(np.uint8), wanted)
+        for planes in groups_of_planes(out.shape):
+            out[planes] = chosen(level_of(volume.array[planes], thresholds), wanted)
         if where is not None:
             out[~where] = 0
         return out

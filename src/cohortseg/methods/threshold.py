@@ -196,14 +196,19 @@ def histogram(image: Array, where: Array | None) -> tuple[Counts, Centres]:
     width = 1.0 if exact else (high - low) / BINS or 1.0
     counts = np.zeros(n)
     for part in _counted(image, where):
-        bins = ((part.astype(np.float64) - low) / width).astype(np.intp)
-        counts += np.bincount(np.minimum(bins, n - 1), minlength=n)
+        if exact:
+            values = part.astype(np.intp)
+            values -= int(low)
+            counts += np.bincount(values, minlength=n)
+        else:
+            bins = ((part.astype(np.float64) - low) / width).astype(np.intp)
+            counts += np.bincount(np.minimum(bins, n - 1), minlength=n)
     return counts, low + width * (np.arange(n, dtype=np.float64) + (0.0 if exact else 0.5))
 
 
 def _counted(image: Array, where: Array | None) -> Iterator[Array]:
     """The voxels that count, in groups of planes, without empty groups."""
-    for planes in _planes(image.shape):
+    for planes in groups_of_planes(image.shape):
         part = np.asarray(image[planes])
         voxels = part.ravel() if where is None else part[where[planes]]
         if voxels.size:
@@ -215,7 +220,7 @@ def _between(
 ) -> npt.NDArray[np.bool_]:
     low, high = limits
     out = np.ones(image.shape, bool) if where is None else where.copy()
-    for planes in _planes(image.shape):
+    for planes in groups_of_planes(image.shape):
         part = np.asarray(image[planes])
         if low is not None:
             out[planes] &= part > low if strict else part >= low
@@ -224,7 +229,8 @@ def _between(
     return out
 
 
-def _planes(shape: tuple[int, ...]) -> list[slice]:
+def groups_of_planes(shape: tuple[int, ...]) -> list[slice]:
+    """The planes of an image in groups of about `PLANES_VOXELS`: what is worked on at a time."""
     step = max(1, PLANES_VOXELS // (shape[1] * shape[2]))
     return [slice(z, z + step) for z in range(0, shape[0], step)]
 

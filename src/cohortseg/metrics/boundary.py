@@ -76,5 +76,10 @@ def added_path_mm(reference: Bits, prediction: Bits, *, spacing_mm: Triple) -> f
     Vaassen 2020: pixels of the reference's contour that are not in the predicted contour, here with the outline of
     `surface` in each slice, times the mean of the pixel sizes along y and x. 0 without a reference.
     """
+    return added_path(reference, prediction) * (spacing_mm[1] + spacing_mm[2]) / 2.0
+
+
+def added_path(reference: Bits, prediction: Bits) -> int:
+    """The same in pixels."""
     outlines = [surface(bits, axes=(1, 2)).words for bits in (reference, prediction)]
-    return count(outlines[0] & ~outlines[1]) * (spacing_mm[1] + spacing_mm[2]) / 2.0
+    return count(outlines[0] & ~outlines[1])

@@ -1,13 +1,14 @@
 """All metrics of one label of one case."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cohortseg.metrics import boundary, lesions, overlap, surface
-from cohortseg.metrics.bits import Bits, Mask, crop_to_union, pack_pair
+from cohortseg.metrics.bits import Mask, crop_to_union, pack_pair
 from cohortseg.metrics.columns import COLUMNS, MASK_COLUMNS
 from cohortseg.metrics.lesion_scores import lesion_scores
 from cohortseg.metrics.lesions import Floats, Lesions
@@ -112,35 +113,71 @@ def measure_case(  # noqa: PLR0913 (each has its name)
         When the shapes differ, a mask is not boolean or not (z, y, x), a spacing is not positive and finite, or a
         tolerance or band is negative or not finite.
     """
-    if not all(math.isfinite(size) and size > 0 for size in spacing_mm) or len(spacing_mm) != 3:
-        raise ValueError(f"spacing_mm must hold three positive numbers, got {spacing_mm}")
     named = {"nsd_tolerance_mm": nsd_tolerance_mm, "boundary_band_mm": boundary_band_mm}
-    for name, length in [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)]:
-        if not math.isfinite(length) or length < 0:
-            raise ValueError(f"{name} must not be negative, got {length}")
+    check_lengths(spacing_mm, [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)])
     whole = reference.size - n_not_judged
     ours, theirs = crop_to_union(*pack_pair(reference, prediction))
-    counts = overlap.count_voxels(ours, theirs, n_voxels=whole)
-    distances = surface.surface_distances(ours, theirs, spacing_mm=spacing_mm)
-    found = lesions.match_lesions(ours, theirs)
+    parts = Parts(
+        counts=overlap.count_voxels(ours, theirs, n_voxels=whole),
+        distances=surface.surface_distances(ours, theirs, spacing_mm=spacing_mm),
+        lesions=lesions.match_lesions(ours, theirs),
+        boundary_jaccards={
+            width: boundary.boundary_jaccard(ours, theirs, band_mm=width, spacing_mm=spacing_mm)
+            for width in (boundary_band_mm, *trimap_bands_mm)
+        },
+        added_path_mm=boundary.added_path_mm(ours, theirs, spacing_mm=spacing_mm),
+        scores=None if probability is None else lesion_scores(theirs, probability),
+    )
+    return measures_of(parts, spacing_mm, named, trimap_bands_mm, n_not_judged)
 
-    def band(width_mm: float) -> float:
-        return boundary.boundary_jaccard(ours, theirs, band_mm=width_mm, spacing_mm=spacing_mm)
 
+def check_lengths(spacing_mm: Triple, lengths: Iterable[tuple[str, float]]) -> None:
+    """Refuse a spacing that is not positive and finite, and other lengths that are negative or not finite."""
+    if not all(math.isfinite(size) and size > 0 for size in spacing_mm) or len(spacing_mm) != 3:
+        raise ValueError(f"spacing_mm must hold three positive numbers, got {spacing_mm}")
+    for name, length in lengths:
+        if not math.isfinite(length) or length < 0:
+            raise ValueError(f"{name} must not be negative, got {length}")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What all numbers of a label are made from, however it was found: in one piece, or slab by slab.
+
+    `boundary_jaccards` holds one for each half width of a band in mm, `scores` those of the predicted lesions.
+    """
+
+    counts: Counts
+    distances: SurfaceDistances
+    lesions: Lesions
+    boundary_jaccards: Mapping[float, float]
+    added_path_mm: float
+    scores: tuple[Floats, Floats] | None
+
+
+def measures_of(
+    parts: Parts,
+    spacing_mm: Triple,
+    named: Mapping[str, float],
+    trimap_bands_mm: tuple[float, ...],
+    n_not_judged: int,
+) -> CaseMeasures:
+    """All numbers of a label; `named` holds `nsd_tolerance_mm` and `boundary_band_mm`."""
+    counts, band_mm = parts.counts, named["boundary_band_mm"]
     row: Row = {
         **_overlap_columns(counts),
-        **_surface_columns(distances, nsd_tolerance_mm),
-        "boundary_jaccard": band(boundary_band_mm),
-        "boundary_band_mm": float(boundary_band_mm),
-        "added_path_mm": _added_path(ours, theirs, spacing_mm),
+        **_surface_columns(parts.distances, named["nsd_tolerance_mm"]),
+        "boundary_jaccard": parts.boundary_jaccards[band_mm],
+        "boundary_band_mm": float(band_mm),
+        "added_path_mm": parts.added_path_mm if counts.reference else math.nan,
         **_volume_columns(counts, spacing_mm),
-        **_lesion_columns(found),
+        **_lesion_columns(parts.lesions),
         "not_judged_ml": overlap.volume_ml(n_not_judged, spacing_mm),
         "undefined": _undefined(counts),
     }
-    curve = [(width, band(width)) for width in trimap_bands_mm]
-    scores = None if probability is None else lesion_scores(theirs, probability)
-    return CaseMeasures(row, _lesion_rows(found, spacing_mm, scores), curve, _centre(found))
+    curve = [(width, parts.boundary_jaccards[width]) for width in trimap_bands_mm]
+    found = parts.lesions
+    return CaseMeasures(row, _lesion_rows(found, spacing_mm, parts.scores), curve, _centre(found))
 
 
 def _centre(found: Lesions) -> tuple[float, float, float] | None:
@@ -148,11 +185,6 @@ def _centre(found: Lesions) -> tuple[float, float, float] | None:
         return None
     z, y, x = np.average(found.reference_centres, axis=0, weights=found.reference_voxels).tolist()
     return z, y, x
-
-
-def _added_path(reference: Bits, prediction: Bits, spacing_mm: Triple) -> float:
-    is_there = bool(reference.words.any())
-    return boundary.added_path_mm(reference, prediction, spacing_mm=spacing_mm) if is_there else math.nan
 
 
 def _overlap_columns(counts: Counts) -> Row:

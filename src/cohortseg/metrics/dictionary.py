@@ -9,7 +9,9 @@ from cohortseg.metrics.table_words import Table, count, metric, ml, number, shar
 from cohortseg.metrics.tables_of_choices import CHOICE_TABLES
 from cohortseg.metrics.tables_of_classes import CLASS_TABLES
 from cohortseg.metrics.tables_of_cohort import COHORT_TABLES
+from cohortseg.metrics.tables_of_detection import detection_tables
 from cohortseg.metrics.tables_of_images import image_tables, is_of_images
+from cohortseg.metrics.tables_of_panoptic import panoptic_tables
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
 
@@ -20,7 +22,7 @@ DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "low
 _STUDY = {"study": text("name of the study")}
 _EXPERIMENT = {"experiment": text("name of the experiment")}
 _LABEL = {"label": text("class")}
-_STAGE = {"stage": text("raw: as predicted; post: after cleaning")}
+_STAGE = {"stage": text("raw: as predicted; post: after cleaning; candidates: of detection, which need be no label")}
 _SPLIT = {
     "split": text(
         "val: cross-validation, scored by the model that did not train on it; test: kept from all models, scored by "
@@ -321,42 +323,8 @@ TABLES: dict[str, Table] = {
             "y": number("as the curve", "see curve"),
         },
     ),
-    "froc": Table(
-        "lesions found against false ones, as the score varies from which a predicted lesion counts",
-        {
-            **_BY,
-            "n_cases": count("cases (times seeds)"),
-            "n_lesions": count("lesions of the reference"),
-            "score": text(
-                "what a predicted lesion is kept by: its largest probability (max_probability), where probabilities "
-                "were stored, and its volume (volume_ml)"
-            ),
-            "threshold": number("1 or ml, as the score", "predicted lesions with a lower score are dropped", 0.0),
-            "false_per_case": number("count", "predicted lesions per case that touch no reference lesion", 0.0),
-            "sensitivity": share("reference lesions that a kept predicted lesion touches"),
-            "mean_sensitivity": share("mean at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false lesions per case", "Setio 2017"),
-        },
-    ),
-    "detection": Table(
-        "cases with the structure told from cases without it",
-        {
-            **_BY,
-            "score": text("score of a case: its largest max_probability (0 without a lesion), or its predicted volume"),
-            "n_cases": count("cases (times seeds)"),
-            "n_subjects": count("subjects"),
-            "n_positive": count("cases whose reference holds the structure"),
-            "roc_auc": Column(
-                "fraction",
-                "chance that a case with the structure has the higher score, ties half",
-                (0.0, 1.0),
-                True,
-                "Hanley 1982",
-            ),
-            "ci_low": share("low end of its interval: percentiles over resampled subjects"),
-            "ci_high": share("high end of its interval"),
-            **_NOTE,
-        },
-    ),
+    **detection_tables(_HEAD, _BY, _NOTE),
+    **panoptic_tables(_HEAD, _BY, _NOTE),
     **CLASS_TABLES,
     **STABILITY_TABLES,
     **SEARCH_TABLES,

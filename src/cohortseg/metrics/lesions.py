@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cohortseg.metrics.bits import Bits, Indices
 from cohortseg.metrics.runs import Runs, components, find_runs, meetings
+from cohortseg.volume import Shape
 
 Floats = npt.NDArray[np.float64]
 
@@ -129,17 +130,40 @@ def match_lesions(reference: Bits, prediction: Bits) -> Lesions:
     reference, prediction : Bits
         Masks on the same grid; either may be empty.
     """
-    sides = [(runs := find_runs(bits), *components(bits, runs)) for bits in (reference, prediction)]
-    (ours, our_number, n_ours), (theirs, their_number, n_theirs) = sides
-    first, second = meetings(ours, theirs)
+    return match_sides(side_of(reference), side_of(prediction), reference.corner)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The runs of a mask, the lesion of each run, and how many lesions there are."""
+
+    runs: Runs
+    lesion: Indices
+    n_lesions: int
+
+
+def side_of(mask: Bits) -> Side:
+    """The lesions of a mask."""
+    runs = find_runs(mask)
+    return Side(runs, *components(mask, runs))
+
+
+def match_sides(reference: Side, prediction: Side, corner: Shape = (0, 0, 0)) -> Lesions:
+    """The same of masks whose lesions are known; `corner` is the index of their first voxel in the image."""
+    first, second = meetings(reference.runs, prediction.runs)
+    ours, theirs = reference.runs, prediction.runs
     shared = np.minimum(ours.stop[first], theirs.stop[second]) - np.maximum(ours.start[first], theirs.start[second])
-    key, inverse = np.unique(our_number[first] * max(n_theirs, 1) + their_number[second], return_inverse=True)
+    n_theirs = max(prediction.n_lesions, 1)
+    key, inverse = np.unique(
+        reference.lesion[first] * n_theirs + prediction.lesion[second],
+        return_inverse=True,
+    )
     return Lesions(
-        _sums(our_number, n_ours, ours.lengths).astype(np.int64),
-        _sums(their_number, n_theirs, theirs.lengths).astype(np.int64),
-        _centres(ours, our_number, n_ours, reference),
-        _centres(theirs, their_number, n_theirs, prediction),
-        np.stack((key // max(n_theirs, 1), key % max(n_theirs, 1)), axis=1),
+        _sums(reference.lesion, reference.n_lesions, ours.lengths).astype(np.int64),
+        _sums(prediction.lesion, prediction.n_lesions, theirs.lengths).astype(np.int64),
+        _centres(reference, corner),
+        _centres(prediction, corner),
+        np.stack((key // n_theirs, key % n_theirs), axis=1),
         _sums(inverse, key.size, shared).astype(np.int64),
     )
 
@@ -148,8 +172,9 @@ def _sums(number: Indices, n_numbers: int, values: npt.NDArray[np.float64] | Ind
     return np.asarray(np.bincount(number, weights=values, minlength=n_numbers), dtype=np.float64)
 
 
-def _centres(runs: Runs, number: Indices, n_lesions: int, bits: Bits) -> Floats:
-    size = _sums(number, n_lesions, runs.lengths)
+def _centres(side: Side, corner: Shape) -> Floats:
+    runs = side.runs
+    size = _sums(side.lesion, side.n_lesions, runs.lengths)
     middles = (runs.row // runs.n_y, runs.row % runs.n_y, (runs.start + runs.stop - 1) / 2.0)
-    parts = [_sums(number, n_lesions, middle * runs.lengths) / size for middle in middles]
-    return np.asarray(np.stack(parts, axis=1) + np.asarray(bits.corner), dtype=np.float64)
+    parts = [_sums(side.lesion, side.n_lesions, middle * runs.lengths) / size for middle in middles]
+    return np.asarray(np.stack(parts, axis=1) + np.asarray(corner), dtype=np.float64)

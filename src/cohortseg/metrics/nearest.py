@@ -41,30 +41,46 @@ def nearest_mm(one: Bits, other: Bits, *, spacing_mm: Triple) -> tuple[Floats, F
     (float array, float array)
         From `one` to `other` and from `other` to `one`; one number for each voxel of the mask it starts from.
     """
-    ours, theirs = _indices(one), _indices(other)
+    ours, theirs = indices_of(one), indices_of(other)
     there = _one_way(ours, other, theirs, spacing_mm)
     return there, _one_way(theirs, one, ours, spacing_mm)
 
 
 def _one_way(start: Indices, end: Bits, ends: Indices, spacing_mm: Triple) -> Floats:
     distances = np.empty(len(start))
-    left = _look_around(start, end, spacing_mm, distances)
+    left = look_around(start, end, spacing_mm, distances)
     if left.size:
-        tree = KDTree(ends * np.asarray(spacing_mm), LEAF_SIZE, compact_nodes=False, balanced_tree=False)
-        distances[left] = tree.query(start[left] * np.asarray(spacing_mm))[0]
+        distances[left] = search(start[left], ends, spacing_mm)
     return distances
 
 
-def _indices(bits: Bits) -> Indices:
+def search(start: Indices, ends: Indices, spacing_mm: Triple) -> Floats:
+    """Distance in mm from each of some voxels (z, y, x) to the nearest of others, of which there is one at least."""
+    tree = KDTree(ends * np.asarray(spacing_mm), LEAF_SIZE, compact_nodes=False, balanced_tree=False)
+    return np.asarray(tree.query(start * np.asarray(spacing_mm))[0])
+
+
+def indices_of(bits: Bits) -> Indices:
     """Index (z, y, x) of each voxel of a mask, shape (voxels, 3)."""
     row, x = positions(bits.words)
     return np.stack((row // bits.shape[1], row % bits.shape[1], x), axis=1)
 
 
-def _look_around(index: Indices, end: Bits, spacing_mm: Triple, distances: Floats) -> Indices:
-    """Fill in the distances that the neighbourhood tells; returns the places of those it does not."""
+def look_around(index: Indices, end: Bits, spacing_mm: Triple, distances: Floats) -> Indices:
+    """Fill in the distances that the neighbourhood tells; returns the places of those it does not.
+
+    Parameters
+    ----------
+    index : int64 array, shape (voxels, 3)
+        Where distances start, in the grid of `end`.
+    end : Bits
+        Where they end; `reach(spacing_mm)` voxels around the start decide.
+    spacing_mm : (float, float, float)
+    distances : float array, shape (voxels,)
+        Filled where a voxel was found.
+    """
     steps, lengths = neighbourhood(spacing_mm)
-    margin = np.abs(steps).max(axis=0)
+    margin = reach(spacing_mm)
     flat, strides = _with_margin(end, margin)
     left, place = np.arange(len(index)), (index + margin) @ strides
     n_before = left.size
@@ -90,6 +106,11 @@ def _with_margin(bits: Bits, margin: Indices) -> tuple[Mask, Indices]:
     for target, words in zip(wider[z], bits.words, strict=True):  # slice by slice, or both would be in memory
         target[y, x] = unpack(Bits(words[None], (1, *bits.shape[1:])))[0]
     return wider.reshape(-1), np.array((n_y * n_x, n_x, 1))
+
+
+def reach(spacing_mm: Triple) -> Indices:
+    """How many voxels away along z, y, x the neighbourhood ends."""
+    return np.asarray(np.abs(neighbourhood(spacing_mm)[0]).max(axis=0))
 
 
 def neighbourhood(spacing_mm: Triple) -> tuple[Indices, Floats]:

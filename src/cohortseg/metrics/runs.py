@@ -3,6 +3,7 @@
 Two voxels belong to the same component when they share a face, an edge or a corner (26-connectivity).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +86,22 @@ def components(bits: Bits, runs: Runs) -> tuple[Indices, int]:
     """
     if not runs.row.size:
         return np.zeros(0, np.int64), 0
-    label = _by_voxels(bits, runs) if runs.row.size * NOISE > bits.size else _by_graph(runs)
+    return _numbered(_by_voxels(bits, runs) if runs.row.size * NOISE > bits.size else _by_graph(runs))
+
+
+def components_of_runs(runs: Runs) -> tuple[Indices, int]:
+    """The same without the mask; takes more memory than `components` for masks of noise."""
+    return _numbered(_by_graph(runs)) if runs.row.size else (np.zeros(0, np.int64), 0)
+
+
+def joined(parts: Sequence[Runs]) -> Runs:
+    """The runs of slabs as those of the image they were cut from, which follow each other along z; at least one."""
+    row, start, stop = (np.concatenate([getattr(part, name) for part in parts]) for name in ("row", "start", "stop"))
+    return Runs(row, start, stop, parts[0].n_y, parts[0].n_x)
+
+
+def _numbered(label: npt.NDArray[np.integer]) -> tuple[Indices, int]:
+    """Numbers from 0 in the order of their first runs, and how many there are."""
     _, first, numbers = np.unique(label, return_index=True, return_inverse=True)
     place = np.empty(first.size, np.int64)
     place[np.argsort(first)] = np.arange(first.size)

@@ -13,6 +13,8 @@ from cohortseg.report.style import colour, series
 CURVE_IN = 3.4
 MOST_LABELS = 4
 MOST_POINTS = 200
+CANDIDATES = "candidates"
+"""Stage of the curve of a study that asks for detection; it is drawn instead of those of the labels."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def points(tables: Mapping[str, pd.DataFrame], name: str) -> pd.DataFrame:
     table = with_columns(tables.get(curve.table), ["experiment", "label", "stage", "split", "curve", curve.x, curve.y])
     if curve.kind:
         table = table[table["curve"] == curve.kind]
+    if name == "froc" and (table["stage"] == CANDIDATES).any():
+        table = table[table["stage"] == CANDIDATES]
     if name == "froc" and "score" in table.columns:
         table = _by_probability(table)
     table = table[table[[curve.x, curve.y]].notna().all(axis=1)]

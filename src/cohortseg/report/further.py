@@ -8,6 +8,7 @@ import pandas as pd
 
 from cohortseg.report.content import ReportContent, with_columns
 from cohortseg.report.numbers import METRICS, counted, is_number, metric_look, significant
+from cohortseg.report.results import SAME_STAGE
 from cohortseg.report.table import Cell, Column, Table, rows_of, sort_key, words
 
 MOST_LINES = 40
@@ -36,6 +37,15 @@ ANALYSES: dict[str, Analysis] = {
     "detection": Analysis(
         "Detection of cases", "How well cases with the structure are told from cases without it (area under the ROC)."
     ),
+    "operating_points": Analysis(
+        "Detection at an operating point",
+        "Lesions found and false candidates where only candidates from a score on count; the score was chosen by the "
+        "validation cases of the other folds (for the test set by those of all), so no case chose for itself.",
+    ),
+    "panoptic": Analysis(
+        "Panoptic quality",
+        "Objects of things and regions of stuff scored together (Kirillov 2019), all cases added up; PQ = SQ × RQ.",
+    ),
     "stability_summary": Analysis(
         "Stability under changes of the image",
         "How far the raw label stays the same (Dice, no reference) when the image is mirrored, turned, noisy, coarser.",
@@ -60,6 +70,7 @@ WITHOUT_WORDS = ("", "1", "count", "text", "fraction", "rank", "nan", "unit of t
 """Units that say nothing beside the heading."""
 
 HEADINGS = {
+    **{"pq": "PQ", "sq": "SQ", "rq": "RQ"},
     **{"ci_low": "CI low", "ci_high": "CI high", "n_cases": "Cases", "roc_auc": "ROC area"},
     **{"p_value": "p", "p_value_holm": "p (Holm)", "p_groups": "p", "p_groups_holm": "p (Holm)"},
     **{"icc_agreement": "ICC, agreement", "icc_consistency": "ICC, consistency"},
@@ -69,7 +80,13 @@ HEADINGS = {
         "n_held_out": "Predictions, held out",
         "share_first": "Share of first places",
     },
-    **{"p_interaction": "p", "p_interaction_holm": "p (Holm)", "experiment_a": "A", "experiment_b": "B"},
+    **{
+        "applied_to": "Fold",
+        "p_interaction": "p",
+        "p_interaction_holm": "p (Holm)",
+        "experiment_a": "A",
+        "experiment_b": "B",
+    },
     **{
         "sd": "SD",
         "sd_ml": "SD",
@@ -126,6 +143,7 @@ def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -
     """The first lines of a table, without columns that hold nothing; what is the same in all lines is said once."""
     n_empty, frame = len(frame), _with_results(name, frame)
     n_empty -= len(frame)
+    frame = _stages_once(frame)
     same = {column: str(frame[column].iloc[0]) for column in KEYS if column in frame and _is_constant(frame[column])}
     names = [str(c) for c in frame.columns if c not in HIDDEN and c not in same and not _is_empty(frame[c])]
     shown, units = frame.head(MOST_LINES), _units(content, name)
@@ -140,6 +158,15 @@ def _table(content: ReportContent, name: str, title: str, frame: pd.DataFrame) -
     notes += [f"{counted(n_left, 'more line')} in tables/{name}.csv."] if n_left else []
     notes += [f"{counted(n_empty, 'line')} without a result in tables/{name}.csv, with the reason."] if n_empty else []
     return Table(title, columns, rows, note=" ".join(notes))
+
+
+def _stages_once(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lines that are the same before and after post-processing, once."""
+    if "stage" not in frame:
+        return frame
+    is_twin = frame.duplicated([column for column in frame if column != "stage"], keep=False)
+    kept = frame[~(is_twin & (frame["stage"] == "raw"))]
+    return kept.assign(stage=kept["stage"].mask(is_twin[kept.index], SAME_STAGE))
 
 
 def _is_constant(values: pd.Series) -> bool:

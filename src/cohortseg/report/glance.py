@@ -1,5 +1,6 @@
 """What the reader sees first: the counts, the best experiment, and a verdict where the comparison supports one."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -160,6 +161,8 @@ def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
     winner, loser = (a, b) if is_a_ahead else (b, a)
     first, second = (_line(content, pair, name) for name in (winner, loser))
     if first is None or second is None or not _agree(first, second, is_higher_better=look.better == "higher"):
+        if math.isinf(pair["median_difference"]):
+            return f"{winner} is ahead of {loser}, which found nothing in half of the cases or more ({basis})."
         difference = signed(pair["median_difference"], look.decimals)
         return f"{winner} is ahead of {loser} case by case ({look.title} {a} minus {b}: median {difference}; {basis})."
     if content.primary_metric in SHARES and number(first["median"], look.decimals) == number(0.0, look.decimals):

@@ -55,6 +55,10 @@ SHARES = frozenset(name for name, look in METRICS.items() if look.better == "hig
 """Metrics between 0 and 1. The segmentation accuracy falls below 0 when more is wrong than the reference holds."""
 
 
+OF_PROBABILITIES = frozenset({"ece", "brier", "roc_auc", "average_precision"})
+"""Metrics of the probabilities of a network: measured once, with the raw label."""
+
+
 def metric_look(name: str) -> MetricLook:
     """How `name` is written; a metric that is not in the table gets its own name and two decimals."""
     return METRICS.get(name, MetricLook(name.replace("_", " "), 2, "none"))

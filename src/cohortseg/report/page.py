@@ -323,7 +323,7 @@ def _background(content: ReportContent) -> dict[str, object]:
 
 
 def _curves(content: ReportContent) -> Iterator[Figure]:
-    """The training curves that have at least one point."""
+    """The training curves in which a model has at least two points: one point is a number, for the table."""
     captions = {
         "loss": "Loss in training (solid) and validation (dashed).",
         "dice": "Dice in validation.",
@@ -331,7 +331,7 @@ def _curves(content: ReportContent) -> Iterator[Figure]:
     }
     for curve in CURVES:
         tables = [with_columns(history, HISTORY_COLUMNS) for history in content.histories.values()]
-        if any(table[curve].notna().any() for table in tables):
+        if any(table[curve].notna().sum() > 1 for table in tables):
             svg = training_curves(content.histories, curve=curve)
             name = f"Training curve: {CURVE_TITLES[curve]} over the steps. Numbers: table below."
             yield Figure(inline_svg(svg, name=name, prefix=f"curve-{curve}"), captions[curve])

@@ -1,5 +1,6 @@
 """The tables of results: per label, over labels, comparison of experiments, subgroups of cases."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,17 @@ from cohortseg.report.content import (
     with_columns,
 )
 from cohortseg.report.glance import unit_of
-from cohortseg.report.numbers import METRICS, interval, is_number, metric_look, number, p_value, signed
+from cohortseg.report.numbers import (
+    METRICS,
+    OF_PROBABILITIES,
+    as_float,
+    interval,
+    is_number,
+    metric_look,
+    number,
+    p_value,
+    signed,
+)
 from cohortseg.report.table import Cell, Column, Table, figure, headed, rows_of, sort_key, words
 
 STAGE_WORDS = {"raw": "raw", "post": "post-processed"}
@@ -25,8 +36,9 @@ MOST_HEADLINES = 6
 
 
 def same_when_cleaned(summary: pd.DataFrame) -> frozenset[tuple[str, str]]:
-    """The (experiment, label) whose every number is the same before and after post-processing."""
+    """The (experiment, label) whose every number of the label is the same before and after post-processing."""
     table = with_columns(summary, SUMMARY_COLUMNS)
+    table = table[~table["metric"].isin(OF_PROBABILITIES)]
     statistics = [name for name in SUMMARY_COLUMNS if name not in ("experiment", "label", "stage")]
     same = set()
     for (experiment, label), part in table.groupby(["experiment", "label"], sort=False):
@@ -40,12 +52,16 @@ def same_when_cleaned(summary: pd.DataFrame) -> frozenset[tuple[str, str]]:
 
 
 def merge_stages(table: pd.DataFrame, same: frozenset[tuple[str, str]]) -> pd.DataFrame:
-    """The table without raw lines that equal their post-processed twins; those get the stage `raw = post`."""
+    """The table without raw lines that equal their post-processed twins; those get the stage `raw = post`.
+
+    What was measured of probabilities has its numbers in the raw line, so there the other one goes.
+    """
     is_same = pd.Series(
         [key in same for key in zip(table["experiment"], table["label"], strict=True)], index=table.index, dtype=bool
     )
-    kept = table[~(is_same & (table["stage"] == "raw"))]
-    return kept.assign(stage=kept["stage"].mask(is_same[kept.index] & (kept["stage"] == "post"), SAME_STAGE))
+    is_once = table["metric"].isin(OF_PROBABILITIES) if "metric" in table else pd.Series(False, index=table.index)
+    kept = table[~(is_same & (table["stage"] == is_once.map({True: "post", False: "raw"})))]
+    return kept.assign(stage=kept["stage"].mask(is_same[kept.index], SAME_STAGE))
 
 
 def stage_words(stage: Any) -> str:
@@ -209,7 +225,6 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str, is_sp
     for line in lines.to_dict("records"):
         metric = str(line["metric"])
         look, unit = metric_look(metric), unit_of(content, metric)
-        difference = signed(line["median_difference"], look.decimals)
         rows.append(
             [
                 *(words(line[name]) for name in ("experiment_a", "experiment_b", "label")),
@@ -217,7 +232,7 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str, is_sp
                 *split_cells(is_split, line["split"]),
                 *([words(stage_words(line["stage"]))] if len(stages) > 1 else []),
                 figure(line["n_pairs"], 0, note=_pairs_note(line)),
-                Cell(difference, note=unit, key=sort_key(line["median_difference"])),
+                _difference(line["median_difference"], look.decimals, unit),
                 *(
                     Cell(p_value(line[name]).removeprefix("= "), key=sort_key(line[name]))
                     for name in ("p_value", "p_holm")
@@ -228,6 +243,16 @@ def _comparison(content: ReportContent, lines: pd.DataFrame, caption: str, is_sp
         )
     note = f"Compared: {stage_words(stages[0])} labels." if len(stages) == 1 else ""
     return Table(caption, columns, rows_of(rows), note=note, n_heads=2)
+
+
+def _difference(value: Any, decimals: int, unit: str) -> Cell:
+    """A median difference; without bound where one of the two found nothing in half of the pairs."""
+    key = sort_key(value)
+    if math.isinf(as_float(value)):
+        return Cell(
+            f"{'A' if as_float(value) > 0 else 'B'} found nothing", note="in half of the pairs or more", key=key
+        )
+    return Cell(signed(value, decimals), note=unit, key=key)
 
 
 def _pairs_note(line: dict[Any, Any]) -> str:

@@ -67,6 +67,10 @@ def _subgroup(content: ReportContent, name: str, part: pd.DataFrame) -> Subgroup
     leading = of_leading_split(part)
     labels = [str(label) for label in leading["label"].dropna().unique()][:MOST_FORESTS_OF_A_LABEL]
     heading = f"{title} by {_property(name).lower()}"
+    values = leading["value"].astype(str).unique()
+    if len(values) == 1:
+        only = f"One group only, nothing to compare: {_property(name).lower()} {values[0]} in all cases."
+        return Subgroup(heading, (), (only,), _table(content, name, part, title))
     plots = [
         (f"{heading}: {label}", _forest(content, leading[leading["label"] == label], label, title)) for label in labels
     ]

@@ -36,7 +36,8 @@ WAYS_OUT: dict[str, str] = {
     "SEVERAL_LABELS": "Set `cohort.labels.several: newest`, choose by `cohort.labels.kind`, or remove the others.",
     "LABEL_UNREADABLE": "Export the label object again from the contouring software.",
     "LABEL_OTHER_PATIENT": "Check the export: this label object belongs to another person.",
-    "LABEL_STRUCTURE_MISSING": "Widen `cohort.labels.structures`, or set `cohort.labels.missing_structure: empty`.",
+    "LABEL_STRUCTURE_MISSING": "Widen `cohort.labels.structures` (`cohortseg index --dry-run` lists the names), or set "
+    "`cohort.labels.missing_structure: empty`.",
     "LABEL_OFF_GRID": "Export it on the grid of the image, or resample it here: `cohort.labels.resample: true`.",
     "LABEL_OUTSIDE": "Check that label and image belong together; export the full image if it was cropped.",
     "LABEL_VALUES": "Name every value of the label file in `cohort.labels.values`.",

@@ -8,6 +8,7 @@ from cohortseg.settings.base import Name, Part
 from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings, LabelSettings, SeriesSettings
 from cohortseg.settings.crf import CRFSettings
+from cohortseg.settings.detection import CandidateSettings, DetectionSettings
 from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.load import load_study
 from cohortseg.settings.methods import (
@@ -21,6 +22,7 @@ from cohortseg.settings.methods import (
     seeds_of,
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
+from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.results import (
     Code,
     ExportSettings,
@@ -40,9 +42,11 @@ __all__ = [
     "METHOD_SETTINGS",
     "BestMethod",
     "CRFSettings",
+    "CandidateSettings",
     "Code",
     "CohortSettings",
     "ConvertSettings",
+    "DetectionSettings",
     "ExportSettings",
     "InstanceSettings",
     "IntensityMethod",
@@ -54,6 +58,7 @@ __all__ = [
     "MetricSettings",
     "Name",
     "NetworkMethod",
+    "PanopticSettings",
     "Part",
     "PlanSettings",
     "PostprocessSettings",

@@ -72,6 +72,11 @@ class LabelSettings(Part):
         description="class name: integer value in label files (`ignore` too: voxels that count for nothing); default: the class's own number",
     )
     instances: bool = Field(False, description="label files number the objects of the one class 1, 2, …")
+    instance_divisor: int | None = Field(
+        None,
+        ge=2,
+        description="with `instances`, for several classes: a voxel holds the value of its class × this + the number of its object, 0 for none (Cityscapes and COCO: 1000)",
+    )
     missing: Literal["predict", "reject"] = Field(
         "predict", description="a case without a label: predict it without scoring it, or reject it"
     )
@@ -103,10 +108,12 @@ class LabelSettings(Part):
             raise ValueError("`values` must differ from each other and from 0, the background")
         if self.names and not self.classes:
             raise ValueError(f"`{IGNORE_CLASS}` is no class to find, name at least one other")
-        if self.instances and self.has_ignore:
+        if self.instance_divisor is not None and not self.instances:
+            raise ValueError("`instance_divisor` goes with `instances: true`")
+        if self.instances and self.instance_divisor is None and self.has_ignore:
             raise ValueError(f"`instances` numbers the objects of one class, and leaves no value for `{IGNORE_CLASS}`")
-        if self.instances and len(self.classes) != 1:
-            raise ValueError(f"`instances` goes with a single class, got {len(self.classes)}")
+        if self.instances and self.instance_divisor is None and len(self.classes) != 1:
+            raise ValueError(f"`instances` goes with a single class, or an `instance_divisor`, got {len(self.classes)}")
         return self
 
     @property

@@ -150,6 +150,10 @@ class ExportSettings(Part):
     formats: list[Literal["nifti", "nrrd", "mha", "dicom_seg", "rtstruct", "stl", "ply"]] = Field(
         ["nifti"], description="formats of exported labels; dicom_seg and rtstruct for cases that came from DICOM"
     )
+    objects: bool = Field(
+        False,
+        description="also write objects, as `instances` numbers them (components of each class without it): a table with class, volume, centre and box of each, a map of their numbers in every format of images, in dicom_seg a segment for each",
+    )
     codes: dict[Name, Code] = Field(
         default_factory=dict,
         description="class name: its coded type in DICOM-SEG (value, scheme, meaning); default: Tissue (SCT 85756007)",
@@ -167,8 +171,12 @@ class ExportSettings(Part):
     )
 
 
+OF_VOXELS = ("nifti", "nrrd", "mha")
+"""Formats of exported labels that hold voxel after voxel, and can be written slab by slab."""
+
+
 class OversizeSettings(Part):
-    """Cases that are larger than the memory of a machine: preprocess and postprocess work through them by blocks."""
+    """Cases that are larger than the memory of a machine: worked through by blocks, measured and exported by slabs."""
 
     above_gib: float = Field(
         2.0, gt=0, description="a case with more GiB than this, counted as 16-bit voxels of one channel, is oversize"

@@ -11,6 +11,7 @@ from cohortseg.settings.best import BestMethod, Member
 from cohortseg.settings.cascade_checks import what_is_wrong as what_is_wrong_with_cascades
 from cohortseg.settings.classical import Classical
 from cohortseg.settings.cohort import CohortSettings, ConvertSettings
+from cohortseg.settings.detection import DetectionSettings
 from cohortseg.settings.learned import LearnedMethod
 from cohortseg.settings.methods import (
     METHOD_SETTINGS,
@@ -23,9 +24,11 @@ from cohortseg.settings.methods import (
 )
 from cohortseg.settings.model_space import PlanSettings, PreprocessSettings, SplitSettings
 from cohortseg.settings.networks import PLANES_ONLY
+from cohortseg.settings.panoptic import PanopticSettings
 from cohortseg.settings.regions import check_regions, decoded_as
 from cohortseg.settings.results import (
     COVARIATES,
+    OF_VOXELS,
     PROPERTIES,
     ExportSettings,
     InstanceSettings,
@@ -67,10 +70,16 @@ class Study(Part):
     instances: InstanceSettings | None = Field(
         None, description="how objects of a class are told apart and numbered; not at all when empty"
     )
+    panoptic: PanopticSettings | None = Field(
+        None, description="score some classes by their objects and the others as regions; not at all when empty"
+    )
     synthesis: SynthesisSettings | None = Field(
         None, description="the study makes images of a channel instead of labels; not at all when empty"
     )
     metrics: MetricSettings = Field(default_factory=MetricSettings, description="metrics")
+    detection: DetectionSettings | None = Field(
+        None, description="count lesions found and false alarms at an operating point; not at all when empty"
+    )
     stability: StabilitySettings | None = Field(
         None, description="measure how far results stay the same under changes of the image; not at all when empty"
     )
@@ -133,6 +142,19 @@ class Study(Part):
             if channel not in self.cohort.channel_names:
                 known = ", ".join(self.cohort.channel_names)
                 raise ValueError(f"postprocess.crf.channels: no channel {channel!r}; choices: {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _things_are_classes(self) -> "Study":
+        if self.panoptic is not None:
+            self.panoptic.check(self.cohort.labels.classes)
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_have_probabilities(self) -> "Study":
+        above = self.detection is not None and self.detection.candidates_above is not None
+        if above and not any(getattr(one, "probabilities", False) for one in self.experiments.values()):
+            raise ValueError("detection.candidates_above: needs an experiment with `probabilities: true`")
         return self
 
     @model_validator(mode="after")
@@ -293,7 +315,7 @@ class Study(Part):
         return [
             Member(
                 experiment=name,
-                seeds=getattr(self.experiments[name], "seeds", None) if name in self.trained else None,
+                seeds=seeds_of(self.trained[name]) if name in self.trained else None,
                 has_probabilities=not self.finds_regions(name)
                 and (getattr(self.experiments[name], "probabilities", False) or self.chooses_threshold(name)),
             )
@@ -307,10 +329,14 @@ class Study(Part):
         return model + threshold + (["cleaning"] if self.postprocess.choose else [])
 
     def blocks_above(self, stage: str) -> float:
-        """Voxels above which a stage works through a case by blocks; infinite where it must see the whole image."""
+        """Voxels above which a stage works through a case by blocks or slabs; infinite where it must see the whole."""
         whole = {
             "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
             "postprocess": self.postprocess.crf is not None or self.instances is not None,
+            "evaluate": any(
+                (self.synthesis, self.instances, self.cohort.labels.instances, self.detection, self.panoptic)
+            ),
+            "export": self.export.objects or not set(self.export.formats) <= set(OF_VOXELS),
         }
         return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2
 

@@ -8,6 +8,8 @@ from cohortseg.settings.base import Name, Part
 
 IMAGE_LOSSES = ("l1", "l2", "smooth_l1")
 """Losses of a network that makes an image; the others are for labels."""
+BODY, WHOLE = "body", "whole"
+"""Regions in which made images are measured, beside the classes of the reference."""
 Factor: TypeAlias = Annotated[int, Field(ge=1)]
 
 

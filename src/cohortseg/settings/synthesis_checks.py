@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from cohortseg.settings.losses import WITH_CONTOURS
 from cohortseg.settings.methods import UNetMethod
 from cohortseg.settings.results import PostprocessSettings
-from cohortseg.settings.synthesis import IMAGE_LOSSES, IntensityMethod, SynthesisSettings
+from cohortseg.settings.synthesis import BODY, IMAGE_LOSSES, WHOLE, IntensityMethod, SynthesisSettings
 
 if TYPE_CHECKING:
     from cohortseg.settings.study import Study
@@ -44,7 +44,7 @@ def _of_labels(study: "Study") -> str:
 
 
 def _of_images(study: "Study", synthesis: SynthesisSettings) -> str:
-    found = [_of_channels(study, synthesis), *(line for line, is_so in _of_groups(study) if is_so)]
+    found = [_of_channels(study, synthesis), _of_regions(study), *(line for line, is_so in _of_groups(study) if is_so)]
     inputs = synthesis.inputs_among(study.cohort.channel_names)
     found += [_of_experiment(name, method, inputs) for name, method in study.experiments.items()]
     found += [_of_search(study, name) for name in study.tune]
@@ -62,12 +62,25 @@ def _of_channels(study: "Study", synthesis: SynthesisSettings) -> str:
     return ""
 
 
+def _of_regions(study: "Study") -> str:
+    """Each class of the reference is a region of its own, and must not hide one of those that every study has."""
+    hidden = next((name for name in study.cohort.labels.classes if name in (BODY, WHOLE)), None)
+    return (
+        f"cohort.labels: a class called {hidden!r} would be taken for the region; give it another name"
+        if hidden
+        else ""
+    )
+
+
 def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
     """Groups of settings that are for labels, and whether they say something."""
     ending = "; a study that makes images has none"
     return (
         ("postprocess: cleans labels" + ending, study.postprocess != PostprocessSettings()),
         ("regions: are unions of classes" + ending, bool(study.regions)),
+        ("detection: of lesions of labels" + ending, study.detection is not None),
+        ("export.objects: of labels" + ending, study.export.objects),
+        ("panoptic: of objects of labels" + ending, study.panoptic is not None),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (

@@ -49,10 +49,12 @@ from cohortseg.steps.curves import (
     instance_table,
     lesion_table,
 )
+from cohortseg.steps.detection_tables import detection_results, froc_of_candidates
 from cohortseg.steps.flow import cohort_flow, rejected_cases
 from cohortseg.steps.groups import covariate_table, group_tables, properties_of_cases
 from cohortseg.steps.heterogeneity import repairs, scans_of_cases
 from cohortseg.steps.image_tables import image_tables
+from cohortseg.steps.panoptic_tables import panoptic_results
 from cohortseg.steps.parquet import need_pyarrow, write_parquet
 from cohortseg.steps.stability_table import stability_tables
 from cohortseg.steps.trial_table import trial_table
@@ -109,8 +111,10 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "instances": instance_table(scored, settings.classes),
         "calibration": calibration_table(pooled),
         "curves": curve_table(pooled, rows, scored, labels),
-        "froc": froc_table(rows, lesions),
+        "froc": froc_table(rows, lesions, froc_of_candidates(scored, labels, settings.detection)),
         "detection": detection_table(rows, lesions, statistics),
+        **detection_results(scored, labels, settings.detection, statistics),
+        **panoptic_results(scored, settings.classes, settings.panoptic, statistics),
         **stability_tables(layout, settings),
         "trials": trial_table(layout, settings.n_trials),
         "cohort_flow": cohort_flow(layout, settings.experiment_names, labels=settings.synthesis is None),

@@ -38,6 +38,14 @@ def add_experiment_batch(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
 
 
+def add_experiment_batch_of_slabs(parser: argparse.ArgumentParser) -> None:
+    """The same for a step that reads an oversize case by slabs; a matter of the machine, not of the result."""
+    add_experiment_batch(parser)
+    parser.add_argument(
+        "--most-voxels", type=int, default=0, metavar="N", help="a case of more is read by slabs; 0: none is"
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """`--threads`."""
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="number of threads")

@@ -246,6 +246,7 @@ def _write_label(
         fraction=labels.fraction,
         resample=labels.resample,
         instances=labels.instances,
+        divisor=labels.instance_divisor,
     )
     label = source["label"]
     found = read_reference(label["kind"], label["parts"], Path(source["root"]), grid, rules)

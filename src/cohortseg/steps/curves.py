@@ -1,6 +1,6 @@
 """The tables of single lesions, objects, calibration and curves, from the records of `evaluate` and `predict`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,10 +161,13 @@ def _trimaps(scored: list[Scored], classes: list[str]) -> dict[tuple[str, ...], 
     return found
 
 
-def froc_table(rows: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
-    """`froc.csv`: lesions found and false lesions, as the score varies from which a predicted lesion counts."""
+def froc_table(rows: pd.DataFrame, lesions: pd.DataFrame, of_candidates: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
+    """`froc.csv`: lesions found and false lesions, as the score varies from which a predicted lesion counts.
+
+    Of the lesions of each label, and of the candidates of detection where there are such lines.
+    """
     by_key = dict(groups_of(lesions, BY))
-    parts = []
+    parts: list[pd.DataFrame] = []
     for key, part in groups_of(rows, BY):
         listed = by_key.get(key, lesions[:0])
         is_true, is_reference = listed["n_matched"] > 0, listed["side"] == "reference"
@@ -177,10 +180,16 @@ def froc_table(rows: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFrame:
             if np.isnan(found).any() or np.isnan(false).any() or (score != "volume_ml" and not found.size + false.size):
                 continue  # without probabilities there is the volume alone
             curve = froc(found, false, n_lesions=n_lesions, n_cases=len(part))
-            table = pd.DataFrame(_thinned(curve), columns=["threshold", "false_per_case", "sensitivity"])
-            head = {**dict(zip(BY, key, strict=True)), "score": score, "n_cases": len(part), "n_lesions": n_lesions}
-            parts.append(table.assign(**head, mean_sensitivity=froc_score(curve))[[*BY, *FROC_COLUMNS]])
+            parts.append(froc_points(key, score, curve, n_lesions=n_lesions, n_cases=len(part)))
+    parts += of_candidates
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*BY, *FROC_COLUMNS])
+
+
+def froc_points(key: tuple[Any, ...], score: str, curve: Floats, *, n_lesions: int, n_cases: int) -> pd.DataFrame:
+    """The lines of one curve."""
+    table = pd.DataFrame(_thinned(curve), columns=["threshold", "false_per_case", "sensitivity"])
+    head = {**dict(zip(BY, key, strict=True)), "score": score, "n_cases": n_cases, "n_lesions": n_lesions}
+    return table.assign(**head, mean_sensitivity=froc_score(curve))[[*BY, *FROC_COLUMNS]]
 
 
 def detection_table(rows: pd.DataFrame, lesions: pd.DataFrame, statistics: StatisticsSettings) -> pd.DataFrame:

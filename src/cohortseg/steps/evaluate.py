@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from cohortseg.errors import Rejected, StudyError
-from cohortseg.ignored import IGNORE, left_out
 from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.stages import EvaluateStage
-from cohortseg.steps.arguments import add_experiment_batch as add_arguments
+from cohortseg.steps.arguments import add_experiment_batch_of_slabs as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.evaluate_image import image_work
+from cohortseg.steps.slabbed import OpenVolume, is_oversize, measurer, open_label
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Array, Grid, Volume
 
@@ -30,13 +30,13 @@ def run(arguments: argparse.Namespace) -> None:
     settings = EvaluateStage.model_validate_json(arguments.settings)
     run_batch(
         units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit, settings),
+        lambda unit: _work(arguments.study, arguments.experiment, unit, settings, getattr(arguments, "most_voxels", 0)),
         arguments.settings,
         arguments.token,
     )
 
 
-def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Work:
+def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage, most_voxels: int) -> Work:
     if settings.synthesis is not None:
         return image_work(layout, experiment, unit, settings, settings.synthesis)
     folder = layout.prediction(experiment, *split_unit(unit))
@@ -53,18 +53,21 @@ def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -
         stores=(),
         inputs=inputs,
         upstream=post,
-        make=lambda: evaluate(layout, experiment, unit, settings),
+        make=lambda: evaluate(layout, experiment, unit, settings, most_voxels),
     )
 
 
-def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage) -> Record:
+def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage, most_voxels: int = 0) -> Record:
     """Metrics of each label, for the raw and the cleaned prediction.
+
+    A case of more than `most_voxels` is never in memory as a whole; 0: every case is.
 
     Returns
     -------
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
-        each label. `voxels`: of each stage the counts of all classes. `location` of the reference of each label.
+        each label. `voxels`, and `panoptic` where it is asked for: of each stage the counts of all classes.
+        `detection`, where it is asked for, and `location` of the reference: of each label.
 
     Raises
     ------
@@ -79,7 +82,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         raise Rejected("NO_REFERENCE", "predicted, but not scored: the scan has no label")
     from cohortseg.metrics.confusion import count_classes
 
-    reference = store.read_volume(layout.case(case) / "label.zarr")
+    read: Any = open_label if is_oversize(layout.case(case) / "label.zarr", most_voxels) else store.read_volume
+    reference = read(layout.case(case) / "label.zarr")
     found: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
     found["location"] = {}
     for stage in ("raw", "post"):
@@ -87,45 +91,49 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
             for part in PARTS:
                 found[part]["post"] = found[part]["raw"] and dict(found[part]["raw"])
             continue
-        prediction = store.read_volume(folder / f"{stage}.zarr")
+        prediction = read(folder / f"{stage}.zarr")
         if not prediction.grid.matches(reference.grid):
             raise StudyError(f"the {stage} label of {unit} is not on the grid of its reference: `cohortseg verify`")
         measured, found["location"] = _labels(reference, prediction, settings, folder)
-        found["instances"][stage] = _instances(layout, case, prediction)
+        found["instances"][stage] = _instances(layout, case, prediction) if len(settings.classes) == 1 else None
         found["voxels"][stage] = count_classes(reference.array, prediction.array, n_classes=len(settings.classes))
         for part, by_label in measured.items():
             found[part][stage] = by_label
-    if "instances" in read_json(folder / "post.json").get("contents", {}):
+    is_numbered = "instances" in read_json(folder / "post.json").get("contents", {})
+    if is_numbered and len(settings.classes) == 1:  # objects of several classes: `panoptic`
         found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
+    if settings.detection is not None:
+        from cohortseg.steps.detect import detected
+
+        stored, post = _stored_probabilities(folder, settings), store.read_volume(folder / "post.zarr")
+        found["detection"] = detected(reference, post, stored, settings.labels, settings.detection)
+    if settings.panoptic is not None:
+        from cohortseg.steps.panoptic import segments_matched
+
+        found["panoptic"] = segments_matched(layout, case, folder, reference, settings.classes, settings.panoptic)
     _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
     return {"content": digest(found), **found}
 
 
 def _labels(
-    reference: Volume, prediction: Volume, settings: EvaluateStage, folder: Path
+    reference: Volume | OpenVolume, prediction: Volume | OpenVolume, settings: EvaluateStage, folder: Path
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Row, lesions and trimap curve of each class and region; where the reference of each lies in the image.
 
-    Where the probabilities of the voxels were stored, the lesions have scores. Voxels that the reference labels
-    `IGNORE` are background in both, and no voxel of the image.
+    Where the probabilities of the voxels were stored, the lesions have scores.
     """
-    from cohortseg.metrics.case import measure_case
-    from cohortseg.metrics.regions import holds
-
     measured: dict[str, dict[str, Any]] = {"metrics": {}, "lesions": {}, "trimap": {}}
     location = {}
     probabilities = _stored_probabilities(folder, settings)
-    predicted, n_not_judged = left_out(prediction.array, reference.array), np.count_nonzero(reference.array == IGNORE)
+    measure = measurer(reference, prediction)
     for name, numbers in settings.labels.items():
-        found = measure_case(
-            holds(reference.array, numbers),
-            holds(predicted, numbers),
+        found = measure(
+            numbers,
             spacing_mm=reference.grid.spacing_mm,
             nsd_tolerance_mm=settings.metrics.nsd_tolerance_mm,
             boundary_band_mm=settings.metrics.boundary_band_mm,
             trimap_bands_mm=tuple(settings.metrics.trimap_bands_mm),
             probability=probabilities.get(name),
-            n_not_judged=int(n_not_judged),
         )
         measured["metrics"][name] = dict(found.row)
         measured["lesions"][name] = found.lesions

@@ -12,12 +12,11 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json
 from cohortseg.layout import Layout
 from cohortseg.settings import SynthesisSettings
+from cohortseg.settings.synthesis import BODY, WHOLE
 from cohortseg.stages import EvaluateStage
 from cohortseg.steps.batch import Record, Work
 from cohortseg.steps.image_pairs import path_of, read_target
 from cohortseg.steps.units import split_unit
-
-BODY, WHOLE = "body", "whole"
 
 
 def image_work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage, task: SynthesisSettings) -> Work:

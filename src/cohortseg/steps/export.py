@@ -15,8 +15,10 @@ from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar
 from cohortseg.layout import UNTRAINED, Layout
 from cohortseg.settings import Code, ExportSettings
 from cohortseg.stages import ExportStage
-from cohortseg.steps.arguments import add_experiment_batch as add_arguments
+from cohortseg.steps.arguments import add_experiment_batch_of_slabs as add_arguments
 from cohortseg.steps.batch import Record, Work, run_batch
+from cohortseg.steps.export_objects import TABLE, object_files, objects_of, suffix_of, unfit
+from cohortseg.steps.slabbed import OpenVolume, is_oversize, open_label
 from cohortseg.steps.units import split_unit, units_of
 from cohortseg.volume import Volume
 
@@ -43,18 +45,27 @@ def run(arguments: argparse.Namespace) -> None:
     cases = {case.case: case for case in read_cases(arguments.study.cases_table)}
     run_batch(
         units_of(arguments.study, arguments.experiment, arguments.cases),
-        lambda unit: _work(arguments.study, arguments.experiment, unit, cases[split_unit(unit)[1]], settings),
+        lambda unit: _work(
+            arguments.study,
+            arguments.experiment,
+            unit,
+            cases[split_unit(unit)[1]],
+            settings,
+            getattr(arguments, "most_voxels", 0),
+        ),
         arguments.settings,
         arguments.token,
     )
 
 
-def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage) -> Work:
+def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: ExportStage, most_voxels: int) -> Work:
     model, name = split_unit(unit)
     folder = layout.prediction(experiment, model, name)
     post = read_json(folder / f"{_last(settings)}.json")
     formats = settings.export.formats
-    certain = {layout.exported(experiment, model, name, IMAGES[word]) for word in formats if word in IMAGES}
+    endings = [IMAGES[word] for word in formats if word in IMAGES]
+    endings += [suffix_of(ending) for ending in (TABLE, *endings)] if settings.export.objects else []
+    certain = {layout.exported(experiment, model, name, ending) for ending in endings}
     # Which other files there should be, only the sidecar of the last time knows; it is gone after a kill.
     last = (read_sidecar(folder / "export.json") or {}).get("facts") or {}
     stem = layout.exported(experiment, model, name, "")
@@ -65,10 +76,16 @@ def _work(layout: Layout, experiment: str, unit: str, case: Case, settings: Expo
         stage="export",
         sidecar=folder / "export.json",
         stores=tuple(sorted(certain | files)),
-        inputs={"post": post["content"], **source},
+        inputs={"post": post["content"], **_objects_input(post, settings), **source},
         upstream=post,
-        make=lambda: export(layout, experiment, unit, case.subject, settings),
+        make=lambda: export(layout, experiment, unit, case.subject, settings, most_voxels),
     )
+
+
+def _objects_input(post: Record, settings: ExportStage) -> dict[str, str]:
+    """The digest of the objects that are exported, where they were told apart."""
+    content = post.get("contents", {}).get("instances")
+    return {"objects": content} if settings.export.objects and content else {}
 
 
 def _source_inputs(layout: Layout, case: Case, settings: ExportSettings) -> dict[str, str]:
@@ -85,7 +102,9 @@ def _key(layout: Layout) -> bytes:
     return study_key(layout.private / "uid.key")
 
 
-def export(layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage) -> Record:
+def export(
+    layout: Layout, experiment: str, unit: str, subject: str, settings: ExportStage, most_voxels: int = 0
+) -> Record:
     """Write a label in all wanted formats and remove its files of others.
 
     Parameters
@@ -96,6 +115,8 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
     subject : str
         Stands for the patient where identity is left out.
     settings : ExportStage
+    most_voxels : int
+        A label of more is read slice by slice, where all formats can be written so; 0: none is.
 
     Returns
     -------
@@ -104,7 +125,8 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
         classes without voxels (`empty_classes`), which have no mesh.
     """
     model, case = split_unit(unit)
-    label = store.read_volume(layout.prediction(experiment, model, case) / f"{_last(settings)}.zarr")
+    path = layout.prediction(experiment, model, case) / f"{_last(settings)}.zarr"
+    label: Any = open_label(path) if is_oversize(path, most_voxels) else store.read_volume(path)
     formats = list(dict.fromkeys(settings.export.formats))
     files: dict[str, str] = {}
     skipped: dict[str, str] = {}
@@ -122,7 +144,17 @@ def export(layout: Layout, experiment: str, unit: str, subject: str, settings: E
     sources, obstacle = _sources(layout, case, subject, settings.export) if objects else (None, None)
     if obstacle is not None:
         skipped |= dict.fromkeys(objects, obstacle)
+    numbered: Iterator[tuple[str, Writer]] = iter(())
+    if settings.export.objects:
+        ids = objects_of(layout.prediction(experiment, model, case), label, len(settings.classes))
+        no_objects = unfit(ids, formats, [*MESHES, "rtstruct"])
+        fit: dict[str, str] = {
+            kind: end for kind, end in (IMAGES | OBJECTS).items() if kind in set(formats) - set(no_objects)
+        }
+        skipped |= {f"objects as {word}": why for word, why in no_objects.items()}
+        numbered = _numbered(ids, label, fit, sources, settings, f"{experiment} {model}")
     for suffix, write in chain(
+        numbered,
         _images(label, [word for word in formats if word in IMAGES]),
         _objects(label, objects, sources, settings, f"{experiment} {model}"),
         _meshes(label, meshes, {name: n for n, name in enumerate(settings.classes, start=1) if n in present}),
@@ -160,11 +192,16 @@ def _save(target: Path, write: Writer) -> None:
         part.unlink(missing_ok=True)
 
 
-def _images(label: Volume, formats: Sequence[str]) -> Iterator[tuple[str, Writer]]:
+def _images(label: Volume | OpenVolume, formats: Sequence[str]) -> Iterator[tuple[str, Writer]]:
     from cohortseg.io.itk import write_image
+    from cohortseg.io.slab_writer import write_slabs
 
     for word in formats:
-        yield IMAGES[word], partial(write_image, volume=label)
+        if isinstance(label, OpenVolume):
+            array = label.array
+            yield IMAGES[word], partial(write_slabs, grid=label.grid, dtype=array.dtype, slabs=array.slabs())
+        else:
+            yield IMAGES[word], partial(write_image, volume=label)
 
 
 def _objects(
@@ -173,21 +210,42 @@ def _objects(
     if sources is None:
         return
     from cohortseg.io.rtstruct_writer import write_rtstruct
-    from cohortseg.io.seg_writer import Segment, write_seg
+    from cohortseg.io.seg_writer import write_seg
 
-    codes, category = settings.export.codes, settings.export.category
-    segments = [Segment(name, codes.get(name, TISSUE), category) for name in settings.classes]
-    trained = description.rpartition(" ")[2] != UNTRAINED
+    segments = _segments([(name, name) for name in settings.classes], settings.export)
     if "dicom_seg" in formats:
         yield (
             OBJECTS["dicom_seg"],
-            lambda path: write_seg(path, label, sources, segments, description=description, trained=trained),
+            lambda path: write_seg(
+                path, label, sources, segments, description=description, trained=_is_trained(description)
+            ),
         )
     if "rtstruct" in formats:
         yield (
             OBJECTS["rtstruct"],
             lambda path: write_rtstruct(path, label, sources, settings.classes, description=description),
         )
+
+
+def _segments(names: Sequence[tuple[str, str]], settings: ExportSettings) -> list[Any]:
+    """A segment for each (class, name), coded as its class."""
+    from cohortseg.io.seg_writer import Segment
+
+    return [Segment(name, settings.codes.get(own, TISSUE), settings.category) for own, name in names]
+
+
+def _is_trained(description: str) -> bool:
+    return description.rpartition(" ")[2] != UNTRAINED
+
+
+def _numbered(
+    ids: Volume, label: Volume, formats: dict[str, str], sources: Any, settings: ExportStage, description: str
+) -> Iterator[tuple[str, Writer]]:
+    from cohortseg.io.seg_writer import write_seg
+
+    write = partial(write_seg, sources=sources, description=description, trained=_is_trained(description))
+    coded = partial(_segments, settings=settings.export)
+    yield from object_files(ids, label, formats, coded, write if sources is not None else None, settings.classes)
 
 
 def _meshes(label: Volume, formats: Sequence[str], classes: dict[str, int]) -> Iterator[tuple[str, Writer]]:
@@ -240,5 +298,6 @@ def _remove_others(stem: Path, files: dict[str, str]) -> None:
 
 def _present(stem: Path) -> list[Path]:
     """The exported files of a case that are there, in whatever format."""
-    patterns = [*IMAGES.values(), *OBJECTS.values(), *(f".*{suffix}" for suffix in MESHES.values())]
+    files = [*IMAGES.values(), *OBJECTS.values()]
+    patterns = [*files, *(f".*{suffix}" for suffix in MESHES.values()), *map(suffix_of, [TABLE, *files])]
     return [path for pattern in patterns for path in stem.parent.glob(f"{escape(stem.name)}{pattern}")]

@@ -15,12 +15,11 @@ from cohortseg.methods.body import body_mask
 from cohortseg.report.image_panel import Made, image_panel, png_of
 from cohortseg.report.images import CasePanel, ImageResults, leader
 from cohortseg.settings import ReportSettings, SynthesisSettings
+from cohortseg.settings.synthesis import BODY
 from cohortseg.stages import ReportStage
 from cohortseg.steps.image_pairs import lacks, path_of, read_input
 from cohortseg.steps.units import all_units, split_unit
 from cohortseg.steps.views import display_window
-
-BODY = "body"
 
 
 def image_results(

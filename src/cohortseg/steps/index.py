@@ -18,6 +18,7 @@ from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
 from cohortseg.settings.results import COVARIATES, PROPERTIES
 from cohortseg.steps.clinical import keep_clinical
+from cohortseg.steps.preview import few_subjects, sentences
 from cohortseg.steps.tuning import write_inner_folds
 
 SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
@@ -53,17 +54,21 @@ def index(study: Study) -> str:
     write_if_changed(layout.settings, settings_text(study))
     write_if_changed(layout.cases_table, cases_text(cases))
     subjects = {case.subject for case in cases}
-    return f"{n_files} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
+    said = f"{n_files} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
+    few = few_subjects(len(subjects), study.split.folds) if subjects else ""
+    return f"{said}; {few}" if few else said
 
 
-def preview(study: Study) -> list[list[str]]:
-    """What an index would take and leave, and why: a heading and one row for each series; no table is written.
+def preview(study: Study) -> tuple[list[list[str]], list[str]]:
+    """What an index would take and leave, and why: a heading and one row for each series, and sentences on all.
 
-    The rows hold descriptions of series, which may hold names: they are for the screen of who has the scans.
+    No table is written. The rows hold descriptions of series, which may hold names: they are for the screen of who has
+    the scans. Columns that are empty in all rows are left out.
     """
     _, result, _ = _look(Layout(study.folder), study)
-    rows = [[str(row[column]) for column in PREVIEW_COLUMNS] for row in result.series]
-    return [list(PREVIEW_COLUMNS), *rows]
+    shown = [column for column in PREVIEW_COLUMNS if any(str(row[column]) for row in result.series)]
+    rows = [[str(row[column]) for column in shown] for row in result.series]
+    return [shown, *rows], sentences(study, result.series)
 
 
 def _look(layout: Layout, study: Study) -> tuple[int, Catalogue, Identities]:

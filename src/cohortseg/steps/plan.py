@@ -5,10 +5,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from cohortseg.cohort import read_cases
 from cohortseg.errors import SettingsError, StudyError
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.preprocess.plan import make_plan
+from cohortseg.report.ways_out import way_out
 from cohortseg.settings.cohort import ONE_CHANNEL
 from cohortseg.stages import PlanStage
 from cohortseg.steps.arguments import add_cohort as add_arguments
@@ -36,9 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     # The independent test set is kept out; validation folds are seen, and the plan names all cases it saw.
     seen = {name: case for name, case in gathered.items() if case["fold"] != TEST and case["role"] == "cohort"}
     if not seen:
-        raise StudyError(
-            "no usable case to plan for; see the rejected cases in tables/rejected.csv and cohort/rejected.tsv"
-        )
+        raise StudyError(f"no usable case to plan for{_why(layout)}")
     plan = make_plan(
         [seen[name] for name in sorted(seen)],
         cases=sorted(seen),
@@ -46,6 +46,18 @@ def run(arguments: argparse.Namespace) -> None:
         **settings.plan.model_dump(),
     )
     write_plan(layout, plan)
+
+
+def _why(layout: Layout) -> str:
+    """The commonest reason why cases of the cohort were refused, with what one can do about it."""
+    names = [case.case for case in read_cases(layout.cases_table)]
+    records = [read_json(layout.case(name) / "image.json") for name in names]
+    refused = [record for record in records if record["status"] == "rejected"]
+    if not refused:
+        return f"; {len(names)} cases are in the cohort" if names else ": no scan of the source folder was taken"
+    ((reason, n),) = Counter(record["reason"] for record in refused).most_common(1)
+    found = next(record["found"] for record in refused if record["reason"] == reason)
+    return f"; {n} of {len(names)} cases are refused with {reason}: {found}. {way_out(reason)}"
 
 
 def plan_of_package(model: Path, classes: list[str], channels: list[str]) -> dict[str, Any]:

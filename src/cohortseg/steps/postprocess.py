@@ -108,5 +108,5 @@ def postprocess(
         "n_voxels_changed": int(np.count_nonzero(post != raw.array)),
         "shapes": label_shapes(post, spacing_mm=spacing_mm, n_classes=len(cleaning)),
         "done": {"threshold": threshold, "cleaning": cleaning, **({"crf": field[1]} if field is not None else {})},
-        **write_objects(folder, Volume(post, before.grid), settings.instances, len(cleaning)),
+        **write_objects(folder, Volume(post, before.grid), settings.instances, len(cleaning), settings.things),
     }

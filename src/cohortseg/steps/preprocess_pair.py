@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from cohortseg.blocks import Workers
+from cohortseg.errors import Rejected
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import Layout
@@ -32,6 +33,11 @@ def preprocess_pair(
     """Write `prepared.zarr`: the inputs (float16), the target in shares of its range (float16), voxels of the body.
 
     An input that the case lacks is 0; a case without the target has none, and is predicted all the same.
+
+    Raises
+    ------
+    Rejected
+        MISSING_CHANNEL when the case lacks every input: from zeros no image is made, and none is learnt.
     """
     from cohortseg.methods.body import body_mask
     from cohortseg.preprocess.fingerprint import foreground_sample
@@ -43,6 +49,8 @@ def preprocess_pair(
     source = store.read_grid(folder / "image.zarr")
     grid = source.with_spacing(model_spacing(plan, source.spacing_mm))
     inputs = task.inputs_among(settings.channels)
+    if all(lacks(layout, case, channel) for channel in inputs):
+        raise Rejected("MISSING_CHANNEL", f"{', '.join(inputs)}: all that the image is made from")
     finish = normalisers(plan, read_json(folder / "fingerprint.json")["fingerprint"], settings.preprocess.bins)
     options: dict[str, Any] = {"interpolation": settings.preprocess.interpolation, "workers": workers}
     with store.new_store(folder / "prepared.zarr") as part:

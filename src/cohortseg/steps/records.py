@@ -8,7 +8,8 @@ from cohortseg.cohort import Case
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_path
 from cohortseg.layout import Layout
-from cohortseg.sizing import Need, Record, Size, fitted, memory_mb
+from cohortseg.settings import Study
+from cohortseg.sizing import Need, Record, Size, fitted, memory_mb, shipped
 
 MOST_CASES = 60
 """Records are read of so many cases, spread evenly: more would not change a line."""
@@ -28,12 +29,23 @@ def work_of(stage: str, experiment: str | None = None) -> str:
     return stage if experiment is None else f"{stage} {experiment}"
 
 
-def needs_of(layout: Layout, cases: Sequence[Case], channels: int, classes: int) -> dict[str, Need]:
-    """The lines of each work that has records enough."""
-    return {
-        work: fitted(work.split(" ")[0], records)
-        for work, records in records_of(layout, cases, channels, classes).items()
-    }
+def shipped_for(study: Study, stage: str) -> Need:
+    """The need of a stage of this study before there are records."""
+    return shipped(stage, crf=study.postprocess.crf is not None, images=study.synthesis is not None)
+
+
+def needs_of(layout: Layout, study: Study, cases: Sequence[Case]) -> dict[str, Need]:
+    """The lines of each work that has records: made of these where they are enough, else as shipped."""
+    found = {}
+    for work, records in records_of(layout, cases, *parts_of(study)).items():
+        stage = work.split(" ")[0]
+        found[work] = fitted(shipped_for(study, stage), stage, records)
+    return found
+
+
+def parts_of(study: Study) -> tuple[int, int]:
+    """How many channels and classes a case of the study has."""
+    return len(study.cohort.channel_names), len(study.cohort.labels.classes)
 
 
 def records_of(layout: Layout, cases: Sequence[Case], channels: int, classes: int) -> dict[str, list[Record]]:

@@ -25,12 +25,11 @@ from cohortseg.report.curves import CURVES
 from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
 from cohortseg.settings import Study, load_study
-from cohortseg.sizing import shipped
 from cohortseg.stages import ReportStage, stage_settings
 from cohortseg.steps.image_pictures import image_results
 from cohortseg.steps.pictures import pictures, thumbnails
 from cohortseg.steps.quality import drifting, quality, write_quality
-from cohortseg.steps.records import ERROR_COLUMNS, error_rows, records_of
+from cohortseg.steps.records import ERROR_COLUMNS, error_rows, parts_of, records_of, shipped_for
 from cohortseg.steps.views import window_hu
 
 SHOWN_VERSIONS = ("torch", "numpy", "dask", "zarr", "SimpleITK", "pydicom", "scikit-image", "pandas", "snakemake")
@@ -64,6 +63,10 @@ TABLES: dict[str, str] = {
     "curves": "points of the curves",
     "froc": "points of the free-response ROC",
     "detection": "cases with the structure told from cases without",
+    "panoptic": "panoptic quality of classes, things and stuff",
+    "panoptic_by_case": "segments of each class in each case",
+    "operating_points": "detection at an operating point",
+    "detections": "detection of each case at its operating point",
     "choices": "what was chosen on validation folds",
     "candidates": "candidates of the choices",
     "images": "every made image against the real one",
@@ -156,7 +159,7 @@ def gather(layout: Layout, settings: ReportStage) -> ReportContent:
             for name in (*ANALYSES, *CURVE_TABLES, "trials")
             if (table := _table_if_there(layout, name)) is not None
         }
-        | {"estimates": estimates(layout, settings)},
+        | {"estimates": estimates(layout)},
         dictionary=_table_if_there(layout, "data_dictionary"),
         study_settings=last_study(layout).model_dump(mode="json"),
         n_parameters={name: record["n_parameters"] for name, records in trained.items() for record in records.values()},
@@ -275,11 +278,11 @@ def resources(layout: Layout) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(RESOURCE_COLUMNS))
 
 
-def estimates(layout: Layout, settings: ReportStage) -> pd.DataFrame:
+def estimates(layout: Layout) -> pd.DataFrame:
     """What a first run asks for and what the finished cases took, a line for each stage and experiment."""
     study = last_study(layout)
-    found = records_of(layout, read_cases(layout.cases_table), len(study.cohort.channel_names), len(settings.classes))
-    needs = {work: shipped(work.split(" ")[0]) for work in found}
+    found = records_of(layout, read_cases(layout.cases_table), *parts_of(study))
+    needs = {work: shipped_for(study, work.split(" ")[0]) for work in found}
     return pd.DataFrame(error_rows(found, needs), columns=list(ERROR_COLUMNS))
 
 

@@ -88,7 +88,8 @@ def _grown_or_shrunk(masks: Tensor, kind: int, radius: int) -> Tensor:
     found = pad(masks.float().unsqueeze(0), [radius] * (2 * dims), mode="replicate")
     for sign in steps:
         found = sign * _largest_about(sign * found, radius)
-    grown: Tensor = found[(0, slice(None), *[slice(radius, -radius)] * dims)] > 0.5
+    inside: Any = (0, slice(None), *[slice(radius, -radius)] * dims)
+    grown: Tensor = found[inside] > 0.5
     taken = torch.zeros_like(grown[0])
     exclusive: list[Tensor] = []
     for mask in reversed(grown):
