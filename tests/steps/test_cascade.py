@@ -19,6 +19,7 @@ from cohortseg.layout import Layout
 from cohortseg.settings import PretrainedMethod, UNetMethod
 from cohortseg.stages import CrossfitStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
 from cohortseg.steps import crossfit, fingerprint, plan, predict, preprocess, survey, train
+from cohortseg.steps.cascade import pair_members
 from cohortseg.steps.units import split_unit
 from cohortseg.volume import Grid, Volume
 
@@ -286,3 +287,9 @@ def test_a_package_of_low_resolution_alone_predicts_at_low_resolution(made, mode
         store.open_array(layout.prediction("finished", "untrained", "q1_ct1") / "raw.zarr")[:],
         store.open_array(made.prediction("low", MODEL, "p0_ct1") / "raw.zarr")[:],
     )
+
+
+def test_cases_that_are_listed_with_their_sources_stay_so():
+    both = [{"train": {"a": "1", "b": "2"}, "validation": {"c": "3"}}, {"train": {"b": "2", "c": "3"}}]
+    assert pair_members(*both) == {"train": {"b": "2"}, "validation": []}
+    assert pair_members({"train": ["a", "b"]}, {"train": ["b", "c"]}) == {"train": ["b"], "validation": []}
