@@ -168,3 +168,21 @@ def test_a_network_that_learnt_from_labels_of_others_says_so():
     assert "learnt from the labels that the experiment clusters found" in text
     assert "25 % of the subjects" in text
     assert "learnt from the labels" not in text_of(FACTS)
+
+
+def test_who_labelled_what_for_a_cascade_is_said_and_in_which_voxels_its_first_network_saw():
+    net = {"method": "unet", "steps": 10}
+    values = {
+        **FACTS.settings,
+        "plan": {"dims": 3},
+        "experiments": {"coarse": {**net, "resolution": "low"}, "fine": {**net, "cascade": "coarse"}},
+    }
+    low = {"spacing_mm": {"value": [6.0, 4.0, 4.0]}, "patch": {"value": [32, 40, 40]}, "batch": {"value": 3}}
+    plan = {**PLAN, "dims": 3, "patch": {"value": [16, 64, 64]}, "low_resolution": {"share": 0.1, **low}}
+    text = text_of(replace(FACTS, settings=load_study(values).model_dump(mode="json"), plan=plan))
+    coarse, fine = (text[text.index(f"“{name}”") :] for name in ("coarse", "fine"))
+    assert "batches of 3 patches of 32 × 40 × 40 voxels" in coarse
+    assert "in voxels of 6 × 4 × 4 mm (z, y, x) (Isensee et al. 2021)" in coarse
+    assert "patches of 16 × 64 × 64 voxels" in fine
+    assert "neither on the case nor on any held-out case of the fold (3 of them, for pairs of 3 folds)" in fine
+    assert "further input channels" not in coarse[: coarse.index("Experiment “fine”")]

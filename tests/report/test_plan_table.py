@@ -75,3 +75,12 @@ def test_what_nobody_knows_yet_is_listed_as_it_stands():
         ["New part: levels", "(1, 2), (3, 4)", "–"],
         ["Far", "true", "–"],
     ]
+
+
+def test_the_share_of_the_usual_image_in_a_patch_and_the_low_resolution_have_their_reasons():
+    low = {"share": 0.0312, "because": "less than a quarter", "patch": {"value": [32, 40, 40], "because": "it fits"}}
+    lines = lines_of({"low_resolution": {**low, "spacing_mm": {"value": [6.0, 4.0, 4.0], "because": "a quarter"}}})
+    found = {title: rest for title, *rest in lines}
+    assert found["Share of the usual image in a patch"] == ["3.12 %", "less than a quarter"]
+    assert found["Low resolution: voxel size (z, y, x)"] == ["6 × 4 × 4 mm", "a quarter"]
+    assert found["Low resolution: patch (z, y, x)"] == ["32 × 40 × 40 voxels", "it fits"]

@@ -19,15 +19,16 @@ from cohortseg.layout import Layout
 from cohortseg.settings import PretrainedMethod, UNetMethod
 from cohortseg.stages import CrossfitStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
 from cohortseg.steps import crossfit, fingerprint, plan, predict, preprocess, survey, train
+from cohortseg.steps.cascade import pair_members
 from cohortseg.steps.units import split_unit
 from cohortseg.volume import Grid, Volume
 
-GRID = Grid((32, 32, 64), (1.0, 1.0, 1.0), (-31.0, 12.5, 47.25), ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (-1.0, 0.0, 0.0)))
-RADIUS = 5
-FOLDS = {"0": ["p0_ct1", "p1_ct1", "p2_ct1"], "1": ["p3_ct1", "p4_ct1", "p5_ct1"], "2": ["p6_ct1", "p7_ct1", "p8_ct1"]}
+GRID = Grid((24, 24, 48), (1.0, 1.0, 1.0), (-31.0, 12.5, 47.25), ((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), (-1.0, 0.0, 0.0)))
+RADIUS = 4
+FOLDS = {"0": ["p0_ct1", "p1_ct1"], "1": [f"p{n}_ct1" for n in range(3, 13)], "2": [f"p{n}_ct1" for n in range(13, 23)]}
 CASES = [name for names in FOLDS.values() for name in names]
 COMMON = {"classes": ["left", "right"], "channels": ["image"]}
-PLAN = {"dims": 3, "patch_voxels": 4096, "spacing_mm": (1.0, 1.0, 1.0), "low_spacing_mm": (4.0, 4.0, 4.0)}
+PLAN = {"dims": 3, "patch_voxels": 4096, "spacing_mm": (1.0, 1.0, 1.0), "low_spacing_mm": (3.0, 3.0, 3.0)}
 NETWORK = {
     **{"method": "unet", "features": (8, 16, 32), "steps": 120, "batch": 4, "validate_every": 120},
     **{"augmentation": "none", "foreground_share": 0.8, "learning_rate": 5e-3, "overlap": 0.25},
@@ -42,8 +43,8 @@ def two_balls(seed: int) -> np.ndarray:
     """The label: anywhere, but the left one on the left."""
     draw = np.random.default_rng(seed)
     label, places = np.zeros(GRID.shape, np.uint8), np.indices(GRID.shape)
-    for number, (first, last) in enumerate(((6, 25), (39, 58)), start=1):
-        centre = np.array([draw.integers(6, 26), draw.integers(6, 26), draw.integers(first, last)])
+    for number, (first, last) in enumerate(((6, 13), (34, 42)), start=1):
+        centre = np.array([draw.integers(5, 19), draw.integers(5, 19), draw.integers(first, last)])
         label[((places - centre.reshape(3, 1, 1, 1)) ** 2).sum(axis=0) <= RADIUS**2] = number
     return label
 
@@ -109,7 +110,7 @@ def overlap(found, truth) -> float:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Nine cases in three folds, in both model spaces; the low networks of fold 0 and of its pairs."""
+    """Cases in three folds, in both model spaces; the low networks of fold 0 and of its pairs."""
     layout = study_of(
         tmp_path_factory.mktemp("study"), *[case_of(name, fold=k) for k, names in FOLDS.items() for name in names]
     )
@@ -286,3 +287,9 @@ def test_a_package_of_low_resolution_alone_predicts_at_low_resolution(made, mode
         store.open_array(layout.prediction("finished", "untrained", "q1_ct1") / "raw.zarr")[:],
         store.open_array(made.prediction("low", MODEL, "p0_ct1") / "raw.zarr")[:],
     )
+
+
+def test_cases_that_are_listed_with_their_sources_stay_so():
+    both = [{"train": {"a": "1", "b": "2"}, "validation": {"c": "3"}}, {"train": {"b": "2", "c": "3"}}]
+    assert pair_members(*both) == {"train": {"b": "2"}, "validation": []}
+    assert pair_members({"train": ["a", "b"]}, {"train": ["b", "c"]}) == {"train": ["b"], "validation": []}

@@ -66,7 +66,7 @@ def _case_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
 
 def _prediction_checks(layout: Layout) -> list[tuple[Path, Path, str]]:
     checks = []
-    for name in ("raw", "post"):
+    for name in ("raw", "post", "before"):
         for sidecar in sorted((layout.root / "experiments").glob(f"*/*/cases/*/{name}.json")):
             record = read_sidecar(sidecar)
             if record is not None and record["status"] == "ok":

@@ -70,12 +70,15 @@ def labels_before(layout: Layout, experiment: str, fold: str, names: Sequence[st
     return found
 
 
-def pair_members(members: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, list[str]]:
+def pair_members(members: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     """Who a model that is kept from two folds learns from: the training cases of both; it validates on nobody.
 
-    A validation would look at references that one of the two cascades must not have seen.
+    A validation would look at references that one of the two cascades must not have seen. Where cases are listed with
+    their sources (`split.refit`) they stay so: another scan trains again.
     """
-    return {"train": [name for name in members["train"] if name in others["train"]], "validation": []}
+    shared = [name for name in members["train"] if name in others["train"]]
+    with_sources = members["train"] if isinstance(members["train"], Mapping) else None
+    return {"train": {name: with_sources[name] for name in shared} if with_sources else shared, "validation": []}
 
 
 def on_model_grid(label: Path, prepared: Path, target: Path, *, threads: int = 1) -> str:
