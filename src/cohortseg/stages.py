@@ -325,33 +325,39 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     if stage == "evaluate" and study.types is not None:
         available["types"] = study.types.of_region()
     if experiment is not None:
-        # Other experiments know nothing of regions, and are not made again when only these change.
-        if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
-            available["regions"] = {}
-        available["experiment"] = study.experiments[experiment]
-        available["model"] = getattr(available["experiment"], "model", None)
-        available["members"] = study.members(experiment)
-        if stage in ("contest", "elect"):
-            available["keep_if"] = available["experiment"].keep_if
-        available["seed_before"] = study.seed_before(experiment)
-        available["choose_threshold"] = study.chooses_threshold(experiment)
-        if stage == "pseudolabel":
-            available["source"] = study.labels_of(experiment)
-            available["source_method"] = study.experiments[available["source"]]
-            # What is chosen by references of other folds is left out.
-            available["cleaning"] = None if study.postprocess.choose else study.postprocess
-            available["in_model_space"] = experiment in study.networks
-        if stage == "crossfit":
-            available["source"] = study.before(experiment)
-            available["source_method"] = study.experiments[available["source"]]
-            available["seed"] = study.seed_before(experiment)
-        if stage == "stability" and experiment not in study.networks:
-            available["preprocess"] = None
-        if experiment in study.tune:
-            available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
+        available |= _of_experiment(study, stage, experiment)
     model = STAGES[stage].settings
     found = model.model_validate({name: available[name] for name in model.model_fields})
     return found.model_dump_json(exclude=_unsaid(study, stage))
+
+
+def _of_experiment(study: Study, stage: str, experiment: str) -> dict[str, Any]:
+    """What a stage may be told of one experiment, in place of what stands for all."""
+    found: dict[str, Any] = {"experiment": study.experiments[experiment]}
+    # Other experiments know nothing of regions, and are not made again when only these change.
+    if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
+        found["regions"] = {}
+    found["model"] = getattr(found["experiment"], "model", None)
+    found["members"] = study.members(experiment)
+    if stage in ("contest", "elect"):
+        found["keep_if"] = found["experiment"].keep_if
+    found["seed_before"] = study.seed_before(experiment)
+    found["choose_threshold"] = study.chooses_threshold(experiment)
+    if stage == "pseudolabel":
+        found["source"] = study.labels_of(experiment)
+        found["source_method"] = study.experiments[found["source"]]
+        # What is chosen by references of other folds is left out.
+        found["cleaning"] = None if study.postprocess.choose else study.postprocess
+        found["in_model_space"] = experiment in study.networks
+    if stage == "crossfit":
+        found["source"] = study.before(experiment)
+        found["source_method"] = study.experiments[found["source"]]
+        found["seed"] = study.seed_before(experiment)
+    if stage == "stability" and experiment not in study.networks:
+        found["preprocess"] = None
+    if experiment in study.tune:
+        found["tune"] = study.tune[experiment].model_copy(update={"trials": None})
+    return found
 
 
 def _unsaid(study: Study, stage: str) -> dict[str, Any]:
