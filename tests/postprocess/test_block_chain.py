@@ -65,11 +65,19 @@ def test_cleaning_by_blocks_equals_cleaning_the_whole_label(seed, options, block
 
 @pytest.mark.parametrize("blocks", BLOCKS)
 def test_holes_of_a_single_plane_are_those_of_the_plane(blocks):
-    label = some_label(3, (1, 40, 50), 2)
+    label = np.zeros((1, 40, 50), np.uint8)
+    rings = [(slice(0, 1), slice(y, y + 14), slice(x, x + 17)) for y, x in ((12, 20), (0, 0), (26, 33))]
+    for number, ring in enumerate(rings):
+        label[ring] = 1
+        # The second is open to the first edges, the third to the last ones: no holes.
+        inner = slice(2 * (number != 1), 12 + 2 * (number == 2)), slice(2 * (number != 1), 15 + 2 * (number == 2))
+        label[ring][(0, *inner)] = 0
     options = [{"fill_holes": True}, {"keep": 2}]
-    np.testing.assert_array_equal(
-        by_blocks(label, options, blocks), postprocess_classes(label, spacing_mm=SPACING_MM, options=options)
-    )
+    filled = by_blocks(label, options, blocks)
+    np.testing.assert_array_equal(filled, postprocess_classes(label, spacing_mm=SPACING_MM, options=options))
+    assert (filled[rings[0]] == 1).all()
+    np.testing.assert_array_equal(filled[0, :10], label[0, :10])
+    assert np.count_nonzero(filled != label) == 10 * 13
 
 
 def test_a_snake_through_many_blocks_is_one_component():
