@@ -161,6 +161,17 @@ def test_scans_of_another_kind_are_told_apart_from_those_of_the_modality():
     assert "19 scans were found, of which 2 scans were not of the kind wanted (CT); 2 scans" in text_of(facts)
 
 
+@pytest.mark.parametrize("key", ["structures", "values"])
+def test_classes_are_named_however_the_settings_name_them_and_ignore_is_none(key):
+    named = (
+        {"tumour": "GTV", "ignore": "unsure", "node": "LN"}
+        if key == "structures"
+        else {"tumour": 1, "ignore": 9, "node": 2}
+    )
+    text = text_of(replace(FACTS, settings={**FACTS.settings, "cohort": {"labels": {key: named}}}))
+    assert "Reference labels of tumour and node were used as supplied." in text
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

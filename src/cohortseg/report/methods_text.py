@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from cohortseg.ignored import IGNORE_CLASS
 from cohortseg.report.flow import Flow
 from cohortseg.report.labels_text import (
     cascade_sentence,
@@ -86,7 +87,8 @@ def _data(facts: Facts, cited: Bibliography) -> list[str]:
     )
     aside = f", of which {counted(facts.flow.n_not_selected, 'scan')} were not of the kind wanted {kind}".rstrip()
     rejected = f"; {counted(facts.flow.n_rejected, 'scan')} were rejected for reasons given in the cohort flow"
-    classes = list((cohort.get("labels") or {}).get("structures") or {})
+    labels = cohort.get("labels") or {}
+    classes = [name for name in labels.get("structures") or labels.get("values") or {} if name != IGNORE_CLASS]
     return [
         f"{found}{aside if facts.flow.n_not_selected else ''}{rejected if facts.flow.n_rejected else ''}."
         if found
