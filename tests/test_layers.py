@@ -80,7 +80,7 @@ SHARED_STEPS |= {
     "type_tables",
 }
 SHARED_STEPS |= {"block_workers", "postprocess_blocks", "slabbed"}
-SHARED_STEPS |= {"loaded", "cascade"}
+SHARED_STEPS |= {"loaded", "cascade", "preview"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
 COMPOSED["pseudolabel"] = COMPOSED["crossfit"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}
