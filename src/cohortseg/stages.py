@@ -320,10 +320,9 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
-    if stage == "evaluate" and study.detection is not None:
-        available["detection"] = study.detection.of_candidates()
-    if stage == "evaluate" and study.types is not None:
-        available["types"] = study.types.of_region()
+    if stage == "evaluate":
+        available["detection"] = study.detection and study.detection.of_candidates()
+        available["types"] = study.types and study.types.of_region()
     if experiment is not None:
         available |= _of_experiment(study, stage, experiment)
     model = STAGES[stage].settings
