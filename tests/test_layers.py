@@ -72,6 +72,7 @@ SHARED_STEPS |= {
 SHARED_STEPS |= {"training_log", "training_pieces", "training_team", "beside", "stability_table", "taught"}
 SHARED_STEPS |= {"detect", "detection_tables", "panoptic", "panoptic_tables", "export_objects"}
 SHARED_STEPS |= {"block_workers", "postprocess_blocks", "slabbed"}
+SHARED_STEPS |= {"preview"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
 COMPOSED["pseudolabel"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}
