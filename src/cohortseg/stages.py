@@ -320,10 +320,9 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
     available["choices"] = {name: study.choices(name) for name in sorted(study.experiments)}
     available |= {name: getattr(study.statistics, name) for name in ("min_subjects", "seed", "bootstrap", "confidence")}
     available |= {"keep_if": study.postprocess.keep_if, "folds": study.split.folds}
-    if stage == "evaluate" and study.detection is not None:
-        available["detection"] = study.detection.of_candidates()
-    if stage == "evaluate" and study.types is not None:
-        available["types"] = study.types.of_region()
+    if stage == "evaluate":
+        available["detection"] = study.detection and study.detection.of_candidates()
+        available["types"] = study.types and study.types.of_region()
     if experiment is not None:
         available |= _of_experiment(study, stage, experiment)
     model = STAGES[stage].settings
@@ -332,32 +331,32 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
 
 
 def _of_experiment(study: Study, stage: str, experiment: str) -> dict[str, Any]:
-    """What a stage may be told of one experiment, in place of what stands for all."""
-    found: dict[str, Any] = {"experiment": study.experiments[experiment]}
+    """What a stage may ask that depends on the experiment."""
+    said: dict[str, Any] = {"experiment": study.experiments[experiment]}
     # Other experiments know nothing of regions, and are not made again when only these change.
     if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
-        found["regions"] = {}
-    found["model"] = getattr(found["experiment"], "model", None)
-    found["members"] = study.members(experiment)
+        said["regions"] = {}
+    said["model"] = getattr(said["experiment"], "model", None)
+    said["members"] = study.members(experiment)
     if stage in ("contest", "elect"):
-        found["keep_if"] = found["experiment"].keep_if
-    found["seed_before"] = study.seed_before(experiment)
-    found["choose_threshold"] = study.chooses_threshold(experiment)
+        said["keep_if"] = said["experiment"].keep_if
+    said["seed_before"] = study.seed_before(experiment)
+    said["choose_threshold"] = study.chooses_threshold(experiment)
     if stage == "pseudolabel":
-        found["source"] = study.labels_of(experiment)
-        found["source_method"] = study.experiments[found["source"]]
+        said["source"] = study.labels_of(experiment)
+        said["source_method"] = study.experiments[said["source"]]
         # What is chosen by references of other folds is left out.
-        found["cleaning"] = None if study.postprocess.choose else study.postprocess
-        found["in_model_space"] = experiment in study.networks
+        said["cleaning"] = None if study.postprocess.choose else study.postprocess
+        said["in_model_space"] = experiment in study.networks
     if stage == "crossfit":
-        found["source"] = study.before(experiment)
-        found["source_method"] = study.experiments[found["source"]]
-        found["seed"] = study.seed_before(experiment)
+        said["source"] = study.before(experiment)
+        said["source_method"] = study.experiments[said["source"]]
+        said["seed"] = study.seed_before(experiment)
     if stage == "stability" and experiment not in study.networks:
-        found["preprocess"] = None
+        said["preprocess"] = None
     if experiment in study.tune:
-        found["tune"] = study.tune[experiment].model_copy(update={"trials": None})
-    return found
+        said["tune"] = study.tune[experiment].model_copy(update={"trials": None})
+    return said
 
 
 def _unsaid(study: Study, stage: str) -> dict[str, Any]:

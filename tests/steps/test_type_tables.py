@@ -148,3 +148,15 @@ def test_the_report_reads_the_settings_of_a_study_with_a_clinical_table(tmp_path
     )
     text_to(layout.settings, text + "types: {column: histology}\nreport: {subgroups: [histology]}\n")
     assert last_study(layout).types.column == "histology"
+
+
+def test_cases_whose_other_folds_show_one_type_are_counted_as_untold_and_stay_in_the_table(tmp_path: Path) -> None:
+    layout, scored = planted(tmp_path)
+    of_fold_1 = {one.head["subject"] for one in scored if one.head["fold"] == "1"}
+    lines = [line.split("\t") for line in layout.clinical.read_text().splitlines()]
+    text_to(layout.clinical, "".join(f"{name}\t{'lipo' if name in of_fold_1 else kind}\n" for name, kind in lines))
+    tables = results(layout, scored)
+    line = tables["types"].query("type == '' and source == 'net' and split == 'val'").iloc[0]
+    assert (line["n_cases"], line["n_untold"]) == (10, 10)  # fold 1 learns from fold 0, and not the other way round
+    assert len(tables["types_by_case"]) == 2 * N
+    assert tables["types_by_case"].query("fold == '0'")["model"].eq("").all()

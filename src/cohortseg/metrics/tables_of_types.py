@@ -30,8 +30,11 @@ def type_tables(split: Columns, note: Columns) -> dict[str, Table]:
                 **_SOURCE,
                 **split,
                 "type": text("the type; empty: all together"),
-                "n_cases": count("cases of known type"),
+                "n_cases": count("cases of known type that were told"),
                 "n_subjects": count("subjects"),
+                "n_untold": count(
+                    "further cases of known type: the other folds show fewer than two types to learn from"
+                ),
                 "n_empty": count("of these, cases without a region: told of no type, which is wrong"),
                 **_rate("type_accuracy", "share of cases told rightly; of a type: of its own cases (its sensitivity)"),
                 **_rate("balanced_accuracy", "mean over the types of the share of their cases told rightly"),
@@ -49,10 +52,10 @@ def type_tables(split: Columns, note: Columns) -> dict[str, Table]:
                 **split,
                 **case,
                 "type": text("type by the clinical table"),
-                "told": text("type that was told; empty without a region"),
+                "told": text("type that was told; empty without a region, or without a classifier"),
                 "score": share("score of the told type; no calibrated probability"),
                 "score_of_type": share("score of the true type; 0 without a region, or where no other fold has it"),
-                "model": text("file of the classifier"),
+                "model": text("file of the classifier; empty where the other folds show fewer than two types"),
             },
         ),
         "region_features": Table(

@@ -106,12 +106,13 @@ def _types(layout: Layout, settings: TypesSettings) -> dict[str, str]:
 
 
 def _told(layout: Layout, source: str, seed: str, regions: list[Region], settings: TypesSettings) -> list[Told]:
-    """What is told of every case whose fold has a classifier: of at least two types among the others."""
+    """What is told of every case; without a `model` where the other folds show fewer than two types."""
     found: list[Told] = []
     for fold in sorted({region.fold for region in regions}):
         others = [one for one in regions if one.split == "val" and one.fold != fold and one.features is not None]
         types = sorted({one.type for one in others})
         if len(types) < 2:
+            found += [Told(one, "", {}, "", "") for one in regions if one.fold == fold]
             continue
         model = fit_types(
             np.array([one.row for one in others]), [types.index(one.type) for one in others], penalty=settings.penalty
@@ -136,13 +137,16 @@ def _line_of_case(one: Told) -> dict[str, Any]:
         **{name: getattr(region, name) for name in ("split", "case", "subject", "fold", "type")},
         "told": one.type,
         "score": one.scores.get(one.type, np.nan),
-        "score_of_type": one.scores.get(region.type, 0.0),
+        "score_of_type": one.scores.get(region.type, 0.0) if one.model else np.nan,
         "model": one.model,
     }
 
 
 def _lines(told: list[Told], statistics: StatisticsSettings) -> list[dict[str, Any]]:
-    """A line for all types together, then one for each."""
+    """A line for all types together, then one for each; cases that no classifier could tell are counted apart."""
+    n_untold, told = sum(not one.model for one in told), [one for one in told if one.model]
+    if not told:
+        return [{"type": "", "n_cases": 0, "n_untold": n_untold, "note": "fewer than two types to learn from"}]
     options: dict[str, Any] = {
         "seed": statistics.seed,
         "n_bootstrap": statistics.bootstrap,
@@ -170,6 +174,7 @@ def _lines(told: list[Told], statistics: StatisticsSettings) -> list[dict[str, A
                 "type": name,
                 "n_cases": len(own),
                 "n_subjects": len({one.region.subject for one in own}),
+                "n_untold": np.nan if name else n_untold,
                 "n_empty": sum(one.region.features is None for one in own),
                 **{
                     f"{key}{end}": value
