@@ -14,7 +14,7 @@ from cohortseg.io import store
 from cohortseg.io.sidecar import digest, read_json, run_path, write_json
 from cohortseg.layout import TEST, Layout
 from cohortseg.settings import load_study
-from cohortseg.stages import FingerprintStage, PlanStage, PreprocessStage, stage_settings
+from cohortseg.stages import FingerprintStage, PlanStage, PreprocessStage, TrialStage, stage_settings
 from cohortseg.steps import fingerprint, plan, predict, preprocess, survey, train, trial, tune
 from cohortseg.steps.trial_table import trial_table
 from cohortseg.steps.tuning import searched_folds, write_inner_folds
@@ -431,3 +431,16 @@ def train_fold(layout, study, tuned, experiment, settings_of="net"):
     given = {"study": layout, "settings": stage_settings(study, "train", settings_of), "experiment": experiment}
     train.run(argparse.Namespace(**given, threads=1, fold="0", seed=1, upstream="", token=token, tuned=tuned))
     return token
+
+
+def test_what_is_found_where_nobody_judged_costs_a_trial_nothing(tmp_path):
+    layout, name = Layout(tmp_path / "s"), "p1_ct1"
+    write_case(layout, name, 1)
+    path, target = layout.case(name) / "label.zarr", tmp_path / "found.zarr"
+    reference = store.read_volume(path).array.copy()
+    reference[:, 18:22, 2:15] = 255
+    store.write_volume(path, Volume(reference, GRID), name="label")
+    store.write_volume(target, Volume((reference > 0).astype(np.uint8), GRID), name="label")
+    study = study_with({"window": {"space": LIMITS, "stage": "raw"}})
+    settings = TrialStage.model_validate_json(stage_settings(study, "trial", "window"))
+    assert trial._score(layout, settings, name, target) == [1.0]
