@@ -162,6 +162,14 @@ def test_a_stage_that_refused_the_case_says_why(layout):
     assert "convert (revision 1): rejected\n  MISSING_SLICE: 1 of 9 distances\n" in told(layout)
 
 
+def test_a_refusal_that_was_handed_on_is_told_once_in_full(layout):
+    for name in ("image", "fingerprint", "prepared"):
+        write_sidecar(layout.case(CASE) / f"{name}.json", refused("convert", "MISSING_SLICE", "1 of 9 distances"))
+    text = told(layout)
+    assert text.count("1 of 9 distances") == 1
+    assert "\npreprocess: passed over, convert refused the case (MISSING_SLICE)\n" in text
+
+
 def test_stages_that_did_not_run_are_no_obstacle(tmp_path):
     layout = study_of(tmp_path, case_of(CASE))
     source_of(layout, channel())

@@ -16,6 +16,16 @@ from cohortseg.steps.units import all_units, folds_of_model, seed_of_model, spli
 CHOICES = {"raw": {"models": "model"}, "post": {"threshold": "threshold", "cleaning": "cleaning"}}
 """By the name of a sidecar: an input that tells of a choice, and what was chosen."""
 
+STAGE_OF = {
+    "image": "convert",
+    "prepared": "preprocess",
+    "raw": "predict",
+    "post": "postprocess",
+    "metrics": "evaluate",
+}
+STAGE_OF |= {name: name for name in ("fingerprint", "export")}
+"""Name of a sidecar: the stage that writes it; where another stands in it, that one's refusal was handed on."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The study and the case."""
@@ -138,6 +148,9 @@ def _stage(path: Path) -> list[str]:
     record = read_sidecar(path)
     if record is None:
         return []
+    own = STAGE_OF.get(path.stem, record["stage"])
+    if record["status"] == "rejected" and record["stage"] != own:
+        return [f"{own}: passed over, {record['stage']} refused the case ({record['reason']})"]
     lines = [f"{record['stage']} (revision {record['revision']}): {record['status']}"]
     if record["status"] == "rejected":
         lines.append(f"  {record['reason']}: {record['found']}")
