@@ -70,9 +70,17 @@ SHARED_STEPS |= {
     "tuning",
 }
 SHARED_STEPS |= {"training_log", "training_pieces", "training_team", "beside", "stability_table", "taught"}
-SHARED_STEPS |= {"detect", "detection_tables", "panoptic", "panoptic_tables", "export_objects"}
+SHARED_STEPS |= {
+    "detect",
+    "detection_tables",
+    "panoptic",
+    "panoptic_tables",
+    "export_objects",
+    "describe",
+    "type_tables",
+}
 SHARED_STEPS |= {"block_workers", "postprocess_blocks", "slabbed"}
-SHARED_STEPS |= {"loaded", "cascade"}
+SHARED_STEPS |= {"loaded", "cascade", "preview"}
 COMPOSED = {"trial": {"train", "predict"}, "training_member": {"train"}}
 COMPOSED["pseudolabel"] = COMPOSED["crossfit"] = {"predict"}
 COMPOSED["stability"] = {"fingerprint", "preprocess", "predict"}

@@ -186,6 +186,11 @@ class Layout:
         return self.root / "tables" / f"{name}.csv"
 
     @property
+    def types(self) -> Path:
+        """The classifiers of types, one for each segmentation and fold."""
+        return self.root / "types"
+
+    @property
     def crate(self) -> Path:
         """What the study folder holds, for machines (RO-Crate)."""
         return self.root / "ro-crate-metadata.json"

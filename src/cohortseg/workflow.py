@@ -1,11 +1,12 @@
 """What the workflow asks while it is parsed (is there an index, is each changed job seen), and says at a failure."""
 
+import csv
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,25 @@ def resolutions_of(method: Method) -> list[str]:
     return sorted({str(package.get("resolution", "full")), *(["low"] if "cascade" in package else [])})
 
 
+def require_cases(layout: Layout, n_cases: int) -> None:
+    """Stop where there is nothing to do.
+
+    Raises
+    ------
+    StudyError
+        When the index took no scan; one line with the reasons why not.
+    """
+    if n_cases:
+        return
+    with layout.rejected_table.open(encoding="utf-8", newline="") as table:
+        reasons = Counter(row["reason"] for row in csv.DictReader(table, delimiter="\t"))
+    why = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
+    raise StudyError(
+        f"no case to work on ({why or 'no image of the kind the settings name'}); `cohortseg index --dry-run` with the "
+        "same --configfile shows what there is"
+    )
+
+
 def refuse_second_run(layout: Layout) -> None:
     """Stop when another run is at work on the study; else hold the study for the rest of this process.
 
@@ -97,6 +117,19 @@ def write_asked(layout: Layout, asked: dict[str, Any]) -> None:
     """
     for work, value in asked.items():
         write_if_changed(layout.asked(work), dumps(value, indent=1) + "\n")
+
+
+def cards_of_site(default_resources: Any) -> tuple[str, bool]:
+    """The type of card that the profile names, and whether the site knows `--gres` alone.
+
+    A profile reaches a rule by resources only, so its answers stand among the default resources of all jobs.
+    `default_resources` is Snakemake's `workflow.resource_settings.default_resources`, None without any.
+    """
+    words = []
+    for name in ("site_gpu_model", "site_gpu_option"):
+        found = default_resources.get(name) if default_resources else None
+        words.append(str(getattr(found, "raw", found) or "").strip("'\""))
+    return words[0], words[1] == "gres"
 
 
 def bring_back_to_now(layout: Layout) -> int:

@@ -189,3 +189,21 @@ def test_a_name_that_is_none_is_an_error_that_names_others(layout):
 def test_the_command_prints_the_lines(layout, capsys):
     run(argparse.Namespace(study=layout.root, case=CASE, html=None))
     assert capsys.readouterr().out.splitlines() == explain(layout, CASE)
+
+
+def test_labels_of_another_experiment_and_the_stability_of_a_case_are_told(layout):
+    labels = {"from": "otsu", "pseudo": {"p2_ct1": "sha256:1", CASE: "sha256:2"}, "reference": ["p3_ct1"]}
+    members = {"train": ["p2_ct1", "p3_ct1", CASE]}
+    record = sidecar_of("train", weights="sha256:abc", members=members, labels=labels)
+    write_sidecar(layout.model("net", "0", 1) / "train.json", record)
+    write_sidecar(layout.pseudo("net", "1", CASE) / "pseudo.json", sidecar_of("pseudolabel", "sha256:of otsu"))
+    folder = layout.prediction("otsu", "untrained", CASE)
+    changes = {"flip_x": {"tumour": 1.0}, "noise": {"tumour": 0.81234}, "resolution": {"reason": "TOO_SMALL"}}
+    write_sidecar(folder / "stability.json", sidecar_of("stability", stability=changes))
+    text = told(layout)
+    assert "experiment net, label for the training of fold 1, made by another experiment" in text
+    assert "content sha256:of otsu" in text
+    assert "labels of otsu on 2 cases, 1 with their references" in text
+    assert "this case with such a label" in text
+    assert "stable under noise: tumour 0.8123" in text
+    assert "stable under resolution: reason TOO_SMALL" in text

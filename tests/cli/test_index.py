@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cohortseg.cli.index import add_arguments, run
+from cohortseg.errors import SettingsError
 from cohortseg.phantom.dicom import write_series
 from cohortseg.phantom.labels import write_rtstruct
 
@@ -50,7 +51,7 @@ def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys
     run_index(config, "--dry-run")
     heading, *rows, blank, counts, few = capsys.readouterr().out.splitlines()
     assert (blank, counts) == ("", "1 case of 1 subject, 1 with a label")
-    assert few == "split.folds: 5 folds and 1 subject; 4 would hold nobody"
+    assert few == "split.folds: 5 folds and 1 labelled subject; 4 folds would score nobody"
     assert heading.split()[:4] == ["status", "reason", "case", "modality"], "columns that are empty are left out"
     assert any(row.startswith("label") and row.endswith("GTV left of X") for row in rows)
     (taken,), (left,) = ([row for row in rows if word in row] for word in ("thorax", "scout"))
@@ -64,3 +65,22 @@ def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys
     written = (study / "cohort" / "series.tsv").read_text()
     assert "thorax" not in written
     assert "left of X" not in written
+
+
+def test_an_index_counts_labels_and_what_is_not_there_any_more(config, capsys):
+    run_index(config)
+    assert ": 1 case of 1 subject, 1 with a label" in capsys.readouterr().err
+    for path in (config.parent / "source" / "P1").iterdir():
+        path.rename(config.parent / path.name)
+    run_index(config)
+    said = capsys.readouterr().err
+    assert "0 cases of 0 subjects, 0 with a label" in said
+    assert "1 case of the last index not there any more" in said
+
+
+def test_a_source_inside_the_study_is_refused(config):
+    values = yaml.safe_load(config.read_text())
+    values["cohort"]["source"] = str(config.parent / "results" / "small" / "scans")
+    config.write_text(yaml.safe_dump(values))
+    with pytest.raises(SettingsError, match="move the scans away"):
+        run_index(config)

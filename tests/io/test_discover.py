@@ -233,3 +233,14 @@ def test_a_linked_folder_is_followed(source, cache, tmp_path):
     (tmp_path / "elsewhere" / "scan").write_bytes(b"x")
     (source / "link").symlink_to(tmp_path / "elsewhere")
     assert "link/scan" in {file.path for file in scan(source, cache)}
+
+
+def test_what_a_study_made_below_the_source_is_no_scan(source, cache):
+    study = source / "results" / "one"
+    (study / "private").mkdir(parents=True)
+    (study / "study.json").write_text("{}")
+    (study / "export.nii.gz").write_text("a label of the study")
+    (source / "results" / "study.json").write_text("a file that is called so")
+    found = [file.path for file in scan(source, cache)]
+    assert "results/study.json" in found
+    assert not [path for path in found if path.startswith("results/one/")]

@@ -1,6 +1,7 @@
 """The page of a study that makes images: errors by experiment, pairs, verdicts, panels whose difference is a - b."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -75,6 +76,7 @@ def test_pairs_say_by_how_much_and_whom_the_difference_favours():
 def test_the_verdict_names_the_leader_and_whom_it_beats():
     found = results()
     assert leader(found)["experiment"] == "unet-tuned"
+    assert verdicts(replace(found, confidence="90 %"))[0].count("(90 % CI ") == 1
     first, *others = verdicts(found)
     assert first.startswith("unet-tuned makes ct with a mean absolute error of 33.5 HU (95 % CI ")
     assert others == [

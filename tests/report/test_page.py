@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64encode
 from collections import Counter
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 
@@ -127,6 +128,17 @@ def test_the_same_content_gives_the_same_page(html):
     assert render(full_content()) == html
     assert "2026" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", html)
     assert "3 May 2031" in render(full_content(generated="3 May 2031"))
+
+
+def test_intervals_are_named_by_the_confidence_of_the_settings(html):
+    content = full_content()
+    usual, wide = re.compile(r"\b95 % (CI|interval|percentile)"), re.compile(r"\b90 % (CI|interval|percentile)")
+    named = {**content.study_settings, "statistics": {**content.study_settings["statistics"], "confidence": 0.9}}
+    page = render(replace(content, study_settings=named))
+    assert not wide.search(html)
+    assert set(usual.findall(html)) == {"CI", "interval", "percentile"}
+    assert not usual.search(page)
+    assert len(wide.findall(page)) == len(usual.findall(html))
 
 
 def test_the_page_stays_small(html):

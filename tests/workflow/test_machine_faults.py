@@ -29,7 +29,7 @@ def test_a_results_folder_that_is_only_to_be_read_stops_the_run_with_one_line(fr
     (fresh / "results").mkdir(mode=0o555)
     stopped = call([sys.executable, "-c", WITHOUT_RIGHTS, *snakemake_command()], fresh)
     assert stopped.returncode != 0
-    assert "cohortseg index: Permission denied" in stopped.output
+    assert "cannot be written (Permission denied)" in stopped.output
     assert "Traceback" not in stopped.output, stopped.output
     assert stopped.planned == {}
 

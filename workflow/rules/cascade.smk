@@ -62,7 +62,9 @@ rule train_pair:
     resources:
         mem_mb=training_memory,
         runtime=1440,
-        gpu=training_gpus,
+        gpu=cards(training_gpus),
+        gpu_model=card_model(training_gpus),
+        gres=card_gres(training_gpus),
         mpi=several(lambda _: "srun"),
         nodes=several(lambda _: 1),
         tasks=several(processes_of),
@@ -99,7 +101,9 @@ rule crossfit:
     resources:
         mem_mb=memory_of("crossfit"),
         runtime=runtime_of("crossfit"),
-        gpu=gpus_of,
+        gpu=cards(gpus_of),
+        gpu_model=card_model(gpus_of),
+        gres=card_gres(gpus_of),
     params:
         study=study_folder,
         cases=names_of,

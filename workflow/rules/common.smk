@@ -17,6 +17,7 @@ from cohortseg.workflow import (
     advice,
     ensure_indexed,
     refuse_second_run,
+    require_cases,
     see_jobs_behind_ancient,
     sweep,
 )
@@ -40,6 +41,7 @@ try:
     if workflow.is_main_process:
         ensure_indexed(STUDY)
     CASES = {case.case: case for case in read_cases(LAYOUT.cases_table)}
+    require_cases(LAYOUT, len(CASES))
 except CohortError as error:
     # One line instead of a traceback: nothing has started yet.
     sys.exit(f"cohortseg: {error}")

@@ -5,6 +5,7 @@ from functools import cache
 
 from cohortseg.sizing import Size, memory_mb, runtime_minutes, shipped
 from cohortseg.steps.records import needs_of, parts_of, shipped_for, work_of
+from cohortseg.workflow import cards_of_site
 
 N_CHANNELS, N_CLASSES = parts_of(STUDY)
 # Finished cases of this study tell what the others will need.
@@ -82,6 +83,29 @@ def memory_once(stage):
 def gpus_of(wildcards):
     """One GPU where the method needs one."""
     return int(wildcards.experiment in STUDY.networks)
+
+
+GPU_MODEL, ONLY_GRES = cards_of_site(workflow.resource_settings.default_resources)
+
+
+def cards(gpus):
+    """The GPUs of a job, as SLURM and `--resources gpu=N` count them; 0 where the site counts them as `gres`."""
+    return lambda wildcards: 0 if ONLY_GRES else gpus(wildcards)
+
+
+def card_model(gpus):
+    """The type of these; a job without a GPU must not name one, or SLURM gives it a card."""
+    return lambda wildcards: (
+        GPU_MODEL if GPU_MODEL and gpus(wildcards) and not ONLY_GRES else None
+    )
+
+
+def card_gres(gpus):
+    """The same for a site that knows `--gres` alone."""
+    model = f"{GPU_MODEL}:" if GPU_MODEL else ""
+    return lambda wildcards: (
+        f"gpu:{model}{gpus(wildcards)}" if ONLY_GRES and gpus(wildcards) else None
+    )
 
 
 def processes_of(wildcards):

@@ -7,7 +7,8 @@ def more_tables():
     """Further tables of results."""
     names = "ranks variance agreement gaps interactions covariates lesions classes instances calibration curves"
     names += " stability stability_summary froc detection detections operating_points"
-    names += " panoptic panoptic_by_case choices candidates trials data_dictionary"
+    names += " panoptic panoptic_by_case types types_by_case region_features"
+    names += " choices candidates trials data_dictionary"
     names += " images images_summary images_comparison" if STUDY.synthesis else ""
     return [str(LAYOUT.table(name)) for name in names.split()]
 

@@ -43,13 +43,13 @@ def labels_from(wildcards):
 
 
 def pseudo_labels(wildcards):
-    """The tokens of the labels that a training learns from; none where it learns from references."""
+    """The tokens of the labels of a fold's frozen members; none where a training learns from references."""
     if STUDY.labels_of(wildcards.experiment) is None:
         return []
     return [
         token("pseudolabel", f"fold-{wildcards.fold}-{batch}", wildcards.experiment)
-        for batch, cases in sorted(FOLD_BATCHES.items())
-        if cases[0].fold not in (wildcards.fold, TEST)
+        for batch, cases in voting_batches().items()
+        if cases[0].fold != wildcards.fold
     ]
 
 

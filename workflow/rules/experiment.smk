@@ -22,7 +22,9 @@ rule train:
     resources:
         mem_mb=training_memory,
         runtime=1440,
-        gpu=training_gpus,
+        gpu=cards(training_gpus),
+        gpu_model=card_model(training_gpus),
+        gres=card_gres(training_gpus),
         mpi=several(lambda _: "srun"),
         nodes=several(lambda _: 1),
         tasks=several(processes_of),
@@ -62,7 +64,9 @@ rule predict:
     resources:
         mem_mb=memory_of("predict"),
         runtime=runtime_of("predict"),
-        gpu=gpus_of,
+        gpu=cards(gpus_of),
+        gpu_model=card_model(gpus_of),
+        gres=card_gres(gpus_of),
     params:
         study=study_folder,
         cases=names_of,

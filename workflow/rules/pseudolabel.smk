@@ -20,7 +20,9 @@ rule pseudolabel:
     resources:
         mem_mb=memory_of("pseudolabel"),
         runtime=runtime_of("pseudolabel"),
-        gpu=gpus_of_source,
+        gpu=cards(gpus_of_source),
+        gpu_model=card_model(gpus_of_source),
+        gres=card_gres(gpus_of_source),
     params:
         study=study_folder,
         cases=names_of,

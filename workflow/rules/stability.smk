@@ -20,7 +20,9 @@ rule stability:
     resources:
         mem_mb=memory_of("stability"),
         runtime=runtime_of("stability"),
-        gpu=gpus_of,
+        gpu=cards(gpus_of),
+        gpu_model=card_model(gpus_of),
+        gres=card_gres(gpus_of),
     params:
         study=study_folder,
         cases=changed_names,

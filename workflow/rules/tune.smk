@@ -23,7 +23,9 @@ rule trial:
     resources:
         mem_mb=memory_of_trial,
         runtime=runtime_of_trial,
-        gpu=gpus_of,
+        gpu=cards(gpus_of),
+        gpu_model=card_model(gpus_of),
+        gres=card_gres(gpus_of),
     params:
         study=study_folder,
         inner=lambda wildcards: inner_digest(wildcards.experiment, wildcards.fold),

@@ -12,6 +12,8 @@ import yaml
 
 from cohortseg.errors import StudyError
 
+OPTIONS = ("gpus", "gres")
+"""How a cluster is asked for cards."""
 UNLIMITED = ("UNLIMITED", "INFINITE", "NONE", "")
 
 
@@ -86,6 +88,8 @@ def check(site: dict[str, Any], partitions: dict[str, dict[str, Any]], *, submit
     findings += [_check_card_somewhere(partitions), *_check_training(site, partitions)]
     if site.get("gpu_model"):
         findings.append(_check_gpu_model(str(site["gpu_model"]), partitions))
+    if site.get("gpu_option", "gpus") not in OPTIONS:
+        findings.append(Finding(False, f"gpu_option {site['gpu_option']}: choices: {', '.join(OPTIONS)}"))
     if site.get("account"):
         findings.append(_check_account(str(site["account"])))
     findings.append(_check_memory_of_jobs())
@@ -218,7 +222,8 @@ def _check_submission(partition: str, limits: dict[str, Any], site: dict[str, An
     """Whether SLURM takes a job of a minute (`sbatch --test-only` starts nothing)."""
     command = ["sbatch", "--test-only", f"--partition={partition}", "--time=1", "--mem=500", "--wrap=hostname"]
     if limits.get("max_gpu"):
-        command.append(f"--gpus={site['gpu_model']}:1" if site.get("gpu_model") else "--gpus=1")
+        model = f"{site['gpu_model']}:" if site.get("gpu_model") else ""
+        command.append(f"--gres=gpu:{model}1" if site.get("gpu_option") == "gres" else f"--gpus={model}1")
     for name in ("account", "qos"):
         if site.get(name):
             command.append(f"--{name}={site[name]}")

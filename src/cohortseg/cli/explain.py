@@ -67,6 +67,7 @@ def explain(layout: Layout, name: str, *, with_source: bool = True) -> list[str]
     if layout.plan.exists():
         lines.append(f"plan: {read_plan(layout)[1]}")
     for experiment in sorted(path.name for path in (layout.root / "experiments").glob("*")):
+        lines += _taught_by(layout, experiment, name)
         for unit in all_units(layout, experiment, "predict"):
             if split_unit(unit)[1] == name:
                 lines += _prediction(layout, experiment, unit)
@@ -169,6 +170,43 @@ def _chosen(layout: Layout, experiment: str, name: str, sidecar: Path) -> list[s
     return lines
 
 
+def _taught_by(layout: Layout, experiment: str, name: str) -> list[str]:
+    """The labels of a case that an experiment learnt from instead of its reference, fold by fold."""
+    lines = []
+    for fold in (str(number) for number in range(read_json(layout.ledger)["split"]["folds"])):
+        sidecar = layout.pseudo(experiment, fold, name) / "pseudo.json"
+        if sidecar.exists():
+            lines.append(f"experiment {experiment}, label for the training of fold {fold}, made by another experiment")
+            lines += [f"  {line}" for line in _stage(sidecar)]
+    return lines
+
+
+def _labels_of(record: dict[str, Any], name: str) -> list[str]:
+    """Whose labels a model learnt from, and of this case which; nothing where all were references."""
+    labels = record.get("labels")
+    if labels is None:
+        return []
+    n_own = len(labels["reference"])
+    own = f"{n_own} with their references" if n_own else "none with its reference"
+    lines = [f"    labels of {labels['from']} on {len(labels['pseudo'])} cases, {own}"]
+    if name in record["members"]["train"]:
+        lines.append(f"    this case with {'its reference' if name in labels['reference'] else 'such a label'}")
+    return lines
+
+
+def _stability(sidecar: Path) -> list[str]:
+    """How far the label stayed the same under each change of the image, where it was asked."""
+    changes = (read_sidecar(sidecar) or {}).get("stability") or {}
+    return [
+        f"  stable under {change}: {', '.join(f'{label} {_number(value)}' for label, value in found.items())}"
+        for change, found in changes.items()
+    ]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "undefined" if value is None else str(value)
+
+
 def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
     model, name = split_unit(unit)
     lines = [f"experiment {experiment}, model {model}"]
@@ -182,13 +220,14 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
                 f"    revision {record['revision']}",
                 f"    key {record['key']}",
                 f"    weights {record['weights']}",
+                *_labels_of(record, name),
             ]
     folder = layout.prediction(experiment, model, name)
     raw = read_sidecar(folder / "raw.json") or {}
     if "tuned" in raw.get("inputs", {}):
         fold = next(case.fold for case in read_cases(layout.cases_table) if case.case == name)
         lines += _search(layout, experiment, fold, read_json(layout.tuned(experiment, fold))["settings"])
-    for stage in ("raw", "post", "metrics", "export"):
+    for stage in ("raw", "post", "metrics", "stability", "export"):
         lines += [f"  {line}" for line in _stage(folder / f"{stage}.json")]
         lines += _chosen(layout, experiment, name, folder / f"{stage}.json") if stage in CHOICES else []
     metrics: dict[str, Any] = (read_sidecar(folder / "metrics.json") or {}).get("metrics") or {}
@@ -196,7 +235,7 @@ def _prediction(layout: Layout, experiment: str, unit: str) -> list[str]:
         for label, values in metrics.get(stage, {}).items():
             shown = [f"{key} {values[key]:.4g}" for key in ("dice", "hd95_mm", "nsd") if values[key] is not None]
             lines.append(f"  row {stage} {label}: {'; '.join(filter(None, [', '.join(shown), values['undefined']]))}")
-    return lines
+    return lines + _stability(folder / "stability.json")
 
 
 def _search(layout: Layout, experiment: str, fold: str, chosen: dict[str, Any] | None) -> list[str]:

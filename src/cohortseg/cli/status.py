@@ -1,6 +1,7 @@
 """`cohortseg status STUDY`: each stage with done, rejected, to do and time left; works while a run is going on."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cohortseg.cohort import Case, read_cases
+from cohortseg.cohort import Case, read_cases, some_of
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import read_json, read_sidecar, run_seconds
 from cohortseg.layout import TEST, Layout
@@ -72,6 +73,8 @@ def progress(layout: Layout) -> list[Line]:
     for folder in sorted(path for path in (layout.root / "experiments").glob("*") if path.is_dir()):
         if (folder / "tune").is_dir() and layout.asked(f"tune-{folder.name}").exists():
             lines.append(_search_line(layout, folder))
+        if (folder / "done" / "pseudolabel").is_dir():
+            lines.append(_pseudo_line(layout, folder.name, cases))
         models = sorted(folder.glob("fold-*-seed-*"))
         if models:
             done = [model for model in models if (model / "train.json").exists()]
@@ -85,6 +88,8 @@ def progress(layout: Layout) -> list[Line]:
             for stage in EXPERIMENT_STAGES
             if (folder / "done" / stage).is_dir()
         ]
+        if (folder / "done" / "stability").is_dir() and layout.asked(f"stability-{folder.name}").exists():
+            lines.append(_stability_line(layout, folder.name, cases))
     lines.append(Line("report", int(layout.report.exists()), 0, 1, 0.0))
     return lines
 
@@ -98,6 +103,26 @@ def _search_line(layout: Layout, folder: Path) -> Line:
     failed = sum(record["status"] != "ok" for record in records.values())
     seconds = sum(run_seconds(path) or 0.0 for path in records)
     return Line(f"{folder.name}: trials", len(records) - failed, failed, len(paths), seconds)
+
+
+def _pseudo_line(layout: Layout, experiment: str, cases: list[Case]) -> Line:
+    """The labels that an experiment learns from instead of references: of each fold those of its training cases."""
+    paths, total = [], 0
+    for fold in (str(number) for number in range(int(read_json(layout.ledger)["split"]["folds"]))):
+        members = read_json(layout.members(fold))["train"] if layout.members(fold).exists() else []
+        present = [case.case for case in cases if case.case in set(members)]
+        total += len(present)
+        paths += [layout.pseudo(experiment, fold, name) / "pseudo.json" for name in present]
+    line = _line(f"{experiment}: pseudo labels", paths)
+    return Line(line.name, line.done, line.rejected, total, line.seconds)
+
+
+def _stability_line(layout: Layout, experiment: str, cases: list[Case]) -> Line:
+    """The cases whose image is changed, as the settings of the last run choose them."""
+    _, settings = read_json(layout.asked(f"stability-{experiment}"))
+    asked = json.loads(settings)["stability"]
+    wanted = set(some_of(cases, asked["cases"], seed=asked["seed"]))
+    return _experiment_line(layout, experiment, "stability", [case for case in cases if case.case in wanted])
 
 
 def _training(layout: Layout, model: Path) -> str:

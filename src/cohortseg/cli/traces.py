@@ -22,7 +22,7 @@ LEFT_OVER = ".forgotten-"
 """Begins the name of a folder that is being removed."""
 FOLDERS_OF_CASES = ("cases", "experiments/*/*/cases")
 FOLDERS_OF_REMOVALS = (*FOLDERS_OF_CASES, "experiments/*", "experiments/*/tune", "export/*")
-RESULTS = ("tables/*.csv", "report/*", "ro-crate-metadata.json")
+RESULTS = ("tables/*.csv", "types/*", "report/*", "ro-crate-metadata.json")
 
 
 @dataclass(frozen=True)

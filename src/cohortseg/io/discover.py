@@ -41,6 +41,10 @@ class FoundFile:
     problem: str = ""
 
 
+OF_A_STUDY = ("study.json", "private")
+"""What lies in each folder of a study, and nowhere else."""
+
+
 def scan(source: Path, cache: Path, *, workers: int = 1) -> list[FoundFile]:
     """All files below `source`, sorted by path.
 
@@ -97,13 +101,18 @@ def _records(source: Path, cache: Path, stats: dict[str, tuple[int, int]], worke
 
 
 def _walk(folder: Path, prefix: str = "", above: frozenset[str] = frozenset()) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Relative path, size and time of every regular file; a link back to a folder above is not followed."""
+    """Relative path, size and time of every regular file; a link back to a folder above is not followed.
+
+    Folders of studies are left out: what a study made and exported is no new scan.
+    """
     real = str(folder.resolve())
     if real in above:
         return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.is_dir():
+                if all(Path(entry.path, name).exists() for name in OF_A_STUDY):
+                    continue
                 yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {real})
             elif entry.is_file():
                 stat = entry.stat()

@@ -136,27 +136,35 @@ def fit_svm(
     -----
     Source: Cortes & Vapnik 1995, Mach. Learn. 20(3); fitted by scikit-learn, several classes one against one.
     """
+    rows, labels = draw(cases, n_classes, scales_mm=scales_mm, position=position, per_class=per_class, seed=seed)
+    return {**machine(rows, labels, penalty=penalty), **_feature_settings(scales_mm, position)}
+
+
+def machine(rows: Array, labels: Labels, *, penalty: float, balanced: bool = False) -> Model:
+    """The arrays of a machine with a Gaussian kernel on rows of features, each scaled to mean 0 and deviation 1.
+
+    With `balanced` all classes weigh the same, however many rows they have.
+    """
     from sklearn.svm import SVC
 
-    rows, labels = draw(cases, n_classes, scales_mm=scales_mm, position=position, per_class=per_class, seed=seed)
     mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
     scaled = ((rows - mean) / deviation).astype(np.float64)
-    gamma = 1.0 / scaled.shape[1]
-    machine = SVC(C=penalty, kernel="rbf", gamma=gamma, decision_function_shape="ovo").fit(scaled, labels)
+    gamma, weight = 1.0 / scaled.shape[1], "balanced" if balanced else None
+    found = SVC(C=penalty, kernel="rbf", gamma=gamma, decision_function_shape="ovo", class_weight=weight)
+    found.fit(scaled, labels)
     return {
-        "vectors": machine.support_vectors_.astype(np.float64),
-        "weights": machine.dual_coef_.astype(np.float64),
-        "per_class": machine.n_support_.astype(np.int32),
-        "offsets": machine.intercept_.astype(np.float64),
+        "vectors": found.support_vectors_.astype(np.float64),
+        "weights": found.dual_coef_.astype(np.float64),
+        "per_class": found.n_support_.astype(np.int32),
+        "offsets": found.intercept_.astype(np.float64),
         "gamma": np.array([gamma]),
         "mean": mean.astype(np.float64),
         "deviation": deviation.astype(np.float64),
-        "classes": machine.classes_.astype(np.uint8),
-        **_feature_settings(scales_mm, position),
+        "classes": found.classes_.astype(np.uint8),
     }
 
 
-def svm_decisions(model: Model, rows: Rows) -> npt.NDArray[np.float64]:
+def svm_decisions(model: Model, rows: Array) -> npt.NDArray[np.float64]:
     """Distance from the border of each pair of classes (first over second when above 0), shape (rows, pairs)."""
     scaled = (rows - model["mean"]) / model["deviation"]
     vectors = model["vectors"]

@@ -117,9 +117,9 @@ def positions(words: Words) -> tuple[Indices, Indices]:
     (int64 array, int64 array), both of shape (bits,)
     """
     flat = words.reshape(-1)
-    places = np.flatnonzero(flat)
+    places = np.flatnonzero(flat != 0)  # booleans are searched several times as quickly as numbers
     inner = flat[places].astype("<u8", copy=False).view(np.uint8)
-    bit = np.flatnonzero(np.unpackbits(inner, bitorder="little"))
+    bit = np.flatnonzero(np.unpackbits(inner, bitorder="little").view(np.bool_))
     word = places[bit // WORD]
     per_row = words.shape[-1]
     return word // per_row, word % per_row * WORD + bit % WORD

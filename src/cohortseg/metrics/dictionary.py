@@ -14,6 +14,7 @@ from cohortseg.metrics.tables_of_images import image_tables, is_of_images
 from cohortseg.metrics.tables_of_panoptic import panoptic_tables
 from cohortseg.metrics.tables_of_search import SEARCH_TABLES
 from cohortseg.metrics.tables_of_stability import STABILITY_TABLES
+from cohortseg.metrics.tables_of_types import type_tables
 
 DIRECTIONS = {True: "higher", False: "lower", None: ""}
 DICTIONARY_COLUMNS = ("table", "column", "unit", "definition", "direction", "lowest", "highest", "source")
@@ -325,6 +326,7 @@ TABLES: dict[str, Table] = {
     ),
     **detection_tables(_HEAD, _BY, _NOTE),
     **panoptic_tables(_HEAD, _BY, _NOTE),
+    **type_tables(_SPLIT, _NOTE),
     **CLASS_TABLES,
     **STABILITY_TABLES,
     **SEARCH_TABLES,

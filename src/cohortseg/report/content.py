@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from cohortseg.report.numbers import confidence_words
+
 if TYPE_CHECKING:
     from cohortseg.report.images import ImageResults
 
@@ -202,6 +204,11 @@ class ReportContent:
     files: Mapping[str, str] = field(default_factory=dict)
     images: "ImageResults | None" = None
     generated: str | None = None
+
+    @property
+    def confidence(self) -> str:
+        """The confidence of all intervals: `95 %`."""
+        return confidence_words(self.study_settings)
 
 
 def with_columns(frame: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ class ForestLine:
     n : int
         Number of cases behind the mean.
     mean, low, high : float
-        Mean and 95 % interval.
+        Mean and its interval.
     is_small : bool
         Fewer cases than a conclusion needs: drawn pale.
     """

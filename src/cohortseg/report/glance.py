@@ -90,7 +90,7 @@ def _one_leader(leader: Best, content: ReportContent, is_only: bool) -> Tile:
     remark = "median"
     if is_number(row["ci_low"]):
         ends = interval(row["ci_low"], row["ci_high"], look.decimals)
-        remark += f"; mean {number(row['mean'], look.decimals)} (95 % CI {ends})"
+        remark += f"; mean {number(row['mean'], look.decimals)} ({content.confidence} CI {ends})"
     remark += f"; n={number(row['n_cases'], 0)}"
     if is_number(row["n_undefined"]) and row["n_undefined"] > 0:
         remark += f", {number(row['n_undefined'], 0)} undefined"

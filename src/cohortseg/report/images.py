@@ -71,6 +71,8 @@ class ImageResults:
     coarser : (int, int, int)
         Voxels of the blocks that the inputs were averaged over.
     panels : sequence of CasePanel
+    confidence : str
+        Of the intervals.
     """
 
     rows: pd.DataFrame
@@ -84,6 +86,7 @@ class ImageResults:
     bits: int
     coarser: tuple[int, int, int] = (1, 1, 1)
     panels: Sequence[CasePanel] = ()
+    confidence: str = "95 %"
 
 
 def parts(results: ImageResults) -> dict[str, object]:
@@ -187,7 +190,7 @@ def pairs(results: ImageResults) -> Table | None:
             for line in here[here["region"] == region].to_dict("records"):
                 lines.append([words(SPLITS.get(split, split)), words(_where(region)), *_pair(results, line)])
     columns = (*headed("Split", "Region", "A", "B", "Metric"), Column("Pairs"), Column("A − B, mean"))
-    columns += (Column("95 % interval"), Column("p"), Column("p (Holm)"), *headed("Better"))
+    columns += (Column(f"{results.confidence} interval"), Column("p"), Column("p (Holm)"), *headed("Better"))
     return Table("Experiments in pairs", columns, rows_of(lines), n_heads=4)
 
 
@@ -220,7 +223,7 @@ def verdicts(results: ImageResults) -> list[str]:
     ends = interval(first["ci_low"], first["ci_high"], 1)
     found = [
         f"{first['experiment']} makes {results.target} with a mean absolute error of {number(first['mean'], 1)}{unit} "
-        f"(95 % CI {ends}; {counted(first['n_cases'], 'case')}) {_where(str(first['region'])).lower()}."
+        f"({results.confidence} CI {ends}; {counted(first['n_cases'], 'case')}) {_where(str(first['region'])).lower()}."
     ]
     table = results.comparison
     for line in table[table["metric"] == "mae"].to_dict("records") if len(table) else []:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cohortseg.report.methods_text import PARTS, Facts
+from cohortseg.report.methods_text import PARTS, Facts, statistics_sentences
 from cohortseg.report.numbers import number
 from cohortseg.report.references import Bibliography
 
@@ -35,15 +35,12 @@ def _model_space(facts: Facts, cited: Bibliography) -> list[str]:
     return PARTS["Preprocessing"](replace(facts, plan=plan), cited)
 
 
-def _evaluation(_: Facts, cited: Bibliography) -> list[str]:
+def _evaluation(facts: Facts, cited: Bibliography) -> list[str]:
     return [
         "Mean absolute and root mean squared error, peak signal-to-noise ratio (with the width of the range as peak) "
         f"and structural similarity {cited.cite('wang')} were measured on the native grid, inside the body of the real "
         "image and over the whole image.",
-        f"Means carry 95 % percentile bootstrap intervals over subjects {cited.cite('efron')}. Experiments were "
-        f"compared by Wilcoxon's signed-rank test on one difference per subject {cited.cite('wilcoxon')}, with Holm's "
-        f"correction {cited.cite('holm')} and the matched-pairs rank-biserial correlation as effect size "
-        f"{cited.cite('kerby')}.",
+        statistics_sentences(facts, cited),
     ]
 
 

@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
-from cohortseg.report.labels_text import cascade_sentence, label_sentences, target_sentence, taught_sentence
-from cohortseg.report.numbers import counted, metric_look, significant
+from cohortseg.report.labels_text import (
+    cascade_sentence,
+    kept_sentence,
+    label_sentences,
+    target_sentence,
+    taught_sentence,
+)
+from cohortseg.report.numbers import confidence_words, counted, metric_look, significant
 from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
 from cohortseg.report.tuning_text import tuning_sentences
@@ -236,6 +242,7 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         cascade_sentence(method, (facts.settings.get("split") or {}).get("folds")),
         target_sentence(method),
         taught_sentence(method),
+        kept_sentence(method),
         "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",
         f"Augmentation: preset “{method.get('augmentation')}”." if method.get("augmentation") != "none" else "",
         f"One model per fold and seed ({', '.join(map(str, seeds))})." if seeds else "",
@@ -322,11 +329,19 @@ def _evaluation(facts: Facts, cited: Bibliography) -> list[str]:
         "The 95th percentile of the Hausdorff distance is the larger of the two directed percentiles. Where reference "
         "and prediction are both empty, metrics are undefined and counted apart; an empty prediction of a present "
         "structure counts as a Dice of 0 and as the worst case in comparisons of surface metrics.",
-        f"Means carry 95 % percentile bootstrap intervals over subjects {cited.cite('efron')}. Experiments were "
-        f"compared by Wilcoxon's signed-rank test on one difference per subject {cited.cite('wilcoxon')}, with Holm's "
-        f"correction {cited.cite('holm')} and the matched-pairs rank-biserial correlation as effect size "
-        f"{cited.cite('kerby')}.",
+        statistics_sentences(facts, cited),
     ]
+
+
+def statistics_sentences(facts: Facts, cited: Bibliography) -> str:
+    """Which intervals and tests stand behind the tables."""
+    confidence = confidence_words(facts.settings)
+    return (
+        f"Means carry {confidence} percentile bootstrap intervals over subjects {cited.cite('efron')}. Experiments "
+        f"were compared by Wilcoxon's signed-rank test on one difference per subject {cited.cite('wilcoxon')}, with "
+        f"Holm's correction {cited.cite('holm')} and the matched-pairs rank-biserial correlation as effect size "
+        f"{cited.cite('kerby')}."
+    )
 
 
 def _software(facts: Facts, cited: Bibliography) -> list[str]:

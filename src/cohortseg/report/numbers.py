@@ -1,12 +1,14 @@
 """Numbers and counts as a reader wants them: few digits, true minus signs, a word for what is undefined."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 UNDEFINED = "–"
 NARROW_SPACE = "\u202f"
 MINUS = "\u2212"
+USUAL_CONFIDENCE = 0.95
 Direction = Literal["higher", "lower", "none"]
 
 
@@ -115,6 +117,12 @@ def interval(low: Any, high: Any, decimals: int = 2) -> str:
         return UNDEFINED
     ends = number(low, decimals), number(high, decimals)
     return (" to " if MINUS in "".join(ends) else "–").join(ends)
+
+
+def confidence_words(settings: Mapping[str, Any]) -> str:
+    """The confidence of all intervals of a study, by its settings: `95 %`."""
+    share = (settings.get("statistics") or {}).get("confidence", USUAL_CONFIDENCE)
+    return f"{significant(100 * float(share))} %"
 
 
 def p_value(value: Any) -> str:

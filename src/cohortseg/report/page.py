@@ -135,7 +135,7 @@ def render(content: ReportContent) -> str:
 def _overview(content: ReportContent, flow: Flow) -> dict[str, object]:
     """Header and cohort flow."""
     leaders = glance.best(content.summary, content.primary_metric)
-    made = content.images
+    made = None if content.images is None else replace(content.images, confidence=content.confidence)
     return {
         "flow": flow,
         "tiles": glance.tiles(content if made is None else replace(content, rows=made.rows), flow, leaders),
@@ -163,7 +163,7 @@ def _results(content: ReportContent) -> dict[str, object]:
         "is_merged": bool(same),
         "comparison": comparison,
         "other_comparisons": other_comparisons,
-        "subgroups": [_subgroup(k, part) for k, part in enumerate(subgroups.subgroups(content))],
+        "subgroups": [_subgroup(k, part, content.confidence) for k, part in enumerate(subgroups.subgroups(content))],
         "walls": gallery.walls(content.overlays, content.views),
         "outlines": gallery.legend(content.overlays),
         "window": gallery.window_sentence(content.window_hu),
@@ -231,12 +231,12 @@ def _split_figures(
         yield Figure(inline_svg(agreement, name=name, prefix=f"agreement{prefix}"), caption, has_legend=True)
 
 
-def _subgroup(position: int, part: subgroups.Subgroup) -> SubgroupPart:
+def _subgroup(position: int, part: subgroups.Subgroup, confidence: str) -> SubgroupPart:
     """One property with its forest plots put into the page."""
     figures = tuple(
         Figure(
             inline_svg(svg, name=f"Forest plot: {title}. Numbers: table below.", prefix=f"forest{position}-{k}"),
-            f"{title}. Mean and 95 % interval of each group; dashed: mean of all cases; pale: fewer than "
+            f"{title}. Mean and {confidence} interval of each group; dashed: mean of all cases; pale: fewer than "
             f"{subgroups.FEW_CASES} cases.",
             has_legend=True,
         )

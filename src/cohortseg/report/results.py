@@ -171,7 +171,7 @@ def detail_table(content: ReportContent, summary: pd.DataFrame, label: str) -> T
     columns = (
         *headed("Metric", *(["Split"] if is_split else []), "Experiment", "Stage"),
         *headed("Cases", "Defined", "Undefined", "Median", is_number=True),
-        *headed("Quartiles", "Mean", "95 % CI of the mean", "SD", "Range", is_number=True),
+        *headed("Quartiles", "Mean", f"{content.confidence} CI of the mean", "SD", "Range", is_number=True),
     )
     rows = rows_of(_detail_row(content, line, is_split=is_split) for line in lines)
     listed = ", ".join(metric_look(str(name)).title for name in unknown)

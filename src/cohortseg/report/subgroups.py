@@ -98,7 +98,9 @@ def _forest(content: ReportContent, part: pd.DataFrame, label: str, title: str) 
         if str(line["value"]) in values
     ]
     overall = [(look, _overall(content, name, label)) for name, look in looks.items()]
-    return forest_plot(lines, content.primary_metric, axis_title=f"mean {title}, 95 % interval", overall=overall)
+    return forest_plot(
+        lines, content.primary_metric, axis_title=f"mean {title}, {content.confidence} interval", overall=overall
+    )
 
 
 def _is_few(line: dict[Any, Any]) -> bool:
@@ -121,8 +123,9 @@ def _gaps(content: ReportContent, name: str, labels: Sequence[str]) -> list[str]
         if not is_number(line["gap"]):
             continue
         apart, around = number(line["gap"], look.decimals), interval(line["ci_low"], line["ci_high"], look.decimals)
+        gap = f"a gap of {apart} ({content.confidence} CI {around})"
         sentences.append(
-            f"{_prefix(line['label'], labels)}{line['experiment']}: a gap of {apart} (95 % CI {around}) between "
+            f"{_prefix(line['label'], labels)}{line['experiment']}: {gap} between "
             f"“{line['best']}” (best) and “{line['worst']}” (worst){_tested(line, 'p_groups')}."
         )
     return sentences
@@ -195,7 +198,9 @@ def _table(content: ReportContent, name: str, part: pd.DataFrame, title: str) ->
     ]
     columns = (
         *headed(_property(name), "Label", "Experiment", *(["Split"] if is_split else [])),
-        *headed("Cases", f"Median {title}", "Quartiles", "Mean", "95 % CI of the mean", is_number=True),
+        *headed(
+            "Cases", f"Median {title}", "Quartiles", "Mean", f"{content.confidence} CI of the mean", is_number=True
+        ),
     )
     n_left = len(lines) - len(rows)
     note = f"{counted(n_left, 'more line')} in tables/subgroups.csv." if n_left > 0 else ""

@@ -37,6 +37,7 @@ from cohortseg.settings.stability import StabilitySettings
 from cohortseg.settings.study import Study
 from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.tune import Range, TuneSettings
+from cohortseg.settings.types import RegionSettings, TypesSettings
 
 __all__ = [
     "METHOD_SETTINGS",
@@ -65,6 +66,7 @@ __all__ = [
     "PreprocessSettings",
     "PretrainedMethod",
     "Range",
+    "RegionSettings",
     "ReportSettings",
     "SeriesSettings",
     "SplitSettings",
@@ -75,6 +77,7 @@ __all__ = [
     "ThresholdMethod",
     "TrainedMethod",
     "TuneSettings",
+    "TypesSettings",
     "UNetMethod",
     "load_study",
     "seeds_of",

@@ -10,6 +10,15 @@ from cohortseg.settings.methods import METHOD_SETTINGS
 from cohortseg.settings.study import Study
 from cohortseg.settings.tune import TuneSettings
 
+PLAIN: dict[str, str] = {
+    "string_pattern_mismatch": "small letters, digits, - and _ only, 48 at most, a letter or digit first",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "should be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "should be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "should be true or false"),
+    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "needs settings below it, key: value"),
+}
+"""Kind of a finding of pydantic: what it says to a user."""
+
 
 def load_study(values: dict[str, Any]) -> Study:
     """Settings from plain values (YAML).
@@ -39,7 +48,7 @@ def _sentence(detail: Any) -> str:
         return f"{key}.method: missing; choices: {', '.join(sorted(METHOD_SETTINGS))}"
     if kind == "missing":
         return f"{key}: missing"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = PLAIN.get(kind, detail["msg"].removeprefix("Value error, "))
     if not key:
         # The study as a whole: the message begins with the key.
         return str(message)

@@ -43,6 +43,7 @@ from cohortseg.settings.stability import StabilitySettings
 from cohortseg.settings.synthesis import IntensityMethod, SynthesisSettings
 from cohortseg.settings.synthesis_checks import what_is_wrong
 from cohortseg.settings.tune import TuneSettings, why_not
+from cohortseg.settings.types import TypesSettings
 
 
 class Study(Part):
@@ -72,6 +73,9 @@ class Study(Part):
     )
     panoptic: PanopticSettings | None = Field(
         None, description="score some classes by their objects and the others as regions; not at all when empty"
+    )
+    types: TypesSettings | None = Field(
+        None, description="tell the type of each case by the region that was segmented; not at all when empty"
     )
     synthesis: SynthesisSettings | None = Field(
         None, description="the study makes images of a channel instead of labels; not at all when empty"
@@ -148,6 +152,20 @@ class Study(Part):
     def _things_are_classes(self) -> "Study":
         if self.panoptic is not None:
             self.panoptic.check(self.cohort.labels.classes)
+        return self
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> "Study":
+        if self.types is not None:
+            if self.cohort.clinical is None:
+                raise ValueError("types.column: the types stand in a table, name it in `cohort.clinical`")
+            choices = {
+                "label": [*self.cohort.labels.classes, *self.regions],
+                "channel": self.cohort.channel_names,
+            }
+            for key, known in choices.items():
+                if (value := getattr(self.types, key)) not in (None, *known):
+                    raise ValueError(f"types.{key}: no {key} {value!r}; choices: {', '.join(known)}")
         return self
 
     @model_validator(mode="after")
@@ -333,9 +351,10 @@ class Study(Part):
         whole = {
             "preprocess": self.preprocess.isolate is not None or self.synthesis is not None,
             "postprocess": self.postprocess.crf is not None or self.instances is not None,
-            "evaluate": any(
-                (self.synthesis, self.instances, self.cohort.labels.instances, self.detection, self.panoptic)
-            ),
+            "evaluate": self.synthesis is not None
+            or self.instances is not None
+            or self.cohort.labels.instances
+            or any(asked is not None for asked in (self.detection, self.panoptic, self.types)),
             "export": self.export.objects or not set(self.export.formats) <= set(OF_VOXELS),
         }
         return math.inf if whole.get(stage, True) else self.jobs.oversize.above_gib * 2**30 / 2

@@ -81,6 +81,7 @@ def _of_groups(study: "Study") -> tuple[tuple[str, bool], ...]:
         ("detection: of lesions of labels" + ending, study.detection is not None),
         ("export.objects: of labels" + ending, study.export.objects),
         ("panoptic: of objects of labels" + ending, study.panoptic is not None),
+        ("types: of regions of labels" + ending, study.types is not None),
         ("stability: of labels" + ending, study.stability is not None),
         ("instances: numbers objects of labels" + ending, study.instances is not None),
         (

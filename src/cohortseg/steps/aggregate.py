@@ -58,6 +58,7 @@ from cohortseg.steps.panoptic_tables import panoptic_results
 from cohortseg.steps.parquet import need_pyarrow, write_parquet
 from cohortseg.steps.stability_table import stability_tables
 from cohortseg.steps.trial_table import trial_table
+from cohortseg.steps.type_tables import type_results
 from cohortseg.steps.units import all_units, head_of, split_unit, validation_cases
 
 __all__ = ["add_arguments", "run"]
@@ -115,6 +116,7 @@ def tables(layout: Layout, settings: AggregateStage) -> dict[str, pd.DataFrame]:
         "detection": detection_table(rows, lesions, statistics),
         **detection_results(scored, labels, settings.detection, statistics),
         **panoptic_results(scored, settings.classes, settings.panoptic, statistics),
+        **type_results(layout, scored, settings.types, statistics),
         **stability_tables(layout, settings),
         "trials": trial_table(layout, settings.n_trials),
         "cohort_flow": cohort_flow(layout, settings.experiment_names, labels=settings.synthesis is None),

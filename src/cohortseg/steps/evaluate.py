@@ -45,6 +45,8 @@ def _work(layout: Layout, experiment: str, unit: str, settings: EvaluateStage, m
     inputs = {"prediction": post["content"], "raw": post["inputs"].get("raw"), "reference": known.get("label")}
     objects = {"objects": post.get("contents", {}).get("instances"), "reference objects": known.get("instances")}
     inputs |= {name: content for name, content in objects.items() if content}
+    if settings.types is not None:
+        inputs["image"] = read_json(layout.case(split_unit(unit)[1]) / "image.json")["content"]
     if "probabilities" in raw:
         inputs["probabilities"] = digest([raw["probabilities"], raw.get("probability_sums"), raw.get("contents")])
     return Work(
@@ -67,7 +69,8 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     dict
         `metrics`, `lesions`, `trimap` and, where the reference numbers objects, `instances`: of each stage, then of
         each label. `voxels`, and `panoptic` where it is asked for: of each stage the counts of all classes.
-        `detection`, where it is asked for, and `location` of the reference: of each label.
+        `detection`, where it is asked for, and `location` of the reference: of each label. `region`: its features,
+        where types are asked for.
 
     Raises
     ------
@@ -102,6 +105,14 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
     is_numbered = "instances" in read_json(folder / "post.json").get("contents", {})
     if is_numbered and len(settings.classes) == 1:  # objects of several classes: `panoptic`
         found["instances"]["post"] = _numbered(layout, case, store.read_volume(folder / "instances.zarr").array)
+    found |= _asked_for(layout, case, folder, reference, settings)
+    _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
+    return {"content": digest(found), **found}
+
+
+def _asked_for(layout: Layout, case: str, folder: Path, reference: Volume, settings: EvaluateStage) -> dict[str, Any]:
+    """`detection`, `panoptic` and `region`, each only where the study asks for it."""
+    found: dict[str, Any] = {}
     if settings.detection is not None:
         from cohortseg.steps.detect import detected
 
@@ -111,8 +122,11 @@ def evaluate(layout: Layout, experiment: str, unit: str, settings: EvaluateStage
         from cohortseg.steps.panoptic import segments_matched
 
         found["panoptic"] = segments_matched(layout, case, folder, reference, settings.classes, settings.panoptic)
-    _add_probabilities(found["metrics"], read_json(folder / "raw.json"), settings)
-    return {"content": digest(found), **found}
+    if settings.types is not None:
+        from cohortseg.steps.describe import described
+
+        found["region"] = described(layout, case, folder, reference, settings)
+    return found
 
 
 def _labels(

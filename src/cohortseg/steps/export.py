@@ -148,9 +148,7 @@ def export(
     if settings.export.objects:
         ids = objects_of(layout.prediction(experiment, model, case), label, len(settings.classes))
         no_objects = unfit(ids, formats, [*MESHES, "rtstruct"])
-        fit: dict[str, str] = {
-            kind: end for kind, end in (IMAGES | OBJECTS).items() if kind in set(formats) - set(no_objects)
-        }
+        fit = dict(one for one in (IMAGES | OBJECTS).items() if one[0] in set(formats) - set(no_objects))
         skipped |= {f"objects as {word}": why for word, why in no_objects.items()}
         numbered = _numbered(ids, label, fit, sources, settings, f"{experiment} {model}")
     for suffix, write in chain(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cohortseg.catalogue import Catalogue, catalogue
-from cohortseg.cohort import assign, cases_text, members, table_text
-from cohortseg.errors import REASONS, StudyError
+from cohortseg.cohort import assign, cases_text, members, read_cases, table_text
+from cohortseg.errors import REASONS, SettingsError, StudyError
 from cohortseg.io.discover import forget_headers, scan
 from cohortseg.io.sidecar import dumps, read_json, write_if_changed
 from cohortseg.layout import Layout
@@ -18,7 +18,7 @@ from cohortseg.series_facts import FACTS
 from cohortseg.settings import Study
 from cohortseg.settings.results import COVARIATES, PROPERTIES
 from cohortseg.steps.clinical import keep_clinical
-from cohortseg.steps.preview import few_subjects, sentences
+from cohortseg.steps.preview import counted, few_subjects, sentences
 from cohortseg.steps.tuning import write_inner_folds
 
 SERIES_COLUMNS = ["case", "subject", "channel", "part", *FACTS, "n_files"]
@@ -52,11 +52,18 @@ def index(study: Study) -> str:
     write_inner_folds(layout, study, ledger, cases)
     _write_tables(layout, result)
     write_if_changed(layout.settings, settings_text(study))
+    before = {case.case for case in read_cases(layout.cases_table)} if layout.cases_table.exists() else set()
     write_if_changed(layout.cases_table, cases_text(cases))
     subjects = {case.subject for case in cases}
-    said = f"{n_files} files: {len(cases)} cases of {len(subjects)} subjects, {len(result.rejected)} series not used"
-    few = few_subjects(len(subjects), study.split.folds) if subjects else ""
-    return f"{said}; {few}" if few else said
+    labelled = [case for case in cases if case.label not in ("none", "rejected")]
+    n_gone = len(before - {case.case for case in cases})
+    said = [
+        f"{counted(n_files, 'file')}: {counted(len(cases), 'case')} of {counted(len(subjects), 'subject')}, "
+        f"{len(labelled)} with a label, {len(result.rejected)} series not used",
+        few_subjects(len({case.subject for case in labelled}), study.split.folds),
+        f"{counted(n_gone, 'case')} of the last index not there any more" if n_gone else "",
+    ]
+    return "; ".join(filter(None, said))
 
 
 def preview(study: Study) -> tuple[list[list[str]], list[str]]:
@@ -73,9 +80,14 @@ def preview(study: Study) -> tuple[list[list[str]], list[str]]:
 
 def _look(layout: Layout, study: Study) -> tuple[int, Catalogue, Identities]:
     """Number of files, what they are, and the names given so far with new ones added."""
-    _check_format(layout)
-    layout.private.mkdir(parents=True, exist_ok=True)
-    layout.private.chmod(0o700)
+    if study.cohort.source.resolve().is_relative_to(layout.root.resolve()):
+        raise SettingsError(f"cohort.source: lies in {layout.root}, where this study is written; move the scans away")
+    try:
+        _check_format(layout)
+        layout.private.mkdir(parents=True, exist_ok=True)
+        layout.private.chmod(0o700)
+    except OSError as error:
+        raise StudyError(f"results: {layout.root} cannot be written ({error.strerror})") from None
     identities = Identities(**_read(layout.identities, {}))
     try:
         found = scan(study.cohort.source, layout.headers_cache, workers=os.cpu_count() or 1)
@@ -106,7 +118,8 @@ def settings_text(study: Study) -> str:
 def clinical_columns(study: Study) -> list[str]:
     """The columns of the clinical table that the settings name."""
     named = [*study.report.subgroups, *study.statistics.covariates]
-    return [name for name in dict.fromkeys(named) if name not in (*PROPERTIES, *COVARIATES)]
+    asked = [name for name in named if name not in (*PROPERTIES, *COVARIATES)]
+    return list(dict.fromkeys([*asked, *([study.types.column] if study.types is not None else [])]))
 
 
 def _check_format(layout: Layout) -> None:

@@ -23,7 +23,7 @@ from cohortseg.settings import LearnedMethod, seeds_of
 from cohortseg.stages import STAGES, ExperimentStage
 from cohortseg.steps.batch import Record, Work, log, run_batch, run_record
 from cohortseg.steps.channels import read_channel
-from cohortseg.steps.taught import REFERENCES, Taught, taught
+from cohortseg.steps.taught import NOBODY_TO_LEARN_FROM, REFERENCES, Taught, taught
 from cohortseg.steps.units import folds_of_model, plan_units, seed_of_model, split_unit
 from cohortseg.volume import Volume
 
@@ -59,7 +59,7 @@ def train_learner(arguments: argparse.Namespace, settings: ExperimentStage, meth
         for role in ("train", "validation")
     }
     if not used["train"]:
-        raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
+        raise StudyError(f"fold {arguments.fold} {NOBODY_TO_LEARN_FROM}")
     used["train"] = drawn(used["train"], _most(method), arguments.seed)
     fitted = fit(layout, folder, settings, method, used["train"], arguments.seed, labels)
     record = {"key": key, "members": used, **fitted, **labels.record(method, used["train"])}

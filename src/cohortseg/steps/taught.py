@@ -14,6 +14,10 @@ from cohortseg.steps.model_space import read_foreground
 
 LABEL = {True: "model-label.zarr", False: "label.zarr"}
 """Name of the store by whether it lies in model space."""
+NOBODY_TO_LEARN_FROM = (
+    "has no labelled case to train on: cross-validation needs those of two subjects at least; `cohortseg status STUDY` "
+    "counts the refused ones"
+)
 SHARE_SEED = 1
 """Of the draw of the subjects that keep their references: the same for all experiments, folds and seeds."""
 

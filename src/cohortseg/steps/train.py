@@ -24,7 +24,7 @@ from cohortseg.steps.intensity import train_intensity
 from cohortseg.steps.learners import train_learner
 from cohortseg.steps.model_space import read_plan, regions_of
 from cohortseg.steps.objective import held_to
-from cohortseg.steps.taught import taught
+from cohortseg.steps.taught import NOBODY_TO_LEARN_FROM, taught
 from cohortseg.steps.training_log import Progress, history_text, report
 from cohortseg.steps.training_pieces import Pieces, usable
 from cohortseg.steps.training_team import train_together
@@ -101,7 +101,7 @@ def train_fold(arguments: argparse.Namespace, *, team: Team = ALONE, device: Any
         before = labels_before(layout, arguments.experiment, arguments.fold, [*used["train"], *used["validation"]])
         used = {role: [name for name in names if name in before] for role, names in used.items()}
     if not used["train"]:
-        raise StudyError(f"fold {arguments.fold} has no labelled case to train on")
+        raise StudyError(f"fold {arguments.fold} {NOBODY_TO_LEARN_FROM}")
     given = (settings.synthesis, regions_of(settings), labels, {name: path for name, (path, _) in before.items()})
     pieces = Pieces(layout, method, plan, settings.classes, used, arguments.seed, team, device, *given)
     budget = budget_of(pieces, arguments, plan_digest)
