@@ -19,7 +19,7 @@ from cohortseg.layout import Layout
 from cohortseg.settings import PretrainedMethod, UNetMethod
 from cohortseg.stages import CrossfitStage, ExperimentStage, FingerprintStage, PlanStage, PreprocessStage
 from cohortseg.steps import crossfit, fingerprint, plan, predict, preprocess, survey, train
-from cohortseg.steps.cascade import pair_members
+from cohortseg.steps.cascade import found_before, pair_members
 from cohortseg.steps.units import split_unit
 from cohortseg.volume import Grid, Volume
 
@@ -295,3 +295,14 @@ def test_cases_that_are_listed_with_their_sources_stay_so():
     both = [{"train": {"a": "1", "b": "2"}, "validation": {"c": "3"}}, {"train": {"b": "2", "c": "3"}}]
     assert pair_members(*both) == {"train": {"b": "2"}, "validation": []}
     assert pair_members({"train": ["a", "b"]}, {"train": ["b", "c"]}) == {"train": ["b"], "validation": []}
+
+
+def test_an_ensemble_and_other_seeds_are_given_what_the_same_models_of_the_first_seed_found(tmp_path):
+    layout = Layout(tmp_path)
+    for model in ("ensemble-seed-7", "fold-1-seed-7"):
+        folder = layout.prediction("low", model, "p0_ct1")
+        write_sidecar(folder / "raw.json", sidecar_of("predict", f"what {model} found"))
+        before = found_before(layout, CASCADE, f"{model.removesuffix('7')}2/p0_ct1", 7)
+        assert before.inputs == {"before": f"what {model} found"}
+        assert before.label(tmp_path / "unused") == folder / "raw.zarr"
+    assert found_before(layout, ALONE, "fold-1-seed-2/p0_ct1", None) is None
