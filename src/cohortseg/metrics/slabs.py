@@ -5,7 +5,7 @@ the numbers are the same. So are distances, but for two things: they are always 
 precision, also between masks of noise, where the whole image would be mapped in single precision (1e-6 of a distance);
 and where two voxels are equally near, the last binary digit may be that of the other.
 
-Memory follows the surfaces and the runs of both masks (about 60 bytes for each), not the voxels.
+Memory follows one slab and the surfaces and runs of both masks, not the voxels of the image.
 """
 
 from collections.abc import Callable, Iterator
