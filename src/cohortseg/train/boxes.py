@@ -37,7 +37,7 @@ def boxes_of(label: npt.NDArray[np.integer], *, by_slice: bool) -> list[Box]:
     found: list[Box] = []
     for number in np.unique(label[is_labelled(label)]).tolist():
         parts, _ = ndimage.label(label == number, touching)
-        found += [(number, box) for box in ndimage.find_objects(parts)]
+        found += [(number, (z, y, x)) for z, y, x in ndimage.find_objects(parts)]
     return sorted(found, key=lambda one: (-int(np.prod([s.stop - s.start for s in one[1]])), one[0], str(one[1])))
 
 
