@@ -1,6 +1,7 @@
 """Hippocampus, fold 0: ours against nnU-Net with the same CPU time to train in.
 
     python benchmarks/race_nnunet.py PEER_BIN DATA FOLDER [--minutes 5 30] [--threads 2] [--who ours nnunet] [--step-s S]
+    python benchmarks/race_nnunet.py --plot CSV PNG
 
 PEER_BIN is the bin folder of an environment with nnunetv2 2.8 and a torch of its own, DATA holds images and labels, FOLDER
 keeps everything that is made. Both see the same 166 cases and are judged on the same 42. A budget of so many minutes on so
@@ -53,6 +54,9 @@ class nnUNetTrainerRace(nnUNetTrainer):
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--plot"]:
+        plot(*map(Path, sys.argv[2:4]))
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("peer_bin", type=Path)
     parser.add_argument("data", type=Path)
@@ -87,6 +91,25 @@ def main() -> None:
             row |= scores(found, arguments.data)
             keep(arguments.folder / "race.csv", row)
             print(row, flush=True)
+
+
+def plot(table: Path, target: Path) -> None:
+    """Dice of both parts against the CPU minutes of the training; each point is a training of its own."""
+    import matplotlib.pyplot as plt
+
+    with table.open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: float(row["train_cpu_s"]))
+    figure, axes = plt.subplots(figsize=(6.0, 3.4), layout="constrained")
+    for tool, name, colour in (("ours", "cohortseg", "#116080"), ("nnunet", "nnU-Net 2.8.1", "#b5541c")):
+        own = [row for row in rows if row["tool"] == tool]
+        minutes = [float(row["train_cpu_s"]) / 60 for row in own]
+        for part, line, marker in (("anterior", "-", "o"), ("posterior", "--", "s")):
+            dice = [float(row[part]) for row in own]
+            axes.plot(minutes, dice, line, lw=0.6, marker=marker, color=colour, label=f"{name}, {part}")
+    axes.set(xlabel="CPU minutes of training", ylabel="mean Dice, 42 held-out cases", ylim=(-0.03, 1.0), xlim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(target, dpi=150)
 
 
 def file_of(case: str) -> str:

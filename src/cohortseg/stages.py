@@ -324,33 +324,39 @@ def stage_settings(study: Study, stage: str, experiment: str | None = None) -> s
         available["detection"] = study.detection and study.detection.of_candidates()
         available["types"] = study.types and study.types.of_region()
     if experiment is not None:
-        # Other experiments know nothing of regions, and are not made again when only these change.
-        if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
-            available["regions"] = {}
-        available["experiment"] = study.experiments[experiment]
-        available["model"] = getattr(available["experiment"], "model", None)
-        available["members"] = study.members(experiment)
-        if stage in ("contest", "elect"):
-            available["keep_if"] = available["experiment"].keep_if
-        available["seed_before"] = study.seed_before(experiment)
-        available["choose_threshold"] = study.chooses_threshold(experiment)
-        if stage == "pseudolabel":
-            available["source"] = study.labels_of(experiment)
-            available["source_method"] = study.experiments[available["source"]]
-            # What is chosen by references of other folds is left out.
-            available["cleaning"] = None if study.postprocess.choose else study.postprocess
-            available["in_model_space"] = experiment in study.networks
-        if stage == "crossfit":
-            available["source"] = study.before(experiment)
-            available["source_method"] = study.experiments[available["source"]]
-            available["seed"] = study.seed_before(experiment)
-        if stage == "stability" and experiment not in study.networks:
-            available["preprocess"] = None
-        if experiment in study.tune:
-            available["tune"] = study.tune[experiment].model_copy(update={"trials": None})
+        available |= _of_experiment(study, stage, experiment)
     model = STAGES[stage].settings
     found = model.model_validate({name: available[name] for name in model.model_fields})
     return found.model_dump_json(exclude=_unsaid(study, stage))
+
+
+def _of_experiment(study: Study, stage: str, experiment: str) -> dict[str, Any]:
+    """What a stage may ask that depends on the experiment."""
+    said: dict[str, Any] = {"experiment": study.experiments[experiment]}
+    # Other experiments know nothing of regions, and are not made again when only these change.
+    if stage in ("train", "predict", "trial") and not study.finds_regions(experiment):
+        said["regions"] = {}
+    said["model"] = getattr(said["experiment"], "model", None)
+    said["members"] = study.members(experiment)
+    if stage in ("contest", "elect"):
+        said["keep_if"] = said["experiment"].keep_if
+    said["seed_before"] = study.seed_before(experiment)
+    said["choose_threshold"] = study.chooses_threshold(experiment)
+    if stage == "pseudolabel":
+        said["source"] = study.labels_of(experiment)
+        said["source_method"] = study.experiments[said["source"]]
+        # What is chosen by references of other folds is left out.
+        said["cleaning"] = None if study.postprocess.choose else study.postprocess
+        said["in_model_space"] = experiment in study.networks
+    if stage == "crossfit":
+        said["source"] = study.before(experiment)
+        said["source_method"] = study.experiments[said["source"]]
+        said["seed"] = study.seed_before(experiment)
+    if stage == "stability" and experiment not in study.networks:
+        said["preprocess"] = None
+    if experiment in study.tune:
+        said["tune"] = study.tune[experiment].model_copy(update={"trials": None})
+    return said
 
 
 def _unsaid(study: Study, stage: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_a_dry_run_tells_each_series_its_fate_and_writes_no_table(config, capsys
     run_index(config, "--dry-run")
     heading, *rows, blank, counts, few = capsys.readouterr().out.splitlines()
     assert (blank, counts) == ("", "1 case of 1 subject, 1 with a label")
-    assert few == "split.folds: 5 folds and 1 subject; 4 would hold nobody"
+    assert few == "split.folds: 5 folds and 1 labelled subject; 4 folds would score nobody"
     assert heading.split()[:4] == ["status", "reason", "case", "modality"], "columns that are empty are left out"
     assert any(row.startswith("label") and row.endswith("GTV left of X") for row in rows)
     (taken,), (left,) = ([row for row in rows if word in row] for word in ("thorax", "scout"))

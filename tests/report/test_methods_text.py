@@ -10,6 +10,7 @@ from cohortseg.report.flow import flow_diagram
 from cohortseg.report.methods_text import Facts, methods_text
 from cohortseg.report.references import REFERENCES, Bibliography
 from cohortseg.settings import load_study
+from cohortseg.steps.report import validated_by_themselves
 
 PLAN = {
     "dims": 2,
@@ -158,6 +159,22 @@ def test_scans_of_another_kind_are_told_apart_from_those_of_the_modality():
     table = flow_table().replace({"reason": {"NOT_AN_IMAGE": "NOT_SELECTED"}})
     facts = replace(FACTS, flow=flow_diagram(table))
     assert "19 scans were found, of which 2 scans were not of the kind wanted (CT); 2 scans" in text_of(facts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"keep": "best"}, "The weights of the best validation were kept; it is the held-out cases of the fold"),
+        ({"patience": 5}, "Training ended after 5 validations without a better one; it is the held-out cases"),
+        ({}, None),
+    ],
+)
+def test_what_was_decided_by_the_cases_that_are_scored_is_said(settings, said):
+    network = {**FACTS.settings["experiments"]["unet2d"], **settings}
+    values = {**FACTS.settings, "experiments": {"unet2d": network}}
+    text = changed(experiments={"unet2d": network})
+    assert said in text if said else "results on them are too good" not in text
+    assert validated_by_themselves(load_study(values)) == (["unet2d"] if said else [])
 
 
 def test_a_network_that_learnt_from_labels_of_others_says_so():

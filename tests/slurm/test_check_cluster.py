@@ -42,7 +42,10 @@ def check(profile: Path, *arguments: str) -> Run:
 
 
 @pytest.mark.slurm
-def test_a_profile_that_fits_passes(cluster, profile):
+@pytest.mark.parametrize("option", ["gpus", "gres"])
+def test_a_profile_that_fits_passes(cluster, profile, option):
+    text = (profile / "profile.yaml").read_text().replace("gpu_model: null", "gpu_model: fake")
+    (profile / "profile.yaml").write_text(text.replace("gpu_option: gpus", f"gpu_option: {option}"))
     told = check(profile, "--submit")
     assert told.returncode == 0, told.output
     assert "WRONG" not in told.output
@@ -61,6 +64,7 @@ def test_each_wrong_answer_is_named_with_what_is_right(cluster, profile):
     )
     text = (profile / "profile.yaml").read_text()
     changed = text.replace("account: null", "account: mylab").replace("gpu_model: null", "gpu_model: a100")
+    changed = changed.replace("gpu_option: gpus", "gpu_option: cards")
     (profile / "profile.yaml").write_text(changed.replace("train_minutes: 1440", "train_minutes: 6000"))
     told = check(profile)
     assert told.returncode == 1
@@ -72,6 +76,7 @@ def test_each_wrong_answer_is_named_with_what_is_right(cluster, profile):
         "partition gpu: max_gpu 8, the cluster gives 2 at most",
         "train_minutes 6000: no partition with cards gives more than 2880",
         "gpu_model a100: choices: fake",
+        "gpu_option cards: choices: gpus, gres",
         "account mylab: this cluster keeps no accounts",
     ]
     assert [text for text in expected if not any(text in line for line in wrong)] == []

@@ -139,7 +139,9 @@ def trained(made):
 
 @pytest.fixture
 def layout(tmp_path, made):
+    """A copy of it before anything of the cascade was made."""
     shutil.copytree(made.root, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "experiments" / "cascade", ignore_errors=True)
     return Layout(tmp_path / "study")
 
 

@@ -44,13 +44,13 @@ def test_a_misspelt_structure_is_named_with_the_names_that_there_are(tmp_path):
 
 
 def test_more_folds_than_subjects_are_told(tmp_path):
-    assert "split.folds: 5 folds and 2 subjects; 3 would hold nobody" in sentences(
+    assert "split.folds: 5 folds and 2 labelled subjects; 3 folds would score nobody" in sentences(
         study(tmp_path, {"tumour": "GTV.*"}, folds=5), TWO
     )
 
 
-@pytest.mark.parametrize(("n_subjects", "folds", "is_few"), [(5, 5, False), (6, 5, False), (4, 5, True), (0, 2, True)])
-def test_as_many_subjects_as_folds_are_enough(n_subjects, folds, is_few):
+@pytest.mark.parametrize(("n_subjects", "folds", "is_few"), [(5, 5, False), (6, 5, False), (4, 5, True), (0, 2, False)])
+def test_as_many_labelled_subjects_as_folds_or_none_are_enough(n_subjects, folds, is_few):
     assert bool(few_subjects(n_subjects, folds)) is is_few
 
 

@@ -52,7 +52,7 @@ def predicted(tmp_path_factory) -> Path:
     for number in range(7):
         write_patient(home / "data" / f"p{number}", number)
     (home / "config.yaml").write_text(yaml.safe_dump(STUDY, sort_keys=False))
-    done = call(snakemake_command("step_4_validate", "step_5_test"), home)
+    done = call(snakemake_command("--", "step_4_validate", "step_5_test"), home)
     assert done.returncode == 0, done.output
     jobs = {"train": 6, "train_pair": 3, "crossfit": 9, "predict": 8, "preprocess_low": 1}
     assert {rule: done.finished[rule] for rule in jobs} == jobs
@@ -127,7 +127,7 @@ def test_new_scans_go_through_both_model_spaces_where_a_package_is_a_cascade(pre
         "experiments": {"finished": {"method": "pretrained", "model": str(tmp_path / "model"), "overlap": 0.0}}
     }
     (tmp_path / "home" / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    done = run(tmp_path / "home", "step_4_validate")
+    done = run(tmp_path / "home", "--", "step_4_validate")
     assert done.returncode == 0, done.output
     assert done.finished["preprocess_low"] == done.finished["predict"] == 1
     (found,) = (tmp_path / "home/results/tiny/experiments/finished/untrained/cases").glob("*/raw.json")

@@ -184,7 +184,8 @@ def model_card(package: dict[str, Any], plan: dict[str, Any]) -> str:
         f"| {name} | {found['n']} | {found['mean_dice']:.3f} | {found['median_dice']:.3f} |\n"
         for name, found in package["validation"].items()
     )
-    cases = [training["cases"] for training in package["trainings"].values()]
+    cases = sorted({training["cases"] for training in package["trainings"].values()})
+    n_cases = " to ".join(str(n) for n in dict.fromkeys((cases[0], cases[-1])))
     head = "| class (stage) | cases | mean Dice | median Dice |\n|---|---|---|---|"
     head = head if scores else "No metrics were at hand when the package was made."
     example = {"method": "pretrained", "model": "PATH/OF/THIS/FOLDER"}
@@ -196,7 +197,7 @@ mean of their probabilities.{_before_words(package)}
 **Use**: research on images like those it was trained on. It is no medical device. Each case of a new study whose size,
 spacing or intensity lies outside what the plan saw is named in that study's report.
 
-**Trained on** {min(cases)} to {max(cases)} cases per network ({plan["seen"]["n_cases"]} seen by the plan,
+**Trained on** {n_cases} cases per network ({plan["seen"]["n_cases"]} seen by the plan,
 {plan["seen"]["n_with_foreground"]} of them with labelled voxels), by cohortseg {package["cohortseg"]}.
 
 ## Cross-validation

@@ -205,14 +205,21 @@ def _distances(
 ) -> SurfaceDistances:
     if not counts.reference or not counts.prediction:
         return SurfaceDistances(np.empty(0), np.empty(0))
-    index = [np.concatenate(side.index) for side in surfaces]
+    index = [_joined(side.index) for side in surfaces]
     found = []
     for side in (0, 1):
-        distances = np.concatenate(surfaces[side].distances_mm)
+        distances = _joined(surfaces[side].distances_mm)
         left = np.flatnonzero(distances < 0)
         distances[left] = search_far(index[side][left], index[1 - side], spacing_mm, n_slices)
         found.append(distances)
     return SurfaceDistances(*found)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """The arrays of all slabs as one; the list is emptied, so that they are not in memory twice for long."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def search_far(start: Indices, ends: Indices, spacing_mm: Triple, n_slices: int, most_ends: int = MOST_ENDS) -> Floats:

@@ -44,6 +44,18 @@ def cascade_sentence(method: Settings, folds: int | None) -> str:
     )
 
 
+def kept_sentence(method: Settings) -> str:
+    """What of a training was decided by the cases that it kept out; empty where nothing was."""
+    rows = method.get("patience") or 0
+    ended = f"training ended after {rows} validations without a better one" if rows else ""
+    kept = "the weights of the best validation were kept" if method.get("keep") == "best" else ""
+    if not (ended or kept):
+        return ""
+    what = " and ".join(filter(None, (ended, kept)))
+    held_out = "it is the held-out cases of the fold that validate, so results on them are too good"
+    return f"{what[0].upper()}{what[1:]}; {held_out}."
+
+
 def taught_sentence(method: Settings) -> str:
     """Whose labels a method learnt from, or what of them; empty where these were the references."""
     boxes = "" if method.get("boxes") is None else _boxes_sentence(float(method["boxes"]))

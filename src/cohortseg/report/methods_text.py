@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cohortseg.report.flow import Flow
-from cohortseg.report.labels_text import cascade_sentence, label_sentences, target_sentence, taught_sentence
+from cohortseg.report.labels_text import (
+    cascade_sentence,
+    kept_sentence,
+    label_sentences,
+    target_sentence,
+    taught_sentence,
+)
 from cohortseg.report.numbers import confidence_words, counted, metric_look, significant
 from cohortseg.report.plan_table import normalisation_words
 from cohortseg.report.references import Bibliography
@@ -236,6 +242,7 @@ def _unet(facts: Facts, name: str, method: Settings, cited: Bibliography) -> str
         cascade_sentence(method, (facts.settings.get("split") or {}).get("folds")),
         target_sentence(method),
         taught_sentence(method),
+        kept_sentence(method),
         "The loss counted at the coarser levels of the decoder, too." if method.get("deep_supervision") else "",
         f"Augmentation: preset “{method.get('augmentation')}”." if method.get("augmentation") != "none" else "",
         f"One model per fold and seed ({', '.join(map(str, seeds))})." if seeds else "",

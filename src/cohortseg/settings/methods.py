@@ -148,8 +148,15 @@ class UNetMethod(NetworkMethod):
     accumulate: int = Field(1, ge=1, description="parts that a batch goes through the network in, to save memory")
     gradient_clip: NotNegative = Field(12.0, description="largest norm of the gradient; 0: no limit")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="keep a running average of the weights; 0: the weights")
-    keep: Literal["last", "best"] = Field("last", description="weights that are kept: best by the validation Dice")
-    patience: int = Field(0, ge=0, description="validations without a better Dice after which training ends; 0: never")
+    keep: Literal["last", "best"] = Field(
+        "last",
+        description="weights that are kept: best by the validation Dice, which makes results on the validation cases too good",
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        description="validations without a better Dice after which training ends, which looks at the validation cases too; 0: never",
+    )
     foreground_share: float = Field(0.5, ge=0, le=1, description="share of patches centred on a labelled voxel")
     negative_share: float = Field(0.0, ge=0, le=1, description="share of patches without any labelled voxel")
     balance: Literal["case", "class"] = Field(

@@ -55,12 +55,12 @@ def index(study: Study) -> str:
     before = {case.case for case in read_cases(layout.cases_table)} if layout.cases_table.exists() else set()
     write_if_changed(layout.cases_table, cases_text(cases))
     subjects = {case.subject for case in cases}
+    labelled = [case for case in cases if case.label not in ("none", "rejected")]
     n_gone = len(before - {case.case for case in cases})
     said = [
         f"{counted(n_files, 'file')}: {counted(len(cases), 'case')} of {counted(len(subjects), 'subject')}, "
-        f"{sum(case.label not in ('none', 'rejected') for case in cases)} with a label, {len(result.rejected)} series "
-        "not used",
-        few_subjects(len(subjects), study.split.folds) if subjects else "",
+        f"{len(labelled)} with a label, {len(result.rejected)} series not used",
+        few_subjects(len({case.subject for case in labelled}), study.split.folds),
         f"{counted(n_gone, 'case')} of the last index not there any more" if n_gone else "",
     ]
     return "; ".join(filter(None, said))

@@ -30,16 +30,17 @@ def sentences(study: Study, series: Sequence[dict[str, Any]]) -> list[str]:
         reasons = Counter(row["reason"] for row in series if row["status"] == "rejected")
         why = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common())
         said.append(f"no case to work on: {why}" if why else "no case to work on: no image was found")
-    elif few := few_subjects(n_subjects, study.split.folds):
+    elif few := few_subjects(len({cases[case] for case in labelled}), study.split.folds):
         said.append(few)
     return [*said, *_unmatched(study, series)]
 
 
-def few_subjects(n_subjects: int, folds: int) -> str:
-    """What is wrong with so few subjects for the folds; empty where there are enough."""
-    if n_subjects >= folds:
+def few_subjects(n_labelled: int, folds: int) -> str:
+    """What is wrong with so few labelled subjects for the folds; empty where there are enough, or none is labelled."""
+    if n_labelled == 0 or n_labelled >= folds:
         return ""
-    return f"split.folds: {folds} folds and {counted(n_subjects, 'subject')}; {folds - n_subjects} would hold nobody"
+    subjects = counted(n_labelled, "labelled subject")
+    return f"split.folds: {folds} folds and {subjects}; {counted(folds - n_labelled, 'fold')} would score nobody"
 
 
 def _unmatched(study: Study, series: Sequence[dict[str, Any]]) -> Iterator[str]:

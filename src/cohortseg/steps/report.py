@@ -24,7 +24,7 @@ from cohortseg.report.content import RESOURCE_COLUMNS, ReportContent, text_colum
 from cohortseg.report.curves import CURVES
 from cohortseg.report.further import ANALYSES
 from cohortseg.report.page import render
-from cohortseg.settings import Study, load_study
+from cohortseg.settings import Study, UNetMethod, load_study
 from cohortseg.stages import ReportStage, stage_settings
 from cohortseg.steps.image_pictures import image_results
 from cohortseg.steps.pictures import pictures, thumbnails
@@ -296,6 +296,11 @@ def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
     n_subjects = rows["subject"].nunique() if len(rows) else 0
     if 0 < n_subjects < SMALL_COHORT:
         found.append(f"Only {n_subjects} subjects were evaluated: intervals are wide and tests have little power.")
+    if chosen := validated_by_themselves(last_study(layout)):
+        found.append(
+            f"Weights of {', '.join(chosen)} were kept, or their training ended, by the held-out cases of each fold: "
+            "results on these are too good. An independent test set has no part in it."
+        )
     n_mended = _table(layout, "repairs")["case"].nunique()
     if n_mended:
         found.append(f"{n_mended} of the cases were mended or carry a warning: see Repairs and warnings.")
@@ -306,6 +311,12 @@ def warnings(layout: Layout, rows: pd.DataFrame) -> list[str]:
     if replaced:
         found.append(f"Models were trained on an older version of, or with a case now gone: {', '.join(replaced)}.")
     return found
+
+
+def validated_by_themselves(study: Study) -> list[str]:
+    """The experiments whose trainings looked at the references of the cases that they are scored on."""
+    networks = {name: one for name, one in sorted(study.experiments.items()) if isinstance(one, UNetMethod)}
+    return [name for name, one in networks.items() if one.keep == "best" or one.patience]
 
 
 def _retrained_on_older(layout: Layout) -> set[str]:
