@@ -241,6 +241,11 @@ def test_the_table_of_methods_is_the_choice_of_the_experiments():
             {"method": "unet", "foreground_share": 0.7, "negative_share": 0.4},
             "experiments.my-unet: `foreground_share` and",
         ),
+        (
+            "experiments.my-unet",
+            {"method": "unet", "boxes": 0.2, "keep": "best"},
+            "experiments.my-unet: `boxes`: `keep: best` and `patience` would look at outlines",
+        ),
         ("experiments.my-unet.frozen", ["encoder"], "experiments.my-unet: `frozen` parts need weights"),
         ("experiments", {"a": {"method": "best"}}, "experiments.a.among: empty; there is no other experiment"),
         (

@@ -58,7 +58,7 @@ STEPS = {
     "C28": ("`stability`: Dice under changes of the image (docs/tasks.md)", "tests/steps/test_stability.py"),
     "L03": ("`loss_options.first_epochs`: the Dice privileged at first", "tests/steps/test_objective.py"),
     "L11": ("`loss_options.shape_weight`: shape codes of an autoencoder", "tests/train/test_shape_prior.py"),
-    "T02": ("`annotated_every`: sparse annotation", "tests/train/test_techniques.py"),
+    "T02": ("`annotated_every`: sparse annotation; `boxes`: boxes alone", "tests/train/test_boxes.py"),
     "T03": ("`transfer`, `frozen`, `fine_tuned_layers`", "tests/train/test_techniques.py"),
     "T06": ("`schedule`, `decay_per_epoch`", "tests/train/test_techniques.py"),
     "P05": (

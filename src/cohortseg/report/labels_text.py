@@ -57,13 +57,25 @@ def kept_sentence(method: Settings) -> str:
 
 
 def taught_sentence(method: Settings) -> str:
-    """Whose labels a method learnt from; empty where these were the references."""
+    """Whose labels a method learnt from, or what of them; empty where these were the references."""
+    boxes = "" if method.get("boxes") is None else _boxes_sentence(float(method["boxes"]))
     source = method.get("labels_from")
     if not source:
-        return ""
+        return boxes
     share = method.get("reference_share") or 0
     but = f", but for {100 * share:g} % of the subjects, which kept their references" if share else ""
     return (
         f"It learnt from the labels that the experiment {source} found on the training cases of each fold{but}; no "
         "held-out case of the fold took part in making them. It was scored against references."
+        f"{f' {boxes}' if boxes else ''}"
+    )
+
+
+def _boxes_sentence(share: float) -> str:
+    """What of a box was learnt."""
+    inner = "all of it counted as its class" if share == 1 else f"the middle {100 * share:g} % of it was its class"
+    rest = "" if share == 1 else ", the rest of the box counted for nothing"
+    return (
+        f"Of each labelled object it was told the bounding box alone: {inner}{rest}, and what lay outside all boxes "
+        "was background. It was scored against outlines."
     )

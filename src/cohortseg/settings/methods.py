@@ -170,6 +170,13 @@ class UNetMethod(NetworkMethod):
         ge=1,
         description="only each n-th slice of the training cases has a label, the others count for nothing; with a small `foreground_share`, or patches always have theirs in the middle",
     )
+    boxes: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="learn from the boxes about the labelled objects of the training cases alone (on each slice where `plan.dims` is 2): so large a share of a box, in its middle, is the class, the rest of it counts for nothing, outside is background; 0.2 as published (Khoreva 2017), 1: whole boxes",
+        exclude_if=is_none,
+    )
     labels_from: Name | None = Field(None, description=LABELS_FROM)
     reference_share: float = Field(0.0, ge=0, le=1, description=REFERENCE_SHARE)
     transfer: Path | None = Field(
@@ -241,6 +248,8 @@ class UNetMethod(NetworkMethod):
     def _chosen_without_references(self) -> "UNetMethod":
         if self.labels_from is not None and (self.keep == "best" or self.patience):
             raise ValueError("`labels_from`: `keep: best` and `patience` would look at references of held-out cases")
+        if self.boxes is not None and (self.keep == "best" or self.patience):
+            raise ValueError("`boxes`: `keep: best` and `patience` would look at outlines of held-out cases")
         return self
 
     @model_validator(mode="after")

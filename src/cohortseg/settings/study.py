@@ -230,6 +230,8 @@ class Study(Part):
                 raise ValueError(f"experiments.{name}.reference_share: only with `labels_from`")
             if self.labels_of(name) is not None and name in self.tune:
                 raise ValueError(f"tune.{name}: a search scores by references, which `labels_from` does without")
+            if getattr(method, "boxes", None) is not None and name in self.tune:
+                raise ValueError(f"tune.{name}: a search scores by outlines, which `boxes` does without")
             while (source := self.labels_of(seen[-1])) is not None:
                 if source not in self.experiments or isinstance(self.experiments[source], BestMethod):
                     known = sorted(other for other, one in self.experiments.items() if not isinstance(one, BestMethod))

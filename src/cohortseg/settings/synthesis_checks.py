@@ -16,6 +16,7 @@ OF_LABELS: dict[str, Any] = {
     "uncertainty": False,
     "loss_options": None,
     "annotated_every": 1,
+    "boxes": None,
     "targets": "classes",
     "resolution": "full",
     "cascade": None,

@@ -20,7 +20,9 @@ NOT_SEARCHED: dict[str, str] = {
     ),
     **dict.fromkeys(("channels_last", "compile", "checkpoint_minutes"), "it changes no result"),
     **dict.fromkeys(("precision", "processes"), "it belongs to the machine"),
-    **dict.fromkeys(("labels_from", "reference_share"), "a search scores by references; make one experiment of each"),
+    **dict.fromkeys(
+        ("labels_from", "reference_share", "boxes"), "a search scores by references; make one experiment of each"
+    ),
     "minutes": "trials are as long as `steps`",
     "seeds": "the best of several seeds is luck, not a setting",
     "targets": "make one experiment of each and compare them",

@@ -23,6 +23,7 @@ from cohortseg.steps.objective import changing
 from cohortseg.steps.taught import REFERENCES, Taught, training_case
 from cohortseg.train.augment import AUGMENTATIONS, augment
 from cohortseg.train.augment_cascade import change_with_label
+from cohortseg.train.boxes import boxed_cases
 from cohortseg.train.patches import Case, PatchSource, patch_source
 from cohortseg.train.recipe import Recipe
 from cohortseg.train.sparse import sparse_cases
@@ -125,10 +126,15 @@ class Pieces:
         """Patches per step."""
         return int(self.method.batch or self.plan["batch"]["value"])
 
+    @property
+    def labelled_cases(self) -> list[Any]:
+        """The training cases with their labels, or with what boxes say of them."""
+        return boxed_cases(self.cases("train"), self.method.boxes, by_slice=self.plan["dims"] == 2)
+
     def source(self) -> PatchSource:
         """Patches of the training cases."""
         return patch_source(
-            sparse_cases(self.cases("train"), self.method.annotated_every),
+            sparse_cases(self.labelled_cases, self.method.annotated_every),
             patch=self.sizes[1],
             batch_size=self.batch_size,
             foreground_share=self.method.foreground_share,
