@@ -82,7 +82,8 @@ def require_cases(layout: Layout, n_cases: int) -> None:
     StudyError
         When the index took no scan; one line with the reasons why not.
     """
-    if n_cases:
+    # A table of cases written by hand (`index: manual`) has none of those refused beside it.
+    if n_cases or not layout.rejected_table.exists():
         return
     with layout.rejected_table.open(encoding="utf-8", newline="") as table:
         reasons = Counter(row["reason"] for row in csv.DictReader(table, delimiter="\t"))
