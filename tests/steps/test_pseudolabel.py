@@ -147,8 +147,10 @@ def test_held_out_cases_are_refused_and_not_opened_by_any_round(layout):
     for name in HELD_OUT:
         shutil.rmtree(layout.case(name))  # a trap: whoever looks at a held-out case of fold 0 fails
         shutil.rmtree(layout.prediction("salt", "untrained", name))
-    with pytest.raises(StudyError, match="keeps p3_ct1 out"):
-        label_cases(layout, "round-1", stage(), cases=[*TRAINING, "p3_ct1"])
+    # Of its own fold, and of the test set.
+    for name in ("p3_ct1", "p4_ct1"):
+        with pytest.raises(StudyError, match=f"keeps {name} out"):
+            label_cases(layout, "round-1", stage(), cases=[*TRAINING, name])
     method = ForestMethod(method="forest", channel="pet", labels_from="salt", trees=3)
     label_cases(layout, "round-1", stage(in_model_space=False))
     learn(layout, "round-1", method)
