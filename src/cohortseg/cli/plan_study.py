@@ -189,6 +189,7 @@ def _cascade(
     if experiment == min(name for name in study.experiments if study.before(name) == source):
         pairs = _training(source, one, folds * (folds - 1) // 2, on_gpu=on_gpu)
         yield replace(pairs, work=work_of("train_pair", source))
+    n_jobs = folds * len({case.fold_batch for case in cases})
     yield _row(study, "crossfit", experiment, cases, n_jobs, needs, gpu=on_gpu, runs=folds)
 
 
