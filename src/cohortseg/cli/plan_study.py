@@ -11,7 +11,7 @@ from cohortseg.cli.config import load_config
 from cohortseg.cohort import Case, read_cases, some_of
 from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import write_text
-from cohortseg.layout import Layout
+from cohortseg.layout import TEST, Layout
 from cohortseg.settings import LearnedMethod, Study, UNetMethod, seeds_of
 from cohortseg.settings.methods import DEFAULT_STEPS
 from cohortseg.sizing import Need, Size, memory_mb, shipped
@@ -110,7 +110,7 @@ def plan(study: Study, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu:
         if isinstance(method, UNetMethod):
             yield _training(experiment, method, study.split.folds, on_gpu=on_gpu)
         if study.before(experiment) is not None:
-            yield from _cascade(study, experiment, cases, len(fold_batches), needs, on_gpu=on_gpu)
+            yield from _cascade(study, experiment, [case for case in cases if case.fold != TEST], needs, on_gpu=on_gpu)
         if (source := study.labels_of(experiment)) is not None:
             # Each fold has its training cases labelled: all batches but its own.
             folds, gpu = study.split.folds, on_gpu and source in study.networks
@@ -177,7 +177,7 @@ def _row(  # noqa: PLR0913 (what one row is made of)
 
 
 def _cascade(
-    study: Study, experiment: str, cases: Sequence[Case], n_batches: int, needs: dict[str, Need], *, on_gpu: bool
+    study: Study, experiment: str, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool
 ) -> Iterator[Row]:
     """What a cascade takes beside its own networks: one for each pair of folds, labels of all cases for each."""
     source, folds = study.before(experiment), study.split.folds
@@ -189,7 +189,8 @@ def _cascade(
     if experiment == min(name for name in study.experiments if study.before(name) == source):
         pairs = _training(source, one, folds * (folds - 1) // 2, on_gpu=on_gpu)
         yield replace(pairs, work=work_of("train_pair", source))
-    yield _row(study, "crossfit", experiment, cases, folds * n_batches, needs, gpu=on_gpu, runs=folds)
+    n_jobs = folds * len({case.fold_batch for case in cases})
+    yield _row(study, "crossfit", experiment, cases, n_jobs, needs, gpu=on_gpu, runs=folds)
 
 
 def _search(study: Study, experiment: str, cases: Sequence[Case], needs: dict[str, Need], *, on_gpu: bool) -> Row:
