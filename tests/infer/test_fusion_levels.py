@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from cohortseg.infer.architectures.fusion import LEVELS, fusion
+from cohortseg.train.losses import cross_entropy
+from cohortseg.train.step import supervised
 
 CHANNELS = 3
 
@@ -68,3 +70,21 @@ def test_every_level_looks_at_every_modality(level):
     network, x = network_of(level), image().requires_grad_()
     network(x).sum(dim=(0, 2, 3))[1].backward()
     assert (x.grad.abs().sum(dim=(0, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize("channels", [(), (1, 3)])
+def test_networks_that_decide_together_learn_each_by_its_own_loss(channels):
+    """Decision: whatever the others say, a network has the gradient that it would have alone, over their number."""
+    network = fusion(
+        dims=2, in_channels=CHANNELS, out_channels=3, level="decision", features=(4, 8), channels=channels
+    ).train()
+    x, target = image(), torch.zeros(2, *image().shape[2:], dtype=torch.long)
+    target[:, 2:5, 3:6] = 1
+    supervised(cross_entropy(), network(x), target).backward()
+    streams = (network.network if channels else network).streams
+    place, first = (channels or (1,))[0] - 1, streams[0]
+    found = [parameter.grad.clone() for parameter in first.parameters()]
+    first.zero_grad()
+    cross_entropy()(first(x[:, place : place + 1]), target).backward()
+    for gradient, parameter in zip(found, first.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad / len(streams))

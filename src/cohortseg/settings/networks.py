@@ -145,6 +145,9 @@ class Fusion(NetworkPart):
     channels: Features | None = Field(
         None, min_length=1, description="numbers of the image channels that take part, from 1; all when empty"
     )
+    together: bool = Field(
+        False, description="of `decision`: the networks learn by the loss of their mean, not each by its own"
+    )
 
 
 NETWORK_SETTINGS: tuple[type[NetworkPart], ...] = (

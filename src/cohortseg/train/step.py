@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cohortseg.errors import SettingsError
-from cohortseg.infer.architectures.parts import WithContours
+from cohortseg.infer.architectures.parts import SideBySide, WithContours
 from cohortseg.infer.architectures.parts import middle as inner
 from cohortseg.train.contours import contour_loss
 from cohortseg.train.losses import LossFunction
@@ -140,7 +140,7 @@ def one_step(state: State, recipe: Recipe, images: Tensor, labels: Tensor, *, te
 
 def supervised(
     loss: LossFunction,
-    logits: Tensor | list[Tensor] | WithContours,
+    logits: Tensor | list[Tensor] | WithContours | SideBySide,
     target: Tensor,
     contour_weight: float = 1.0,
     team: Team = ALONE,
@@ -148,8 +148,11 @@ def supervised(
     """The loss of the logits; of several resolutions (finest first) the mean, each weighted half as much as the finer.
 
     The target of a coarser one holds the nearest voxels, so that no class appears that is not there. The contours of
-    networks that find them too have a loss of their own, which is added.
+    networks that find them too have a loss of their own, which is added. Of networks side by side it is the mean.
     """
+    if isinstance(logits, SideBySide):
+        of_each = [supervised(loss, one, target, contour_weight, team) for one in logits.each]
+        return torch.stack(of_each).mean()
     if isinstance(logits, WithContours):
         edges = supervised(contour_loss, logits.contours, target, team=team)
         return supervised(loss, logits.classes, target, team=team) + contour_weight * edges

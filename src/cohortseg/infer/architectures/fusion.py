@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cohortseg.choose import choose
 from cohortseg.errors import SettingsError
+from cohortseg.infer.architectures.parts import SideBySide
 from cohortseg.infer.architectures.unet_paper import unet_paper
 from cohortseg.infer.extent import Extent, same
 from cohortseg.infer.layers import CONV
@@ -38,9 +39,9 @@ class Chosen(nn.Module):
         super().__init__()
         self.network, self.places = network, list(places)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | SideBySide:
         """Float tensor (n, channel, ...) to logits (n, class, ...)."""
-        logits: Tensor = self.network(x[:, self.places])
+        logits: Tensor | SideBySide = self.network(x[:, self.places])
         return logits
 
 
@@ -58,10 +59,20 @@ class ClassifierFusion(Streams):
 
 
 class DecisionFusion(Streams):
-    """The mean of the probabilities; given as its logarithm, so that a softmax gives it back."""
+    """The mean of the probabilities; given as its logarithm, so that a softmax gives it back.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Float tensor (n, channel, ...) to logits (n, class, ...)."""
+    In training each network speaks for itself unless they learn together: the loss of the mean gives a network the
+    less gradient the less it says, and of a rare class all say little.
+    """
+
+    def __init__(self, streams: Sequence[nn.Module], *, together: bool):
+        super().__init__(streams)
+        self.together = together
+
+    def forward(self, x: Tensor) -> Tensor | SideBySide:
+        """Float tensor (n, channel, ...) to logits (n, class, ...); in training those of each network."""
+        if self.training and not self.together:
+            return SideBySide(self.each(x))
         single = torch.stack([torch.log_softmax(logits, dim=1) for logits in self.each(x)])
         return torch.logsumexp(single, dim=0) - float(torch.log(torch.tensor(float(len(single)))))
 
@@ -74,6 +85,7 @@ def fusion(
     level: str = "classifier",
     features: Sequence[int] = (32, 64, 128, 256),
     channels: Sequence[int] = (),
+    together: bool = False,
 ) -> nn.Module:
     """A network of several image channels, joined early, late, or only in the decision.
 
@@ -89,6 +101,8 @@ def fusion(
         Channels per level of each U-Net, finest first.
     channels : sequence of int
         Numbers of the image channels that take part, from 1; all when empty. One alone is a U-Net of that channel.
+    together : bool
+        Of `decision`: the networks learn by the loss of their mean, not each by its own.
 
     Raises
     ------
@@ -103,7 +117,8 @@ def fusion(
     if channels:
         if not all(1 <= number <= in_channels for number in channels):
             raise SettingsError(f"channels {list(channels)}: the images have channels 1 to {in_channels}")
-        some = fusion(dims=dims, in_channels=len(channels), out_channels=out_channels, level=level, features=features)
+        asked: dict[str, Any] = {"level": level, "features": features, "together": together}
+        some = fusion(dims=dims, in_channels=len(channels), out_channels=out_channels, **asked)
         return Chosen(some, [number - 1 for number in channels])
 
     def network(inputs: int, outputs: int) -> nn.Module:
@@ -114,7 +129,7 @@ def fusion(
     if level == "feature":
         return network(in_channels, out_channels)
     if level == "decision":
-        return DecisionFusion([network(1, out_channels) for _ in range(in_channels)])
+        return DecisionFusion([network(1, out_channels) for _ in range(in_channels)], together=together)
     streams = [network(1, features[0]) for _ in range(in_channels)]
     return ClassifierFusion(streams, CONV[dims](in_channels * features[0], out_channels, 1))
 

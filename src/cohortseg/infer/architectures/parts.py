@@ -21,6 +21,12 @@ class WithContours(NamedTuple):
     contours: list[Tensor]
 
 
+class SideBySide(NamedTuple):
+    """What networks give in training of which each learns by itself: the logits of each, on the same grid."""
+
+    each: list[Tensor]
+
+
 def conv(  # noqa: PLR0913 (the numbers of a convolution)
     dims: int,
     inputs: int,
