@@ -92,6 +92,22 @@ def test_several_labels_are_named():
     assert [text.partition(":")[0] for text in texts] == ["liver", "spleen"]
 
 
+def test_of_many_rivals_the_nearest_are_told():
+    medians = dict(
+        zip("abcdefg", [(0.1, 0), (0.8, 0), (0.2, 0), (0.7, 0), (math.nan, 14), (0.3, 0), (0.75, 0)], strict=True)
+    )
+    table = summary(**medians)
+    pairs = [
+        comparison().assign(
+            experiment_a=min(name, "b"), experiment_b=max(name, "b"), median_difference=0.1 if name > "b" else -0.1
+        )
+        for name in "acdefg"
+    ]
+    content = full_content(summary=table, comparison=pd.concat(pairs, ignore_index=True))
+    texts = verdicts(content, best(table, "dice"))
+    assert [text.split(":")[0] for text in texts] == [f"b beats {name}" for name in "gdfc"]
+
+
 def test_the_best_is_chosen_by_the_direction_of_the_metric():
     assert best(summary(a=(0.5, 0), b=(0.7, 0)), "dice")[0].experiment == "b"
     assert best(summary("hd95_mm", a=(5, 0), b=(7, 0)), "hd95_mm")[0].experiment == "a"

@@ -46,6 +46,15 @@ def test_what_is_still_to_do_is_not_rejected():
     assert [(group.status, group.n) for group in flow.steps[1].leaving] == [("still to do", 2)]
 
 
+def test_of_many_experiments_those_that_end_alike_share_a_box_and_the_others_keep_theirs():
+    ends = {"a": 9, "b": 9, "c": 7, "d": 9, "e": 9, "f": 9, "g": 9}
+    lines = [(f"evaluate {name}", "ok", "", n) for name, n in ends.items()]
+    flow = flow_of(("found", "ok", "", 10), *lines, ("evaluate g", "rejected", "NO_REFERENCE", 1))
+    assert [(step.title, step.n) for step in flow.branches] == [("each of 5 experiments", 9), ("c", 7), ("g", 9)]
+    few = flow_of(("found", "ok", "", 9), *lines[:6])
+    assert [step.title for step in few.branches] == list("abcdef")
+
+
 def test_the_share_is_zero_when_nothing_was_found():
     assert flow_of(("found", "ok", "", 0)).steps[0].share == 0
 

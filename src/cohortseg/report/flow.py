@@ -1,12 +1,15 @@
 """The cohort flow, as in a CONSORT diagram: how many scans reach each stage, and who leaves on the way and why."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from cohortseg.report.content import FLOW_COLUMNS, with_columns
 from cohortseg.report.numbers import is_number
 
+MOST_BRANCHES = 6
+"""Experiments that have a box each, however they end."""
 STAGE_TITLES: dict[str, str] = {
     "found": "Found",
     "index": "Taken into the cohort",
@@ -94,7 +97,7 @@ def flow_diagram(flow: pd.DataFrame) -> Flow:
         Columns stage, status, reason, meaning, n, in the order of the stages. Status `ok` goes on; `unlabelled` is
         part of `ok`; every other status leaves. A stage without an `ok` line keeps whoever does not leave it. Without
         a stage `found`, all scans of the first stage count as found. A stage of two words, `evaluate unet2d`, is a
-        branch: the experiments stand side by side.
+        branch: the experiments stand side by side, those of many that end alike in one box.
     """
     table = with_columns(flow, FLOW_COLUMNS)
     table = table[table["stage"].notna()]
@@ -113,7 +116,18 @@ def flow_diagram(flow: pd.DataFrame) -> Flow:
         title = experiment or STAGE_TITLES.get(stage, stage.replace("_", " ").capitalize())
         step = _step(stage, title, n, n_found=steps[0].n if steps else n, leaving=leaving, among=among)
         (branches if experiment else steps).append(step)
-    return Flow(tuple(steps), tuple(branches))
+    return Flow(tuple(steps), _equal_ones_together(branches))
+
+
+def _equal_ones_together(branches: list[FlowStep]) -> tuple[FlowStep, ...]:
+    """Of many experiments those that scored equally many cases, and lost none, in one box before the others."""
+    whole = [step for step in branches if not step.leaving and not step.among]
+    usual = Counter(step.n for step in whole).most_common(1)
+    equal = [step for step in whole if usual and step.n == usual[0][0]]
+    if len(branches) <= MOST_BRANCHES or len(equal) < 2:
+        return tuple(branches)
+    others = [step for step in branches if step not in equal]
+    return (replace(equal[0], title=f"each of {len(equal)} experiments"), *others)
 
 
 def _step(

@@ -124,7 +124,7 @@ def best(summary: pd.DataFrame, metric: str) -> list[Best]:
 
 
 def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
-    """One sentence per pair with the leading experiment, on the primary metric after post-processing.
+    """One sentence for each of the nearest rivals of the leading experiment, on the primary metric after post-processing.
 
     Both come from the leading split of the summary: a verdict never rests on another split than the leaders.
 
@@ -136,12 +136,22 @@ def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
     table = table[(table["metric"] == content.primary_metric) & (table["stage"] == last_stage(table["stage"]))]
     sentences = []
     for leader in leaders:
-        for pair in table[table["label"] == leader.label].to_dict("records"):
-            if leader.experiment in (pair["experiment_a"], pair["experiment_b"]):
-                sentence = _sentence(pair, content)
-                prefix = f"{leader.label}: " if len(leaders) > 1 else ""
-                sentences.append(f"{prefix}{sentence}")
+        pairs = [
+            pair
+            for pair in table[table["label"] == leader.label].to_dict("records")
+            if leader.experiment in (pair["experiment_a"], pair["experiment_b"])
+        ]
+        prefix = f"{leader.label}: " if len(leaders) > 1 else ""
+        for pair in sorted(pairs, key=lambda pair: _behind(pair, leader, content)):
+            sentences.append(f"{prefix}{_sentence(pair, content)}")
     return sentences[:MOST_SENTENCES]
+
+
+def _behind(pair: dict[Any, Any], leader: Best, content: ReportContent) -> float:
+    """How far the median of the other one of a pair is from that of the leader; infinite where it has none."""
+    other = pair["experiment_b"] if pair["experiment_a"] == leader.experiment else pair["experiment_a"]
+    line = _line(content, pair, str(other))
+    return abs(line["median"] - leader.row["median"]) if line is not None and is_number(line["median"]) else math.inf
 
 
 def _sentence(pair: dict[Any, Any], content: ReportContent) -> str:
