@@ -124,7 +124,7 @@ def best(summary: pd.DataFrame, metric: str) -> list[Best]:
 
 
 def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
-    """One sentence for each of the nearest rivals of the leading experiment, on the primary metric after post-processing.
+    """One sentence for each of the nearest rivals of a leading experiment, on the primary metric after post-processing.
 
     Both come from the leading split of the summary: a verdict never rests on another split than the leaders.
 
