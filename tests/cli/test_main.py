@@ -202,7 +202,9 @@ def test_a_config_file_is_checked_by_name(monkeypatch, tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     assert re.match(r"cohortseg settings: no such config file: ", str(call(monkeypatch, "settings", str(path))))
     path.write_text("study: [")
-    assert re.match(r"cohortseg settings: .*mine\.yaml is no YAML: ", str(call(monkeypatch, "settings", str(path))))
+    assert re.match(
+        r"cohortseg settings: .*mine\.yaml, line 1, column 9: no YAML: ", str(call(monkeypatch, "settings", str(path)))
+    )
     path.write_text("nothing")
     assert str(call(monkeypatch, "settings", str(path))).endswith("mine.yaml holds no settings")
     path.write_text("study: a")

@@ -110,7 +110,9 @@ def test_every_setting_is_described_and_reaches_the_builder(layout):
         assert all(field.description for name, field in model.model_fields.items() if name != "name")
         for name in model.model_fields["name"].annotation.__args__:
             settings = TypeAdapter(Network).validate_python({"name": name})
-            found, arguments = network_of(made, SimpleNamespace(architecture=settings, targets="classes"), 1)
+            found, arguments = network_of(
+                made, SimpleNamespace(architecture=settings, targets="classes", cascade=None), 1
+            )
             with torch.device("meta"):
                 network = build_network(found, arguments, seed=1).eval()
                 tile = tile_for(found, arguments, (1, 24, 20))
@@ -124,7 +126,9 @@ def test_the_settings_know_which_networks_have_no_padding(layout):
     for model in NETWORK_SETTINGS:
         for name in model.model_fields["name"].annotation.__args__:
             settings = TypeAdapter(Network).validate_python({"name": name})
-            extent = extent_of(*network_of(made, SimpleNamespace(architecture=settings, targets="classes"), 1))
+            extent = extent_of(
+                *network_of(made, SimpleNamespace(architecture=settings, targets="classes", cascade=None), 1)
+            )
             assert settings.is_unpadded == extent.is_smaller, name
 
 

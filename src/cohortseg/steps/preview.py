@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cohortseg.ignored import IGNORE_CLASS
-from cohortseg.io.classes import is_structure
 from cohortseg.settings import Study
 
 MOST_NAMES = 12
@@ -45,6 +44,8 @@ def few_subjects(n_labelled: int, folds: int) -> str:
 
 def _unmatched(study: Study, series: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The classes that no structure of any label object is called like, with the names that there are."""
+    from cohortseg.io.classes import is_structure  # and with it NumPy, which the index does without
+
     objects = [row["structures"] for row in series if row["status"] == "label" and row.get("structures")]
     names = sorted({name for structures in objects for name in structures})
     there = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
