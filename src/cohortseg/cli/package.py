@@ -18,6 +18,7 @@ from cohortseg.errors import StudyError
 from cohortseg.io.sidecar import digest, file_digest, read_json, read_sidecar, write_json, write_text
 from cohortseg.layout import TEST, Layout
 from cohortseg.settings import UNetMethod
+from cohortseg.steps.loaded import alone
 from cohortseg.steps.model_space import PACKAGE_FORMAT, read_plan
 
 
@@ -102,8 +103,8 @@ def _before(layout: Layout, experiment: str, part: Path) -> dict[str, Any]:
         if model.endswith(f"-seed-{settings.seeds[0]}")
     }
     weights = _copied(layout.root / "experiments" / experiment, records, part, f"{experiment}-")
-    predict = {key: getattr(settings, key) for key in ("overlap", "mirror", "skip_empty", "precision")}
-    predict["threshold"] = None if settings.threshold == "auto" else settings.threshold
+    labelling = alone(settings)
+    predict = {key: getattr(labelling, key) for key in ("overlap", "mirror", "skip_empty", "precision", "threshold")}
     trainings = {model: _provenance(record) for model, record in records.items()}
     return {"cascade": {"experiment": experiment, "weights": weights, "predict": predict, "trainings": trainings}}
 

@@ -113,8 +113,7 @@ def measure_case(  # noqa: PLR0913 (each has its name)
         When the shapes differ, a mask is not boolean or not (z, y, x), a spacing is not positive and finite, or a
         tolerance or band is negative or not finite.
     """
-    named = {"nsd_tolerance_mm": nsd_tolerance_mm, "boundary_band_mm": boundary_band_mm}
-    check_lengths(spacing_mm, [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)])
+    named = named_lengths(spacing_mm, nsd_tolerance_mm, boundary_band_mm, trimap_bands_mm)
     whole = reference.size - n_not_judged
     ours, theirs = crop_to_union(*pack_pair(reference, prediction))
     parts = Parts(
@@ -131,13 +130,17 @@ def measure_case(  # noqa: PLR0913 (each has its name)
     return measures_of(parts, spacing_mm, named, trimap_bands_mm, n_not_judged)
 
 
-def check_lengths(spacing_mm: Triple, lengths: Iterable[tuple[str, float]]) -> None:
-    """Refuse a spacing that is not positive and finite, and other lengths that are negative or not finite."""
+def named_lengths(
+    spacing_mm: Triple, nsd_tolerance_mm: float, boundary_band_mm: float, trimap_bands_mm: Iterable[float]
+) -> dict[str, float]:
+    """Tolerance and band by name; lengths that are negative or not finite are refused, spacings also when 0."""
     if not all(math.isfinite(size) and size > 0 for size in spacing_mm) or len(spacing_mm) != 3:
         raise ValueError(f"spacing_mm must hold three positive numbers, got {spacing_mm}")
-    for name, length in lengths:
+    named = {"nsd_tolerance_mm": nsd_tolerance_mm, "boundary_band_mm": boundary_band_mm}
+    for name, length in [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)]:
         if not math.isfinite(length) or length < 0:
             raise ValueError(f"{name} must not be negative, got {length}")
+    return named
 
 
 @dataclass(frozen=True)

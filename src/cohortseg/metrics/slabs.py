@@ -16,7 +16,7 @@ import numpy as np
 
 from cohortseg.metrics.bits import Bits, Indices, Mask, Words, count, pack_pair
 from cohortseg.metrics.boundary import added_path, within
-from cohortseg.metrics.case import CaseMeasures, Parts, check_lengths, measures_of
+from cohortseg.metrics.case import CaseMeasures, Parts, measures_of, named_lengths
 from cohortseg.metrics.lesion_scores import scores_of
 from cohortseg.metrics.lesions import Side, match_sides
 from cohortseg.metrics.nearest import Floats, indices_of, look_around, reach, search
@@ -82,8 +82,7 @@ def measure_by_slabs(  # noqa: PLR0913 (each has its name)
 
     The others, what is returned and what is raised: see there.
     """
-    named = {"nsd_tolerance_mm": nsd_tolerance_mm, "boundary_band_mm": boundary_band_mm}
-    check_lengths(spacing_mm, [*named.items(), *(("trimap_bands_mm", band) for band in trimap_bands_mm)])
+    named = named_lengths(spacing_mm, nsd_tolerance_mm, boundary_band_mm, trimap_bands_mm)
     widths = (boundary_band_mm, *trimap_bands_mm)
     # One slice more than is looked at: what its own surface is must be known.
     halo = 1 + max(int(reach(spacing_mm)[0]), *(int(w * (1 + TOLERANCE_SLACK) / spacing_mm[0]) for w in widths))

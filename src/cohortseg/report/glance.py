@@ -142,8 +142,8 @@ def verdicts(content: ReportContent, leaders: list[Best]) -> list[str]:
             if leader.experiment in (pair["experiment_a"], pair["experiment_b"])
         ]
         prefix = f"{leader.label}: " if len(leaders) > 1 else ""
-        for pair in sorted(pairs, key=lambda pair: _behind(pair, leader, content)):
-            sentences.append(f"{prefix}{_sentence(pair, content)}")
+        nearest = sorted(pairs, key=lambda pair: _behind(pair, leader, content))[:MOST_SENTENCES]
+        sentences += [f"{prefix}{_sentence(pair, content)}" for pair in nearest]
     return sentences[:MOST_SENTENCES]
 
 

@@ -17,12 +17,11 @@ from cohortseg.errors import StudyError
 from cohortseg.io import store
 from cohortseg.io.sidecar import read_json
 from cohortseg.layout import TEST, Layout, model_name
-from cohortseg.settings import UNetMethod
 from cohortseg.stages import CrossfitStage
 from cohortseg.steps.arguments import add_experiment_batch, add_threads
 from cohortseg.steps.batch import Record, Work, run_batch
 from cohortseg.steps.cascade import on_model_grid
-from cohortseg.steps.loaded import Network, load, weights_in
+from cohortseg.steps.loaded import Network, alone, load, weights_in
 from cohortseg.steps.predict import device_of, predict_trained
 
 __all__ = ["add_arguments", "run"]
@@ -67,12 +66,6 @@ def run(arguments: argparse.Namespace) -> None:
             return _crossfit(layout, arguments.experiment, fold, rows[case], settings, networks)
 
         run_batch([name for name in arguments.cases if name in known], work, arguments.settings, arguments.token)
-
-
-def alone(method: UNetMethod) -> UNetMethod:
-    """The same, with nothing kept but the label; a threshold that is chosen later plays no part in it."""
-    threshold = None if method.threshold == "auto" else method.threshold
-    return method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
 
 
 def _work(folder: Path, inputs: dict[str, Any], upstream: Record, make: Any) -> Work:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cohortseg.errors import SettingsError, StudyError
 from cohortseg.io.sidecar import read_sidecar
@@ -14,6 +14,7 @@ from cohortseg.steps.units import folds_of_model, seed_of_model
 if TYPE_CHECKING:
     from cohortseg.infer.regions import Regions
 
+Method = TypeVar("Method", bound=NetworkMethod)
 Weights = Mapping[str, tuple[Path, str]]
 """The networks of a model: what they are called, the file and its SHA-256."""
 
@@ -97,7 +98,13 @@ def weights_before(method: NetworkMethod) -> Weights:
 def before_in_package(method: NetworkMethod) -> NetworkMethod:
     """How a package's networks that stand before a cascade predict: as in their study, and nothing but labels."""
     packed = read_package(method.model).get("cascade", {}) if isinstance(method, PretrainedMethod) else {}
-    return method.model_copy(update={"probabilities": False, "uncertainty": False, **packed.get("predict", {})})
+    return alone(method).model_copy(update=packed.get("predict", {}))
+
+
+def alone(method: Method) -> Method:
+    """The same, with nothing kept but the label; a threshold that is chosen later plays no part in it."""
+    threshold = None if method.threshold == "auto" else method.threshold
+    return method.model_copy(update={"probabilities": False, "uncertainty": False, "threshold": threshold})
 
 
 def _of_package(method: PretrainedMethod, files: Mapping[str, str]) -> Weights:

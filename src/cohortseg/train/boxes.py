@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cohortseg.ignored import IGNORE, is_labelled
-from cohortseg.infer.sliding import ArrayLike
 from cohortseg.train.patches import Case
+from cohortseg.train.sparse import SeenLabel
 
 Box = tuple[int, tuple[slice, slice, slice]]
 """Class, and where the box lies along z, y, x."""
@@ -51,7 +51,7 @@ def middle(box: tuple[slice, slice, slice], share: float) -> tuple[slice, slice,
 
 
 @dataclass(frozen=True)
-class BoxedLabel:
+class BoxedLabel(SeenLabel):
     """What the boxes of a label say of each voxel.
 
     Parameters
@@ -64,19 +64,8 @@ class BoxedLabel:
         Of the middle of a box.
     """
 
-    label: ArrayLike
     boxes: Sequence[Box]
     share: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes along z, y, x."""
-        return tuple(self.label.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of a voxel: that of the label."""
-        return getattr(self.label, "dtype", np.dtype(np.uint8))
 
     def __getitem__(self, key: Any, /) -> Any:
         """The region given by slices along z, y, x, or `...` for all."""

@@ -13,18 +13,10 @@ from cohortseg.train.patches import Case
 
 
 @dataclass(frozen=True)
-class SparseLabel:
-    """A label of which each n-th slice counts, counted from the middle one; the rest reads as `IGNORE`.
-
-    Parameters
-    ----------
-    label : array-like, integers, shape (z, y, x)
-    every : int
-        1 keeps all.
-    """
+class SeenLabel:
+    """A label (integers, shape (z, y, x)) of which training sees less than is stored; who inherits says what."""
 
     label: ArrayLike
-    every: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,6 +27,20 @@ class SparseLabel:
     def dtype(self) -> Any:
         """Type of a voxel: that of the label."""
         return getattr(self.label, "dtype", np.dtype(np.uint8))
+
+
+@dataclass(frozen=True)
+class SparseLabel(SeenLabel):
+    """A label of which each n-th slice counts, counted from the middle one; the rest reads as `IGNORE`.
+
+    Parameters
+    ----------
+    label : array-like, integers, shape (z, y, x)
+    every : int
+        1 keeps all.
+    """
+
+    every: int
 
     @property
     def annotated(self) -> npt.NDArray[np.bool_]:
